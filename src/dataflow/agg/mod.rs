@@ -1,0 +1,1 @@
+//! Accumulators: how each aggregate adds, retracts and gives its result.

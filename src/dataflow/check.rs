@@ -1,0 +1,1 @@
+//! Edge checks: schema, epoch order, weights. On in tests and with `--checks`.

@@ -1,0 +1,1 @@
+//! The shared test harness: seeded input, restarts, the batch answer.

@@ -1,0 +1,10 @@
+//! The engine: specs, operators, the graph that every worker runs, one epoch at a time.
+//! No async, clock, random or io in here: a run can be replayed from its cuts.
+
+pub mod agg;
+pub mod check;
+pub mod operator;
+pub mod ops;
+pub mod worker;
+#[cfg(test)]
+pub mod harness;

@@ -1,0 +1,158 @@
+//! The contract of the engine: a `Spec` is data that describes one operator; it builds one `Operator`
+//! per worker thread. Operators are pure machines: time, input and storage come from outside.
+//!
+//! ```text
+//!   Spec (in the plan, shared, immutable)  --build-->  Operator (one per worker, owns its share of state)
+//!                                                        apply()       one epoch: deltas in, deltas out
+//!                                                        checkpoint()  dirty state -> ops
+//!                                                        committed()   those ops are durable
+//!                                                        evict()       give memory back
+//! ```
+
+use crate::error::Result;
+use crate::state::checkpoint::{Generation, Ops};
+use crate::state::store::Store;
+use crate::types::delta::Delta;
+use crate::types::ids::{NodeId, ObjectId, TableId};
+use crate::types::time::Step;
+use arrow::datatypes::SchemaRef;
+use std::fmt;
+use std::sync::Arc;
+
+/// How an operator's input must be spread over the workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// Any worker may see any row.
+    Any,
+    /// Rows with equal values in these columns meet on the worker that owns the hash of those values.
+    Hash(Vec<usize>),
+    /// All rows meet on the worker that owns the hash of the empty key.
+    Single,
+}
+
+/// What EXPLAIN says about one state table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateTable {
+    pub id: TableId,
+    /// For instance "left rows by (auction)".
+    pub what: String,
+    /// What bounds it: "watermark of bid", "number of groups", "nothing".
+    pub bounded_by: String,
+}
+
+/// The description of one operator: its parameters, never its state.
+pub trait Spec: fmt::Debug + Send + Sync {
+    /// In the field's words: `Filter`, `HashAggregate`, `HashJoin`, `TopK`.
+    fn name(&self) -> &'static str;
+
+    /// The parameters in one line, for EXPLAIN; empty if there are none.
+    fn details(&self) -> String;
+
+    fn schema(&self) -> SchemaRef;
+
+    /// One entry per input port.
+    fn distribution(&self) -> Vec<Distribution>;
+
+    /// Whether the output never retracts, given which inputs never do.
+    fn append_only(&self, inputs: &[bool]) -> bool;
+
+    fn state_tables(&self) -> Vec<StateTable> {
+        Vec::new()
+    }
+
+    /// Sources whose watermarks the operator acts on; it is also run when one of these moves without rows.
+    fn watermarks(&self) -> Vec<ObjectId> {
+        Vec::new()
+    }
+
+    fn build(&self, context: &BuildContext) -> Result<Box<dyn Operator>>;
+}
+
+/// What an operator is built with.
+#[derive(Clone)]
+pub struct BuildContext {
+    pub store: Arc<dyn Store>,
+    pub worker: usize,
+    pub workers: usize,
+    /// Upper bound of entries each cache keeps between epochs, for tests of the read-back paths; `None`: only memory bounds it.
+    pub cache_entries: Option<usize>,
+    /// Whether the state tables hold nothing on disk yet (a new view): look-ups need not ask the store.
+    pub fresh: bool,
+}
+
+/// What an operator gives besides deltas.
+#[derive(Debug, Default)]
+pub struct Output {
+    pub deltas: Vec<Delta>,
+    pub late: Vec<LateRows>,
+    pub errors: Vec<EvalErrors>,
+}
+
+impl Output {
+    /// Empty deltas are dropped here, so that no operator sees one.
+    pub fn push(&mut self, delta: Delta) {
+        if !delta.is_empty() {
+            self.deltas.push(delta);
+        }
+    }
+}
+
+/// Rows that came for closed windows; `window_end` has one entry per row, µs.
+#[derive(Debug)]
+pub struct LateRows {
+    pub rows: Delta,
+    pub window_end: Vec<i64>,
+}
+
+/// Rows on which an expression failed: a Z-set, so a retraction of the row retracts the error.
+#[derive(Debug)]
+pub struct EvalErrors {
+    pub rows: Delta,
+    /// One per row: SQLSTATE and message.
+    pub errors: Vec<(&'static str, String)>,
+}
+
+/// One worker's share of an operator.
+pub trait Operator: Send {
+    /// One epoch. `inputs[port]` holds this worker's share, in any order, with no empty delta; output likewise.
+    /// Late rows compare with `step.before`; windows close by `step.after`, after the rows.
+    /// An error is a broken store or a broken invariant, never a bad row: those go to `out.errors`.
+    fn apply(&mut self, step: &Step, inputs: &mut [Vec<Delta>], out: &mut Output) -> Result<()>;
+
+    /// Appends everything changed since the last call to `ops`; it stays in memory until `committed(generation)`.
+    fn checkpoint(&mut self, _generation: Generation, _ops: &mut Ops) -> Result<()> {
+        Ok(())
+    }
+
+    /// The ops of this generation and all before are in the store.
+    fn committed(&mut self, _generation: Generation) {}
+
+    /// Bytes of memory held.
+    fn memory(&self) -> usize {
+        0
+    }
+
+    /// Gives back about `bytes` of clean state; may give less.
+    fn evict(&mut self, _bytes: usize) {}
+}
+
+/// Where a node's input comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Another node of the same fragment, by position in it (always smaller than the node's own).
+    Node(NodeId),
+    /// The deltas of a relation: a source, a table, or another materialized view.
+    Relation(ObjectId),
+}
+
+/// The incremental plan of one view (or table): nodes in topological order; the last is its `Materialize`.
+#[derive(Clone, Debug, Default)]
+pub struct Fragment {
+    pub nodes: Vec<FragmentNode>,
+}
+
+#[derive(Clone, Debug)]
+pub struct FragmentNode {
+    pub spec: Arc<dyn Spec>,
+    pub inputs: Vec<Input>,
+}

@@ -1,0 +1,1 @@
+//! The operators, one file each. This is the list.

@@ -1,0 +1,250 @@
+//! The one error of the house. Its kind tells the caller what to do and gives the SQLSTATE; its texts
+//! are for the person who typed the statement or runs the server.
+
+use std::fmt;
+
+/// What went wrong, as far as the caller can act on it. Each kind has one SQLSTATE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Syntax,
+    UndefinedTable,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedObject,
+    AmbiguousColumn,
+    Grouping,
+    DatatypeMismatch,
+    DuplicateTable,
+    DuplicateColumn,
+    DuplicateObject,
+    WrongObjectType,
+    InvalidObjectDefinition,
+    InvalidColumnReference,
+    DependentObjectsExist,
+    InvalidSchemaName,
+    InvalidCatalogName,
+    DivisionByZero,
+    NumericOutOfRange,
+    StringTruncation,
+    InvalidDatetime,
+    DatetimeOverflow,
+    InvalidText,
+    BadCopy,
+    InvalidEncoding,
+    InvalidParameter,
+    CardinalityViolation,
+    UniqueViolation,
+    NotNullViolation,
+    CheckViolation,
+    InFailedTransaction,
+    NoActiveTransaction,
+    ReadOnlyTransaction,
+    InvalidStatementName,
+    InvalidCursorName,
+    DuplicateStatement,
+    SerializationFailure,
+    QueryCanceled,
+    AdminShutdown,
+    Protocol,
+    NotSupported,
+    OutOfMemory,
+    DiskFull,
+    TooComplex,
+    TooManyColumns,
+    NotReady,
+    InUse,
+    ObjectInUse,
+    CannotConnectNow,
+    InvalidPassword,
+    InsufficientPrivilege,
+    Io,
+    Connector,
+    ConfigFile,
+    DataCorrupted,
+    /// Our own mistake; the message says what invariant broke.
+    Internal,
+}
+
+impl Kind {
+    /// The five-character SQLSTATE that Postgres clients act on.
+    pub fn sqlstate(self) -> &'static str {
+        match self {
+            Kind::Syntax => "42601",
+            Kind::UndefinedTable => "42P01",
+            Kind::UndefinedColumn => "42703",
+            Kind::UndefinedFunction => "42883",
+            Kind::UndefinedObject => "42704",
+            Kind::AmbiguousColumn => "42702",
+            Kind::Grouping => "42803",
+            Kind::DatatypeMismatch => "42804",
+            Kind::DuplicateTable => "42P07",
+            Kind::DuplicateColumn => "42701",
+            Kind::DuplicateObject => "42710",
+            Kind::WrongObjectType => "42809",
+            Kind::InvalidObjectDefinition => "42P17",
+            Kind::InvalidColumnReference => "42P10",
+            Kind::DependentObjectsExist => "2BP01",
+            Kind::InvalidSchemaName => "3F000",
+            Kind::InvalidCatalogName => "3D000",
+            Kind::DivisionByZero => "22012",
+            Kind::NumericOutOfRange => "22003",
+            Kind::StringTruncation => "22001",
+            Kind::InvalidDatetime => "22007",
+            Kind::DatetimeOverflow => "22008",
+            Kind::InvalidText => "22P02",
+            Kind::BadCopy => "22P04",
+            Kind::InvalidEncoding => "22021",
+            Kind::InvalidParameter => "22023",
+            Kind::CardinalityViolation => "21000",
+            Kind::UniqueViolation => "23505",
+            Kind::NotNullViolation => "23502",
+            Kind::CheckViolation => "23514",
+            Kind::InFailedTransaction => "25P02",
+            Kind::NoActiveTransaction => "25P01",
+            Kind::ReadOnlyTransaction => "25006",
+            Kind::InvalidStatementName => "26000",
+            Kind::InvalidCursorName => "34000",
+            Kind::DuplicateStatement => "42P05",
+            Kind::SerializationFailure => "40001",
+            Kind::QueryCanceled => "57014",
+            Kind::AdminShutdown => "57P01",
+            Kind::Protocol => "08P01",
+            Kind::NotSupported => "0A000",
+            Kind::OutOfMemory => "53200",
+            Kind::DiskFull => "53100",
+            Kind::TooComplex => "54001",
+            Kind::TooManyColumns => "54011",
+            Kind::NotReady => "55000",
+            Kind::InUse | Kind::ObjectInUse => "55006",
+            Kind::CannotConnectNow => "57P03",
+            Kind::InvalidPassword => "28P01",
+            Kind::InsufficientPrivilege => "42501",
+            Kind::Io => "58030",
+            Kind::Connector => "HV000",
+            Kind::ConfigFile => "F0000",
+            Kind::DataCorrupted => "XX001",
+            Kind::Internal => "XX000",
+        }
+    }
+}
+
+/// A worded error: lower case, no full stop, naming the object, as Postgres words its own.
+#[derive(Debug)]
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    position: Option<usize>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Error { inner: Box::new(Inner { kind, message: message.into(), detail: None, hint: None, position: None, source: None }) }
+    }
+
+    /// `0A000`: a clear refusal. Say in the hint what to write instead.
+    pub fn not_supported(message: impl Into<String>) -> Self {
+        Self::new(Kind::NotSupported, message)
+    }
+
+    /// Our own broken invariant.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message)
+    }
+
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.inner.detail = Some(detail.into());
+        self
+    }
+
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.inner.hint = Some(hint.into());
+        self
+    }
+
+    /// `position`: 1-based, in characters of the statement text, as the wire's `P` field wants it.
+    pub fn at(mut self, position: usize) -> Self {
+        self.inner.position.get_or_insert(position);
+        self
+    }
+
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.inner.source = Some(source.into());
+        self
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.inner.kind
+    }
+
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+
+    pub fn detail(&self) -> Option<&str> {
+        self.inner.detail.as_deref()
+    }
+
+    pub fn hint(&self) -> Option<&str> {
+        self.inner.hint.as_deref()
+    }
+
+    pub fn position(&self) -> Option<usize> {
+        self.inner.position
+    }
+
+    pub fn sqlstate(&self) -> &'static str {
+        self.inner.kind.sqlstate()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.inner.message)?;
+        if let Some(detail) = &self.inner.detail {
+            write!(f, " ({detail})")?;
+        }
+        if let Some(hint) = &self.inner.hint {
+            write!(f, "; hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.inner.source.as_ref().map(|e| e.as_ref() as _)
+    }
+}
+
+/// Arrow's kernels fail on a user's values (overflow, division by zero, a text that is no number) or on
+/// our own mistakes; the variant tells which.
+impl From<arrow::error::ArrowError> for Error {
+    fn from(e: arrow::error::ArrowError) -> Self {
+        use arrow::error::ArrowError as A;
+        let kind = match &e {
+            A::DivideByZero => return Error::new(Kind::DivisionByZero, "division by zero"),
+            A::ArithmeticOverflow(_) => Kind::NumericOutOfRange,
+            A::CastError(_) | A::ParseError(_) => Kind::InvalidText,
+            A::ComputeError(_) | A::InvalidArgumentError(_) => Kind::InvalidParameter,
+            _ => Kind::Internal,
+        };
+        Error::new(kind, e.to_string()).caused_by(e)
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(e: std::io::Error) -> Self {
+        let kind = if e.kind() == std::io::ErrorKind::StorageFull { Kind::DiskFull } else { Kind::Io };
+        Error::new(kind, e.to_string()).caused_by(e)
+    }
+}

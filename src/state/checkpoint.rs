@@ -1,0 +1,132 @@
+//! What goes into the store in one atomic commit: a list of operations in one arena, and the key space they live in.
+//!
+//! ```text
+//!   space  kind of table            key after the space byte                            value
+//!   0x10   keyed (hash)             table u32 BE, virtual node u8, key                  accumulators
+//!   0x11   keyed (windowed)         table u32 BE, window 9 bytes, virtual node u8, key  accumulators
+//!   0x20   multiset                 table u32 BE, virtual node u8, hash u64 BE, key length u32 BE, key, row   weight (merge)
+//!   0x21   multiset (windowed)      table u32 BE, window 9 bytes, virtual node u8, hash u64 BE, key length u32 BE, key, row   weight (merge)
+//!   0x30   view rows                table u32 BE, view key                              row or weight
+//!   0x40   epoch log                epoch u64 BE                                        cut
+//!   0x41   table log                table u32 BE, position u64 BE                       delta
+//!   0x50   catalog                  object id u32 BE                                    definition
+//!   0x51   system relations         relation u8, sequence u64 BE                        row
+//!   0x52   records of the node      name                                                value
+//! ```
+
+/// Number of a checkpoint; rises by one with each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u32);
+
+/// Operations on the store, in the order they were added, in one arena. Of several on one key, all apply in order; a range deletion
+/// applies before every other operation of the same `Ops`.
+#[derive(Clone, Debug, Default)]
+pub struct Ops {
+    bytes: Vec<u8>,
+    items: Vec<Item>,
+    ranges: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    start: usize,
+    key: u32,
+    value: u32,
+    action: Action,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Put,
+    /// Adds an `i64` weight (little-endian value).
+    Merge,
+    Delete,
+}
+
+impl Ops {
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.push(Action::Put, &[key], value);
+    }
+
+    pub fn merge(&mut self, key: &[u8], weight: i64) {
+        self.push(Action::Merge, &[key], &weight.to_le_bytes());
+    }
+
+    pub fn delete(&mut self, key: &[u8]) {
+        self.push(Action::Delete, &[key], &[]);
+    }
+
+    /// Deletes every key with `from <= key < to` that was in the store before these operations.
+    pub fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        self.ranges.push((from.to_vec(), to.to_vec()));
+    }
+
+    /// The general form: the key is the concatenation of `key_parts`.
+    pub fn push(&mut self, action: Action, key_parts: &[&[u8]], value: &[u8]) {
+        let start = self.bytes.len();
+        key_parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        let key = (self.bytes.len() - start) as u32;
+        self.bytes.extend_from_slice(value);
+        self.items.push(Item { start, key, value: value.len() as u32, action });
+    }
+
+    /// Moves all of `other` behind these.
+    pub fn append(&mut self, other: Ops) {
+        let shift = self.bytes.len();
+        if self.items.is_empty() {
+            self.bytes = other.bytes;
+            self.items = other.items;
+        } else {
+            self.bytes.extend_from_slice(&other.bytes);
+            self.items.extend(other.items.iter().map(|i| Item { start: i.start + shift, ..*i }));
+        }
+        self.ranges.extend(other.ranges);
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.ranges.is_empty()
+    }
+
+    /// Bytes of keys and values.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn ranges(&self) -> &[(Vec<u8>, Vec<u8>)] {
+        &self.ranges
+    }
+
+    /// In the order of addition: action, key, value.
+    pub fn iter(&self) -> impl Iterator<Item = (Action, &[u8], &[u8])> {
+        self.items.iter().map(|i| self.item(i))
+    }
+
+    /// Orders the operations by key, keeping the order of those on one key. Sorted writes are three times as fast.
+    pub fn sort(&mut self) {
+        let bytes = &self.bytes;
+        self.items.sort_by(|a, b| bytes[a.start..a.start + a.key as usize].cmp(&bytes[b.start..b.start + b.key as usize]));
+    }
+
+    fn item(&self, i: &Item) -> (Action, &[u8], &[u8]) {
+        let end = i.start + i.key as usize;
+        (i.action, &self.bytes[i.start..end], &self.bytes[end..end + i.value as usize])
+    }
+}
+
+/// First byte of every key: which kind of table it belongs to.
+pub mod space {
+    pub const KEYED: u8 = 0x10;
+    pub const KEYED_WINDOWED: u8 = 0x11;
+    pub const MULTISET: u8 = 0x20;
+    pub const MULTISET_WINDOWED: u8 = 0x21;
+    pub const VIEW: u8 = 0x30;
+    pub const EPOCH_LOG: u8 = 0x40;
+    pub const TABLE_LOG: u8 = 0x41;
+    pub const CATALOG: u8 = 0x50;
+    pub const SYSTEM: u8 = 0x51;
+    pub const RECORD: u8 = 0x52;
+}

@@ -1,0 +1,1 @@
+//! A sorted run: one epoch's change of one view by view key, immutable and shared with readers.

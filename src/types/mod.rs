@@ -1,0 +1,10 @@
+//! The words that every room speaks: deltas, keys as bytes, time, names of things, expressions.
+//! No input or output, no SQL, no clock.
+
+pub mod delta;
+pub mod expr;
+pub mod ids;
+pub mod key;
+pub mod pretty;
+pub mod text;
+pub mod time;

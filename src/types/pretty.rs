@@ -1,0 +1,1 @@
+//! Deltas as text: `+1 | 7 | ann` per row.

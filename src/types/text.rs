@@ -1,0 +1,1 @@
+//! Values as Postgres prints them, and texts as Postgres reads them.
