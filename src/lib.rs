@@ -11,7 +11,15 @@
 //! - [`pg`]: the wire
 //! - [`node`]: ties the rooms into one program
 
+pub mod catalog;
+pub mod connectors;
 pub mod dataflow;
 pub mod error;
+pub mod formats;
+pub mod node;
+pub mod pg;
+pub mod plan;
+pub mod sql;
 pub mod state;
 pub mod types;
+pub mod views;

@@ -1,0 +1,3 @@
+//! Named objects and their durable record.
+
+pub mod object;

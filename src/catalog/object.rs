@@ -1,0 +1,162 @@
+//! What a named object is, as the catalog keeps it. Everything here is durable (JSON, format version 1).
+
+use crate::types::ids::{ObjectId, TableId};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One object. `sql` is the statement that made it, as typed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Object {
+    pub id: ObjectId,
+    pub schema: String,
+    pub name: String,
+    pub sql: String,
+    /// Relations it reads: it cannot outlive them.
+    pub depends_on: Vec<ObjectId>,
+    pub body: Body,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Body {
+    /// Append-only events from outside; holds no rows of its own.
+    Source(Source),
+    /// Rows that are kept: written by DML, or fed by a connector.
+    Table(Table),
+    /// A name for a query.
+    View(View),
+    /// A maintained query.
+    MaterializedView(MaterializedView),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    /// Arrow type and metadata (`tw.type`, `tw.typmod`) as `sql::types` gives them for the declared SQL type.
+    pub field: Field,
+    /// The type as Postgres names it: `numeric(10,2)`.
+    pub sql_type: String,
+    pub not_null: bool,
+    /// DEFAULT expression, SQL.
+    pub default: Option<String>,
+    /// `GENERATED ALWAYS AS (expr)` / `AS expr`, SQL over the other columns.
+    pub generated: Option<String>,
+    /// Metadata column: `INCLUDE key | partition | offset | timestamp | header 'x' | payload`.
+    pub include: Option<Include>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Include {
+    Key,
+    Partition,
+    Offset,
+    Timestamp,
+    Header(String),
+    Payload,
+}
+
+/// `WATERMARK FOR column AS expression`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Watermark {
+    pub column: usize,
+    /// SQL over the source's columns, for instance `ts - INTERVAL '5 seconds'`.
+    pub expression: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Feed {
+    pub connector: String,
+    /// `WITH` options as written, names lower-cased, checked at CREATE.
+    pub options: BTreeMap<String, String>,
+    /// `FORMAT PLAIN | UPSERT`, `ENCODE JSON | CSV`; `None` for generators.
+    pub format: Option<Format>,
+    pub watermark: Option<Watermark>,
+    /// Where reading begins, per partition, resolved once at CREATE; partitions found later begin at 0.
+    pub start: BTreeMap<u32, i64>,
+    /// The clock at CREATE, µs: generators derive event times from it.
+    pub created_at: i64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Format {
+    pub upsert: bool,
+    /// `json` or `csv`.
+    pub encode: String,
+    pub options: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Source {
+    pub columns: Vec<Column>,
+    pub feed: Feed,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Table {
+    pub columns: Vec<Column>,
+    /// Ordinals of the primary key; empty: none, equal rows may repeat.
+    pub primary_key: Vec<usize>,
+    pub append_only: bool,
+    /// Only for append-only tables, and tables with a connector.
+    pub watermark: Option<Watermark>,
+    /// Fed by a connector instead of (and beside) DML.
+    pub feed: Option<Feed>,
+    /// State tables handed out to it: the rows, and the upsert state.
+    pub state: Vec<TableId>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct View {
+    /// The query's SQL.
+    pub query: String,
+    pub columns: Vec<Column>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MaterializedView {
+    pub query: String,
+    pub columns: Vec<Column>,
+    pub emit_on_window_close: bool,
+    /// `WITH (…)` options of the view.
+    pub options: BTreeMap<String, String>,
+    /// State tables in the order in which the planner asked for them; a re-plan must ask for the same.
+    pub state: Vec<TableId>,
+    /// EXPLAIN of the incremental plan that built the state: a different plan must not run over it.
+    pub plan: String,
+}
+
+impl Object {
+    /// The columns a query sees, in order.
+    pub fn columns(&self) -> &[Column] {
+        match &self.body {
+            Body::Source(s) => &s.columns,
+            Body::Table(t) => &t.columns,
+            Body::View(v) => &v.columns,
+            Body::MaterializedView(v) => &v.columns,
+        }
+    }
+
+    /// The columns as an Arrow schema.
+    pub fn arrow_schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns().iter().map(|c| c.field.clone().with_name(&c.name)).collect::<Vec<_>>()))
+    }
+
+    pub fn feed(&self) -> Option<&Feed> {
+        match &self.body {
+            Body::Source(s) => Some(&s.feed),
+            Body::Table(t) => t.feed.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// As Postgres names the kind in messages.
+    pub fn kind_name(&self) -> &'static str {
+        match &self.body {
+            Body::Source(_) => "source",
+            Body::Table(_) => "table",
+            Body::View(_) => "view",
+            Body::MaterializedView(_) => "materialized view",
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The seam to the outside: a source's partitions, each read in order by position.
+
+use crate::error::{Error, Result};
+use arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Number of a partition within its source, stable for ever.
+pub type Partition = u32;
+/// Position of a record within its partition (Kafka offset, row number, byte offset): rises with each record, the same on every reading.
+pub type Position = i64;
+
+/// A source as CREATE made it: options checked, ready to be read. Several readers of one partition may exist at once (backfill).
+pub trait Source: Send + Sync {
+    /// The partitions there are now, asked for at start and from time to time; never shrinks. Errors are worded for the user.
+    fn partitions(&self) -> Result<Vec<Partition>>;
+
+    /// Where reading begins, per partition (`scan.startup.mode`); asked once, at CREATE.
+    fn start(&self) -> Result<BTreeMap<Partition, Position>>;
+
+    /// A reader whose first record is the one at `from`, or the first after it.
+    fn open(&self, partition: Partition, from: Position) -> Result<Box<dyn Reader>>;
+
+    /// Told after a checkpoint, for monitoring only (Kafka: committed to the group).
+    fn committed(&self, _positions: &BTreeMap<Partition, Position>) {}
+
+    /// What the batches hold: the declared columns that are not generated, metadata (INCLUDE) columns among them, in declared order.
+    fn schema(&self) -> SchemaRef;
+
+    /// Whether records may look ahead of the wall clock (generators, files): then `max_future_skew` is off by default.
+    fn replays_history(&self) -> bool {
+        false
+    }
+}
+
+/// Reads one partition in order. Used by one thread.
+pub trait Reader: Send {
+    /// At most about `max_rows` records, waiting up to `wait` for the first. A broken connection is an error here; the caller shows it in `tidewater.sources`, waits and
+    /// calls again: readers reconnect by themselves.
+    fn poll(&mut self, max_rows: usize, wait: Duration) -> Result<Polled>;
+}
+
+/// What one poll gave.
+#[derive(Debug)]
+pub enum Polled {
+    Batch(Batch),
+    /// Nothing now. `caught_up`: the other side confirmed that there is nothing more at this moment (so the partition may be idle).
+    Nothing { caught_up: bool },
+    /// A bounded input has ended for good.
+    End,
+}
+
+/// Decoded records of one partition: positions `from <= p < to` were read; each is a row of `rows`, a dead letter, or a hole (compacted, aborted).
+#[derive(Clone, Debug)]
+pub struct Batch {
+    pub from: Position,
+    pub to: Position,
+    pub rows: RecordBatch,
+    /// Position of each row, rising.
+    pub positions: Vec<Position>,
+    /// For `FORMAT UPSERT`: true where the record is a deletion (null value); the row then holds only the key columns. `None`: none.
+    pub deletions: Option<Vec<bool>>,
+    pub dead: Vec<DeadRecord>,
+    /// Bytes of input, as received.
+    pub bytes: u64,
+    /// Records behind this batch that are known to wait (Kafka: high watermark - to), if known.
+    pub lag: Option<i64>,
+}
+
+/// A record that could not be decoded.
+#[derive(Clone, Debug)]
+pub struct DeadRecord {
+    pub position: Position,
+    /// The record's own timestamp, µs, if the input has one.
+    pub timestamp: Option<i64>,
+    pub error: String,
+    pub raw: Arc<[u8]>,
+}
+
+/// Makes the source that `Feed` options describe. `declared` are the declared columns (not generated ones), `included` tells which of them
+/// are metadata. Unknown options: 22023-class error that names the nearest right one.
+pub struct SourceRequest<'a> {
+    pub name: &'a str,
+    pub connector: &'a str,
+    pub options: &'a BTreeMap<String, String>,
+    pub encode: Option<&'a str>,
+    pub encode_options: &'a BTreeMap<String, String>,
+    pub upsert: bool,
+    pub primary_key: &'a [String],
+    pub declared: SchemaRef,
+    pub not_null: Vec<bool>,
+    pub metadata: Vec<Option<Metadata>>,
+    pub created_at: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Metadata {
+    Key,
+    Partition,
+    Offset,
+    Timestamp,
+    Header(String),
+    Payload,
+}
+
+pub fn unknown_connector(name: &str, known: &[&str]) -> Error {
+    Error::new(crate::error::Kind::InvalidParameter, format!("connector \"{name}\" does not exist")).with_hint(format!("connectors are {}", known.join(", ")))
+}

@@ -1,0 +1,1 @@
+//! Ties the rooms into one program.
