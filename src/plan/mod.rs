@@ -1,5 +1,7 @@
 //! Logical plan -> incremental plan.
 
+pub mod relation;
+
 use crate::dataflow::operator::Fragment;
 use crate::error::Result;
 use crate::types::ids::{ObjectId, TableId};
