@@ -1,6 +1,7 @@
 //! The seam to the outside: a source's partitions, each read in order by position.
 
 use crate::error::{Error, Result};
+use crate::formats::format::Payloads;
 use arrow::datatypes::SchemaRef;
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
@@ -63,10 +64,27 @@ pub struct Batch {
     /// For `FORMAT UPSERT`: true where the record is a deletion (null value); the row then holds only the key columns. `None`: none.
     pub deletions: Option<Vec<bool>>,
     pub dead: Vec<DeadRecord>,
+    /// The rows' records as received, one per row, if there is such a thing: for those that become dead letters after decoding.
+    pub raw: Option<RawRecords>,
     /// Bytes of input, as received.
     pub bytes: u64,
     /// Records behind this batch that are known to wait (Kafka: high watermark - to), if known.
     pub lag: Option<i64>,
+}
+
+/// Records as received, by row.
+#[derive(Clone, Debug)]
+pub struct RawRecords {
+    pub payloads: Payloads,
+    /// Ordinal in `payloads` of each row; `None`: row i is record i.
+    pub rows: Option<Vec<u32>>,
+}
+
+impl RawRecords {
+    /// The record of a row.
+    pub fn row(&self, row: usize) -> &[u8] {
+        self.payloads.raw(self.rows.as_ref().map_or(row, |rows| rows[row] as usize))
+    }
 }
 
 /// A record that could not be decoded.
@@ -103,6 +121,20 @@ pub enum Metadata {
     Timestamp,
     Header(String),
     Payload,
+}
+
+impl Metadata {
+    /// As `INCLUDE` spells it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Metadata::Key => "key",
+            Metadata::Partition => "partition",
+            Metadata::Offset => "offset",
+            Metadata::Timestamp => "timestamp",
+            Metadata::Header(_) => "header",
+            Metadata::Payload => "payload",
+        }
+    }
 }
 
 pub fn unknown_connector(name: &str, known: &[&str]) -> Error {

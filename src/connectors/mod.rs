@@ -1,3 +1,44 @@
-//! Bytes in and out.
+//! Bytes in and out: what Tidewater can read, and how it is read ahead of the engine.
 
 pub mod connector;
+mod datagen;
+mod generated;
+mod nexmark;
+pub mod options;
+mod pace;
+mod payments;
+
+use crate::error::Result;
+use connector::{Source, SourceRequest};
+use options::OptionSpec;
+use std::sync::Arc;
+
+/// A connector: its name in `connector = '…'`, one sentence about it, and its options.
+pub struct Connector {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub options: &'static [OptionSpec],
+    build: fn(&SourceRequest<'_>) -> Result<Arc<dyn Source>>,
+}
+
+/// All connectors that can be read from.
+pub const SOURCES: &[Connector] = &[
+    Connector { name: "nexmark", help: "The Nexmark benchmark's persons, auctions and bids.", options: nexmark::OPTIONS, build: |r| Ok(Arc::new(nexmark::build(r)?)) },
+    Connector { name: "payments", help: "Card payments with late rows, duplicates and planted frauds.", options: payments::OPTIONS, build: |r| Ok(Arc::new(payments::build(r)?)) },
+    Connector { name: "datagen", help: "Sequences and random values, column by column.", options: datagen::OPTIONS, build: |r| Ok(Arc::new(datagen::build(r)?)) },
+];
+
+/// The source that a CREATE statement describes, every option checked. Reads nothing yet.
+pub fn build(request: &SourceRequest<'_>) -> Result<Arc<dyn Source>> {
+    let names: Vec<&str> = SOURCES.iter().map(|c| c.name).collect();
+    match SOURCES.iter().find(|c| c.name == request.connector) {
+        Some(connector) => (connector.build)(request),
+        None => {
+            let error = connector::unknown_connector(request.connector, &names);
+            Err(match options::nearest(request.connector, &names) {
+                Some(near) => error.with_hint(format!("did you mean \"{near}\"? connectors are {}", names.join(", "))),
+                None => error,
+            })
+        }
+    }
+}

@@ -1,1 +1,3 @@
-//! Bytes <-> columns.
+//! Bytes <-> columns. Knows nothing of where the bytes come from.
+
+pub mod format;
