@@ -210,7 +210,7 @@ fn column(kind: &Kinds, shape: &Shape, events: &[i64]) -> Result<ArrayRef> {
         }
         Kinds::Time { seed, max_past } => {
             let back = |n: i64| if max_past == 0 { 0 } else { below(mix(seed, n as u64), max_past as u64 + 1) as i64 };
-            Arc::new(events.iter().map(|n| shape.time(*n) - back(*n)).collect::<TimestampMicrosecondArray>())
+            Arc::new(TimestampMicrosecondArray::from_iter_values(events.iter().map(|n| shape.time(*n) - back(*n))))
         }
     })
 }

@@ -7,6 +7,8 @@ mod nexmark;
 pub mod options;
 mod pace;
 mod payments;
+pub mod prepare;
+pub mod pump;
 
 use crate::error::Result;
 use connector::{Source, SourceRequest};

@@ -342,7 +342,9 @@ mod tests {
         }
         let planted: BTreeSet<u64> = frauds.values().map(|f| f[0].card).collect();
         let mut homes: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
-        payments.iter().filter(|p| !planted.contains(&p.card)).for_each(|p| drop(homes.entry(p.card).or_default().insert(p.merchant)));
+        for p in payments.iter().filter(|p| !planted.contains(&p.card)) {
+            homes.entry(p.card).or_default().insert(p.merchant);
+        }
         assert!(homes.values().all(|m| m.len() <= 2));
     }
 
