@@ -1,0 +1,53 @@
+# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
+#
+# One cargo profile (--release) for everything, and one target directory for every clone on the machine: the
+# dependencies (about 400 crates, RocksDB and librdkafka among them) are built once.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/tidewater/target
+CARGO ?= cargo
+
+.PHONY: help demo test build check tidy fuzz bench format install install-test compose-check clean-demo
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: install build ## build, start a server, run sql/fraud.sql, show the flagged cards live
+	@scripts/demo.sh
+
+test: install-test ## format, clippy with warnings denied, every test
+	$(CARGO) fmt --check
+	scripts/check_compose.sh
+	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+	$(CARGO) test --release --locked --lib --test tidy --test it
+
+build: ## the release binary
+	$(CARGO) build --release --locked --bin tidewater
+
+check: ## type-check everything, fast
+	$(CARGO) check --release --all-targets
+
+tidy: ## only the text checks over the tree
+	$(CARGO) test --release --test tidy
+
+fuzz: install-test ## the oracle on random plans and input, until stopped (FUZZ_SECONDS=n for a bound, SEED=n to replay)
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-86400} $(CARGO) test --release --lib -- --nocapture oracle
+
+bench: install-test build ## Nexmark from the generator and from Kafka: one table, every result verified
+	$(CARGO) bench --locked --bench nexmark
+
+format: ## format the code
+	$(CARGO) fmt
+
+install: ## what the build and the demo need, if it is missing
+	@scripts/install.sh build psql
+
+install-test: ## what the tests need besides, if it is missing
+	@scripts/install.sh build psql kafka postgres
+
+compose-check: ## validate docker/compose.yaml
+	@scripts/check_compose.sh
+
+clean-demo: ## throw away the demo's data directory
+	rm -rf tidewater-data

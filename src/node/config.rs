@@ -1,0 +1,332 @@
+//! What the operator of the server decides, and every bound of the engine with its reason.
+//!
+//! A setting comes, in rising order of strength, from its default, a TOML file (`--config FILE` or
+//! `TIDEWATER_CONFIG`), the environment (`TIDEWATER_DATA_DIR`, …) and the command line. An unknown name in the
+//! file is an error, an unknown variable is not: container platforms inject variables of their own.
+
+use crate::error::{Error, Kind, Result};
+use crate::node::logs::LogFormat;
+use clap::{Args, Parser, Subcommand};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidewater",
+    version,
+    about = "A SQL streaming database: materialized views over Kafka, files and tables, always up to date, read with any Postgres client."
+)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the server.
+    #[command(after_help = "Every option can also be set by the environment variable named with it, or by its name in a TOML file (data_dir = \"…\").\n\
+                            The command line is stronger than the environment, the environment than the file.\n\
+                            Logs: TIDEWATER_LOG takes a filter (info, tidewater=debug), TIDEWATER_LOG_FORMAT text or json.")]
+    Serve(Flags),
+}
+
+/// Options of `serve`; what is not given comes from elsewhere.
+#[derive(Debug, Default, Args, Serialize)]
+pub struct Flags {
+    /// Folder that holds everything; made if it does not exist [TIDEWATER_DATA_DIR; default: ./tidewater-data]
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// Where Postgres clients connect [TIDEWATER_LISTEN; default: 127.0.0.1:8433]
+    #[arg(long, value_name = "ADDR:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<String>,
+    /// Where /healthz, /readyz and /metrics are served [TIDEWATER_HTTP; default: 127.0.0.1:8434]
+    #[arg(long, value_name = "ADDR:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// Memory the server may use: 512MiB, 4GB [TIDEWATER_MEMORY; default: half of the machine's or container's]
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// Worker threads of the engine; may change at every start [TIDEWATER_THREADS; default: all cores]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// How often state is made durable: 500ms, 1s [TIDEWATER_CHECKPOINT_INTERVAL; default: 1s]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_interval: Option<String>,
+    /// Logs as text or json, on standard error [TIDEWATER_LOG_FORMAT; default: text]
+    #[arg(long, value_name = "FORMAT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_format: Option<String>,
+    /// TOML file with any of these settings [TIDEWATER_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+}
+
+/// The settings in force.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    #[serde(default = "default_data_dir")]
+    pub data_dir: PathBuf,
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    #[serde(default = "default_http")]
+    pub http: SocketAddr,
+    #[serde(default = "default_memory", deserialize_with = "size")]
+    pub memory: u64,
+    #[serde(default = "default_threads", deserialize_with = "threads")]
+    pub threads: usize,
+    #[serde(default = "default_checkpoint_interval", deserialize_with = "duration")]
+    pub checkpoint_interval: Duration,
+    #[serde(default)]
+    pub log_format: LogFormat,
+    /// Filter of the logs, as `tracing` reads it.
+    #[serde(default = "default_log")]
+    pub log: String,
+}
+
+const SETTINGS: [&str; 8] = ["data_dir", "listen", "http", "memory", "threads", "checkpoint_interval", "log_format", "log"];
+
+impl Config {
+    /// Puts the sources of settings together. The error names the setting and where its value came from.
+    pub fn load(flags: &Flags) -> Result<Config> {
+        let file = flags.config.clone().or_else(|| std::env::var_os("TIDEWATER_CONFIG").map(PathBuf::from));
+        let mut figment = Figment::new();
+        if let Some(path) = &file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Error::new(Kind::ConfigFile, format!("cannot read the configuration file \"{}\": {e}", path.display())))?;
+            figment = figment.merge(Toml::string(&text));
+        }
+        figment = figment.merge(Env::prefixed("TIDEWATER_").only(&SETTINGS)).merge(Serialized::defaults(flags));
+        let config: Config = figment.extract().map_err(worded)?;
+        config.check()
+    }
+
+    fn check(self) -> Result<Config> {
+        if self.memory < MEMORY_MIN_BYTES {
+            let message = format!("memory = {} is too small", Size(self.memory));
+            return Err(Error::new(Kind::ConfigFile, message).with_hint(format!("the server needs {} at least", Size(MEMORY_MIN_BYTES))));
+        }
+        if self.listen == self.http && self.listen.port() != 0 {
+            return Err(Error::new(Kind::ConfigFile, format!("listen and http are both {}", self.listen)).with_hint("give each its own port"));
+        }
+        if !(CHECKPOINT_INTERVAL_MIN..=CHECKPOINT_INTERVAL_MAX).contains(&self.checkpoint_interval) {
+            let message = format!("checkpoint_interval = {} is out of range", humantime::format_duration(self.checkpoint_interval));
+            return Err(Error::new(Kind::ConfigFile, message).with_hint("give a duration from 10ms to 1h"));
+        }
+        Ok(self)
+    }
+}
+
+/// Figment's error as one line in our words.
+fn worded(error: figment::Error) -> Error {
+    let setting = error.path.join(".");
+    let reason = error.kind.to_string();
+    let origin = error.metadata.as_ref().map(|m| m.name.to_string()).unwrap_or_default();
+    let place = if origin.contains("environment") {
+        format!(" (from the environment, TIDEWATER_{})", setting.to_uppercase())
+    } else if origin.contains("TOML") {
+        " (from the configuration file)".to_string()
+    } else {
+        String::new()
+    };
+    let message = match &error.kind {
+        figment::error::Kind::UnknownField(name, _) => {
+            let nearest = SETTINGS.iter().min_by_key(|s| strsim::levenshtein(s, name)).expect("the list is not empty");
+            return Error::new(Kind::ConfigFile, format!("unknown setting \"{name}\"{place}")).with_hint(format!("did you mean \"{nearest}\"?"));
+        }
+        _ if setting.is_empty() => format!("invalid configuration{place}: {}", reason.replace('\n', " ")),
+        _ => format!("invalid value for setting \"{setting}\"{place}: {}", reason.replace('\n', " ")),
+    };
+    Error::new(Kind::ConfigFile, message)
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("./tidewater-data")
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8433))
+}
+
+fn default_http() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8434))
+}
+
+fn default_memory() -> u64 {
+    (available_memory() / 2).max(MEMORY_MIN_BYTES)
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
+}
+
+fn default_checkpoint_interval() -> Duration {
+    Duration::from_secs(1)
+}
+
+fn default_log() -> String {
+    "info".to_string()
+}
+
+/// The machine's memory, or the container's if that is less.
+fn available_memory() -> u64 {
+    const UNKNOWN: u64 = 2 << 30;
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|l| l.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+    });
+    let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let container = limits.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok()).min();
+    machine.into_iter().chain(container).min().unwrap_or(UNKNOWN)
+}
+
+/// A number of bytes as people write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Size, String> {
+        let text = text.trim();
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let number: f64 = text[..end].parse().map_err(|_| format!("\"{text}\" is not a size; write for instance 512MiB or 4GB"))?;
+        let factor: u64 = match text[end..].trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "k" | "kib" => 1 << 10,
+            "kb" => 1_000,
+            "m" | "mib" => 1 << 20,
+            "mb" => 1_000_000,
+            "g" | "gib" => 1 << 30,
+            "gb" => 1_000_000_000,
+            "t" | "tib" => 1 << 40,
+            "tb" => 1_000_000_000_000,
+            unit => return Err(format!("\"{unit}\" is not a unit of size; units are B, kB, MB, GB, TB and KiB, MiB, GiB, TiB")),
+        };
+        Ok(Size((number * factor as f64) as u64))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (unit, factor) in [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+            if self.0 >= factor && self.0.is_multiple_of(factor) {
+                return write!(f, "{}{unit}", self.0 / factor);
+            }
+        }
+        write!(f, "{}B", self.0)
+    }
+}
+
+/// A value that the file or the environment may give as a number or as text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(u64),
+    Text(String),
+}
+
+fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    match NumberOrText::deserialize(from)? {
+        NumberOrText::Number(bytes) => Ok(bytes),
+        NumberOrText::Text(text) => text.parse::<Size>().map(|s| s.0).map_err(D::Error::custom),
+    }
+}
+
+fn threads<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    match NumberOrText::deserialize(from)? {
+        NumberOrText::Number(n) if (1..=THREADS_MAX as u64).contains(&n) => Ok(n as usize),
+        NumberOrText::Number(n) => Err(D::Error::custom(format!("{n} is not between 1 and {THREADS_MAX}"))),
+        NumberOrText::Text(text) => Err(D::Error::custom(format!("\"{text}\" is not a number of threads"))),
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    match NumberOrText::deserialize(from)? {
+        NumberOrText::Number(n) => Err(D::Error::custom(format!("{n} has no unit; write for instance {n}ms or {n}s"))),
+        NumberOrText::Text(text) => {
+            humantime::parse_duration(text.trim()).map_err(|_| D::Error::custom(format!("\"{text}\" is not a duration; write for instance 500ms or 1s")))
+        }
+    }
+}
+
+// Bounds. Rooms below `node` get these as arguments; here stand their values and reasons, together.
+
+/// Below this, RocksDB's block cache and memtables leave nothing to the engine.
+pub const MEMORY_MIN_BYTES: u64 = 64 << 20;
+/// Virtual nodes are shared out among threads; with fewer than four each the shares grow uneven.
+pub const THREADS_MAX: usize = 64;
+/// A checkpoint syncs the disk: more often than this only that would be measured.
+pub const CHECKPOINT_INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// The epoch log since the last checkpoint is replayed at a restart: an hour of it is no quick start any more.
+pub const CHECKPOINT_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
+const _: () = assert!(THREADS_MAX * 4 <= crate::types::ids::VIRTUAL_NODES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_toml(text: &str) -> Result<Config> {
+        Figment::new().merge(Toml::string(text)).extract::<Config>().map_err(worded)?.check()
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_readme() {
+        let config = from_toml("").unwrap();
+        assert_eq!(config.data_dir, PathBuf::from("./tidewater-data"));
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8433");
+        assert_eq!(config.http.to_string(), "127.0.0.1:8434");
+        assert_eq!(config.checkpoint_interval, Duration::from_secs(1));
+        assert!(config.memory >= MEMORY_MIN_BYTES && config.threads >= 1);
+    }
+
+    #[test]
+    fn a_file_may_set_all() {
+        let config = from_toml("memory = \"512MiB\"\nthreads = 2\ncheckpoint_interval = \"250ms\"\nlisten = \"0.0.0.0:5432\"\nlog_format = \"json\"").unwrap();
+        assert_eq!(config.memory, 512 << 20);
+        assert_eq!(config.threads, 2);
+        assert_eq!(config.checkpoint_interval, Duration::from_millis(250));
+        assert_eq!(config.log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn wrong_settings_are_named_in_one_line() {
+        for (text, expected) in [
+            ("memroy = 1", "unknown setting \"memroy\""),
+            ("memory = \"much\"", "setting \"memory\""),
+            ("memory = \"1MiB\"", "memory = 1MiB is too small"),
+            ("threads = 0", "0 is not between 1 and 64"),
+            ("checkpoint_interval = 5", "5 has no unit"),
+            ("checkpoint_interval = \"1ms\"", "out of range"),
+            ("listen = \"nowhere\"", "setting \"listen\""),
+            ("listen = \"127.0.0.1:9\"\nhttp = \"127.0.0.1:9\"", "listen and http are both"),
+        ] {
+            let message = from_toml(text).unwrap_err().to_string();
+            assert!(message.contains(expected) && !message.contains('\n'), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_and_printed() {
+        for (text, bytes) in [("512MiB", 512u64 << 20), ("1.5 GiB", 3 << 29), ("4GB", 4_000_000_000), ("100", 100), ("64k", 64 << 10)] {
+            assert_eq!(text.parse::<Size>().unwrap().0, bytes, "{text}");
+        }
+        assert!("".parse::<Size>().is_err() && "12 parsecs".parse::<Size>().is_err());
+        assert_eq!(Size(512 << 20).to_string(), "512MiB");
+    }
+}
