@@ -11,6 +11,7 @@
 
 use crate::error::Result;
 use crate::state::checkpoint::{Generation, Ops};
+use crate::state::keyed::TableContext;
 use crate::state::store::Store;
 use crate::types::delta::Delta;
 use crate::types::ids::{NodeId, ObjectId, TableId};
@@ -78,6 +79,21 @@ pub struct BuildContext {
     pub cache_entries: Option<usize>,
     /// Whether the state tables hold nothing on disk yet (a new view): look-ups need not ask the store.
     pub fresh: bool,
+    /// Wrap every operator in `check.rs`: schemas, epoch order and weights are asserted on each edge.
+    pub checks: bool,
+}
+
+impl BuildContext {
+    /// What the operator's state tables are opened with.
+    pub fn table(&self) -> TableContext {
+        TableContext {
+            store: Arc::clone(&self.store),
+            worker: self.worker,
+            workers: self.workers,
+            cache_entries: self.cache_entries,
+            fresh: self.fresh,
+        }
+    }
 }
 
 /// What an operator gives besides deltas.

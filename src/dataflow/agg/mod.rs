@@ -1,1 +1,13 @@
-//! Accumulators: how each aggregate adds, retracts and gives its result.
+//! Accumulators: what an aggregate function remembers per group, in columns by slot. This is the list.
+
+pub mod accumulator;
+pub mod bools;
+pub mod bytes;
+pub mod count;
+pub mod exact;
+pub mod extreme;
+pub mod float_sum;
+pub mod function;
+pub mod ordered;
+pub mod sum;
+pub mod variance;

@@ -1,1 +1,13 @@
-//! The operators, one file each. This is the list.
+//! The operators, one file each. This is the list; those below the gap are what several of them stand on.
+
+pub mod aggregate;
+pub mod filter;
+pub mod project;
+pub mod union;
+pub mod unnest;
+pub mod windowed;
+
+pub(crate) mod consolidate;
+pub(crate) mod counts;
+pub(crate) mod evaluate;
+pub(crate) mod groups;

@@ -1,0 +1,85 @@
+//! A count per key: the state of DISTINCT and of the sides of semi, anti and outer joins.
+
+use crate::dataflow::agg::accumulator::grow;
+use crate::dataflow::agg::bytes::{Reader, put_integer};
+use crate::dataflow::operator::BuildContext;
+use crate::error::Result;
+use crate::state::checkpoint::{Generation, Ops};
+use crate::state::keyed::{Keyed, Layout, Slot, SlotValues};
+use crate::types::ids::TableId;
+use crate::types::key::Rows;
+
+/// Key -> sum of weights; a key at 0 is forgotten.
+pub(crate) struct Counts {
+    keyed: Keyed,
+    values: Values,
+    slots: Vec<Slot>,
+}
+
+#[derive(Default)]
+struct Values(Vec<i64>);
+
+impl SlotValues for Values {
+    fn load(&mut self, slot: Slot, stored: Option<&[u8]>) -> Result<()> {
+        *grow(&mut self.0, slot) = stored.map_or(Ok(0), |bytes| Reader::new(bytes).i64())?;
+        Ok(())
+    }
+
+    fn store(&self, slot: Slot, out: &mut Vec<u8>) -> bool {
+        let count = self.0[slot as usize];
+        put_integer(out, i128::from(count));
+        count != 0
+    }
+
+    fn clear(&mut self, slot: Slot) {
+        self.0[slot as usize] = 0;
+    }
+}
+
+impl Counts {
+    pub fn new(table: TableId, layout: Layout, context: &BuildContext) -> Counts {
+        Counts { keyed: Keyed::new(table, layout, &context.table()), values: Values::default(), slots: Vec::new() }
+    }
+
+    /// The counts of distinct `keys`.
+    pub fn get(&mut self, keys: &Rows, hashes: &[u64]) -> Result<Vec<i64>> {
+        self.slots.clear();
+        self.keyed.resolve(keys, hashes, &mut self.values, &mut self.slots)?;
+        Ok(self.slots.iter().map(|s| self.values.0[*s as usize]).collect())
+    }
+
+    /// Adds `weights[i]` to the count of `keys[i]` (distinct); gives the counts before.
+    pub fn add(&mut self, keys: &Rows, hashes: &[u64], weights: &[i64]) -> Result<Vec<i64>> {
+        let before = self.get(keys, hashes)?;
+        for (slot, weight) in self.slots.iter().zip(weights).filter(|(_, w)| **w != 0) {
+            self.values.0[*slot as usize] += weight;
+            self.keyed.touch(*slot);
+        }
+        Ok(before)
+    }
+
+    /// Windowed layout: forgets every key whose window column is at most `upto`.
+    pub fn close(&mut self, upto: i64) -> Result<()> {
+        self.keyed.close(upto, &mut self.values, &mut |_, _, _| Ok(()))
+    }
+
+    pub fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) {
+        self.keyed.checkpoint(generation, &self.values, ops);
+    }
+
+    pub fn committed(&mut self, generation: Generation) {
+        self.keyed.committed(generation);
+    }
+
+    pub fn evict(&mut self, bytes: usize) {
+        self.keyed.evict(bytes, &mut self.values);
+    }
+
+    pub fn trim(&mut self) {
+        self.keyed.trim(&mut self.values);
+    }
+
+    pub fn memory(&self) -> usize {
+        self.keyed.memory() + self.values.0.capacity() * size_of::<i64>()
+    }
+}
