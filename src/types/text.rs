@@ -1,1 +1,0 @@
-//! Values as Postgres prints them, and texts as Postgres reads them.

@@ -1,0 +1,68 @@
+//! Values as Postgres prints them, and texts as Postgres reads them.
+//!
+//! Three parties need the same text for a value: the wire (results, parameters), files (COPY, CSV) and SQL (casts to and
+//! from text). So there is one place that knows it. Printing resolves a column's type once, into a [`Column`] that
+//! borrows the typed array; a value then costs one predictable branch and no allocation. Reading goes the other way: a
+//! [`Reader`] appends texts to one column. The leaves are plain functions per type, for whoever has a single value.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | column.rs, reader.rs | whole columns: array to text, text to array |
+//! | number.rs, decimal.rs | integers, floats (shortest digits that read back), numerics (scale kept) |
+//! | calendar.rs, datetime.rs, zone.rs | days and clocks; dates, times and timestamps; session time zones |
+//! | interval.rs | `1 year 2 mons 3 days 04:05:06.789`, ISO 8601 and the verbose forms |
+//! | bytes.rs, json.rs | booleans, bytea, uuid; jsonb in canonical form |
+//! | nested.rs | quoting of arrays and records |
+//!
+//! Nothing here panics on any text or value, and nothing asks a clock: `now` and `today` are not read as dates.
+
+pub mod bytes;
+pub mod calendar;
+mod column;
+pub mod datetime;
+pub mod decimal;
+pub mod interval;
+pub mod json;
+mod nested;
+pub mod number;
+mod reader;
+mod zone;
+
+pub use column::{Column, canonical_array, canonical_type, write_value};
+pub use reader::{Reader, parse_value};
+pub use zone::Zone;
+
+/// Key of the field metadata that tells types apart which share an Arrow type: `jsonb`, `json`, `uuid`, `varchar`, `oid`, `name`, ….
+pub const TYPE_KEY: &str = "tw.type";
+
+/// Key of the field metadata with the type modifier, as Postgres counts it (`varchar(10)` is 14).
+pub const TYPMOD_KEY: &str = "tw.typmod";
+
+/// What of a session's settings changes how values print and read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TextStyle {
+    /// The session's `TimeZone`, in which a timestamptz prints and in which one without an offset is read.
+    pub timezone: Zone,
+}
+
+impl TextStyle {
+    pub const UTC: TextStyle = TextStyle { timezone: Zone::Utc };
+}
+
+impl Default for TextStyle {
+    fn default() -> Self {
+        Self::UTC
+    }
+}
+
+use crate::error::{Error, Kind};
+
+/// `invalid input syntax for type integer: "abc"`, the message of every reader here.
+fn invalid_syntax(kind: Kind, type_name: &str, text: &str) -> Error {
+    Error::new(kind, format!("invalid input syntax for type {type_name}: \"{text}\""))
+}
+
+/// Blanks as C's `isspace` sees them, which Postgres skips around numbers, dates and booleans.
+fn trim(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b')
+}
