@@ -1,1 +1,14 @@
-fn main(){}
+//! Everything that needs the running program: one link for all of it. Tests that take long or need Kafka say so in
+//! their names: `cargo test --release --test it -- --skip kafka --skip slow` leaves the quick ones.
+#![allow(clippy::unwrap_used)] // the modules are tests throughout; the lint's own exemption sees only #[test] functions
+
+mod client;
+mod crash;
+mod examples;
+mod fraud;
+mod kafka;
+mod kafka_source;
+mod oracle;
+mod program;
+mod server;
+mod slt;

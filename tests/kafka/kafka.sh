@@ -4,6 +4,7 @@
 #   kafka.sh start PORT DIR      begin with an empty DIR: a broker on 127.0.0.1:PORT (its controller on PORT+1); waits until it answers
 #   kafka.sh restart PORT DIR    the same broker again, with the data it had
 #   kafka.sh stop DIR            stop the broker that runs from DIR, and wait until it is gone
+#   kafka.sh guard PID DIR       wait until process PID is gone, then stop the broker that runs from DIR and remove DIR
 # Needs a Java runtime 17+, mvn (first time only) and about 400 MB of memory. Jars are kept in ${KAFKA_LIBS:-~/.cache/kafka-libs}.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -60,6 +61,14 @@ launch() {
   exit 1
 }
 
+stop_broker() {
+  local dir=$1 pid
+  pid=$(cat "$dir/pid" 2>/dev/null) || return 0
+  kill "$pid" 2>/dev/null || return 0
+  for _ in $(seq 1 120); do kill -0 "$pid" 2>/dev/null || return 0; sleep 0.25; done
+  kill -9 "$pid" 2>/dev/null || true
+}
+
 case ${1:-} in
 libs) fetch_libs ;;
 start)
@@ -72,11 +81,11 @@ start)
   launch "$2" "$3"
   ;;
 restart) launch "$2" "$3" ;;
-stop)
-  pid=$(cat "$2/pid")
-  kill "$pid" 2>/dev/null || exit 0
-  for _ in $(seq 1 120); do kill -0 "$pid" 2>/dev/null || exit 0; sleep 0.25; done
-  kill -9 "$pid" 2>/dev/null || true
+stop) stop_broker "$2" ;;
+guard)
+  while kill -0 "$2" 2>/dev/null; do sleep 1; done
+  stop_broker "$3"
+  rm -rf "$3"
   ;;
-*) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2 ;;
+*) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

@@ -1,0 +1,115 @@
+//! A blocking Postgres client over tokio-postgres: text in, text out, as psql would show it.
+
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+use tokio_postgres::{NoTls, SimpleQueryMessage};
+
+pub type Row = Vec<Option<String>>;
+
+/// What the server said no with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlError {
+    pub code: String,
+    pub message: String,
+    pub hint: String,
+}
+
+impl std::fmt::Display for SqlError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, "; hint: {}", self.hint) }
+    }
+}
+
+impl std::error::Error for SqlError {}
+
+impl From<tokio_postgres::Error> for SqlError {
+    fn from(e: tokio_postgres::Error) -> Self {
+        match e.as_db_error() {
+            Some(db) => SqlError { code: db.code().code().to_string(), message: db.message().to_string(), hint: db.hint().unwrap_or_default().to_string() },
+            None => SqlError { code: "lost".to_string(), message: e.to_string(), hint: String::new() },
+        }
+    }
+}
+
+pub struct Client {
+    runtime: Runtime,
+    inner: tokio_postgres::Client,
+}
+
+impl Client {
+    pub fn connect(port: u16) -> Result<Client, SqlError> {
+        Client::connect_as(port, "tidewater", "tidewater")
+    }
+
+    pub fn connect_as(port: u16, user: &str, database: &str) -> Result<Client, SqlError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let settings = format!("host=127.0.0.1 port={port} user={user} dbname={database} connect_timeout=10");
+        let (inner, connection) = runtime.block_on(tokio_postgres::connect(&settings, NoTls))?;
+        runtime.spawn(connection);
+        Ok(Client { runtime, inner })
+    }
+
+    /// One or more statements; the rows of all of them.
+    pub fn try_rows(&mut self, sql: &str) -> Result<Vec<Row>, SqlError> {
+        let messages = self.runtime.block_on(self.inner.simple_query(sql))?;
+        let rows = messages.iter().filter_map(|m| match m {
+            SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|i| row.get(i).map(str::to_string)).collect()),
+            _ => None,
+        });
+        Ok(rows.collect())
+    }
+
+    pub fn rows(&mut self, sql: &str) -> Vec<Row> {
+        self.try_rows(sql).unwrap_or_else(|e| panic!("{e}\nin: {sql}"))
+    }
+
+    /// Rows with NULL as `NULL`.
+    pub fn texts(&mut self, sql: &str) -> Vec<Vec<String>> {
+        self.rows(sql).into_iter().map(|r| r.into_iter().map(|v| v.unwrap_or_else(|| "NULL".to_string())).collect()).collect()
+    }
+
+    pub fn run(&mut self, sql: &str) {
+        self.rows(sql);
+    }
+
+    /// The first column of the only row.
+    pub fn one(&mut self, sql: &str) -> String {
+        let rows = self.texts(sql);
+        assert!(rows.len() == 1 && !rows[0].is_empty(), "{} rows from {sql}", rows.len());
+        rows[0][0].clone()
+    }
+
+    pub fn number(&mut self, sql: &str) -> i64 {
+        let text = self.one(sql);
+        if text == "NULL" { 0 } else { text.parse().unwrap_or_else(|_| panic!("{text} is no whole number: {sql}")) }
+    }
+
+    pub fn fails(&mut self, sql: &str) -> SqlError {
+        match self.try_rows(sql) {
+            Ok(rows) => panic!("{} rows instead of an error from {sql}", rows.len()),
+            Err(e) => e,
+        }
+    }
+
+    /// Asks until the answer is `expected`.
+    pub fn until(&mut self, sql: &str, expected: &str, timeout: Duration) {
+        let start = Instant::now();
+        loop {
+            let answer = match self.try_rows(sql) {
+                Ok(rows) => rows.first().and_then(|r| r.first()).and_then(Clone::clone).unwrap_or_else(|| "NULL".to_string()),
+                Err(e) => e.to_string(),
+            };
+            if answer == expected {
+                return;
+            }
+            assert!(start.elapsed() < timeout, "{sql}\nstill answers {answer} instead of {expected} after {timeout:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A statement over the extended protocol, parameters as text.
+    pub fn prepared(&mut self, sql: &str, parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Result<Vec<tokio_postgres::Row>, SqlError> {
+        Ok(self.runtime.block_on(self.inner.query(sql, parameters))?)
+    }
+}

@@ -1,0 +1,158 @@
+//! `kill -9`, ten times, in the middle of a million events from Kafka: nothing lost, nothing counted twice, nothing that was
+//! shown taken back.
+
+use crate::client::Client;
+use crate::kafka::Kafka;
+use crate::oracle::{SECOND, micros};
+use crate::server::Server;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const EVENTS: i64 = 1_000_000;
+const PARTITIONS: i64 = 4;
+const KILLS: usize = 10;
+/// Of so many events one is late by minutes.
+const LATE_EVERY: i64 = 1000;
+/// 2023-11-14 22:13:20
+const BASE_TIME: i64 = 1_700_000_000 * SECOND;
+const WINDOW: i64 = 10 * SECOND;
+const PATIENCE: Duration = Duration::from_secs(240);
+
+struct Event {
+    id: i64,
+    key: i64,
+    amount: i64,
+    time: i64,
+}
+
+/// Event n is a function of n: 20 s of event time per 10,000 events, spread over 997 keys.
+fn event(n: i64) -> Event {
+    let mixed = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    let late = if n % LATE_EVERY == LATE_EVERY - 1 { 180 * SECOND } else { 0 };
+    Event { id: n, key: (mixed % 997) as i64, amount: (mixed / 997 % 1000) as i64, time: BASE_TIME + n * 2000 - late }
+}
+
+fn produce(kafka: &Kafka, topic: &str, from: i64, to: i64) {
+    let feeder = kafka.producer();
+    for n in from..to {
+        let e = event(n);
+        let text = format!("{{\"id\":{},\"k\":{},\"amount\":{},\"ts\":{}}}", e.id, e.key, e.amount, e.time / 1000);
+        feeder.send(topic, (n % PARTITIONS) as i32, &text);
+    }
+    feeder.flush();
+}
+
+/// A small random generator; its seed is printed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("SEED").ok().and_then(|s| s.parse().ok());
+    given.unwrap_or_else(|| std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64)
+}
+
+fn create(client: &mut Client, kafka: &Kafka, topic: &str) {
+    client.run(&format!(
+        "CREATE SOURCE {topic} (id BIGINT, k BIGINT, amount BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5 seconds') \
+         WITH (connector = 'kafka', topic = '{topic}', properties.bootstrap.server = '{}', scan.startup.mode = 'earliest') FORMAT PLAIN ENCODE JSON; \
+         CREATE MATERIALIZED VIEW by_key AS SELECT k, count(*) AS n, sum(amount) AS total, min(id) AS first, max(id) AS last FROM {topic} GROUP BY k; \
+         CREATE MATERIALIZED VIEW by_window AS SELECT k, window_end, count(*) AS n, sum(amount) AS total \
+           FROM TUMBLE({topic}, ts, INTERVAL '10 seconds') GROUP BY k, window_start, window_end; \
+         CREATE MATERIALIZED VIEW closed AS SELECT window_end, count(*) AS n, sum(amount) AS total \
+           FROM TUMBLE({topic}, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end EMIT ON WINDOW CLOSE; \
+         CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS keys, sum(n) AS n, sum(total) AS total FROM by_key",
+        kafka.address()
+    ));
+}
+
+type Closed = BTreeMap<String, (String, String)>;
+
+fn read_closed(client: &mut Client) -> Closed {
+    client.texts("SELECT window_end, n, total FROM closed").into_iter().map(|r| (r[0].clone(), (r[1].clone(), r[2].clone()))).collect()
+}
+
+/// What a reader saw before a kill must still stand.
+fn check_kept(seen: &Closed, now: &Closed, when: &str) {
+    for (window, row) in seen {
+        assert_eq!(now.get(window), Some(row), "window {window} had been shown {when}");
+    }
+}
+
+#[test]
+fn kafka_slow_ten_kills_in_a_million_events() {
+    let seed = seed();
+    println!("SEED={seed}");
+    let mut random = Random(seed);
+    let kafka = Kafka::shared();
+    kafka.create_topic("crash", PARTITIONS as i32);
+    let mut server = Server::with(&["--threads", "2", "--checkpoint-interval", "400ms"]);
+    create(&mut server.connect(), kafka, "crash");
+    let producer = std::thread::spawn(|| produce(Kafka::shared(), "crash", 0, EVENTS));
+    let mut seen = Closed::new();
+    for kill in 0..KILLS {
+        let mut client = server.connect();
+        for _ in 0..=random.below(4) {
+            std::thread::sleep(Duration::from_millis(random.below(250)));
+            let now = read_closed(&mut client);
+            check_kept(&seen, &now, &format!("before kill {kill}"));
+            seen = now;
+        }
+        server.kill();
+        server.restart();
+    }
+    producer.join().unwrap();
+    let mut client = server.connect();
+    client.until("SELECT n FROM totals", &EVENTS.to_string(), PATIENCE);
+    check_keys(&mut client);
+    check_windows(&mut client);
+    check_kept(&seen, &read_closed(&mut client), "at the end");
+    assert_eq!(client.number("SELECT sum(rows) FROM tidewater.sources WHERE source = 'crash'"), EVENTS);
+}
+
+/// An aggregate without windows sees every row, late or not.
+fn check_keys(client: &mut Client) {
+    let mut expected: BTreeMap<i64, [i64; 4]> = BTreeMap::new();
+    for e in (0..EVENTS).map(event) {
+        let row = expected.entry(e.key).or_insert([0, 0, e.id, e.id]);
+        *row = [row[0] + 1, row[1] + e.amount, row[2].min(e.id), row[3].max(e.id)];
+    }
+    let found: BTreeMap<i64, [i64; 4]> = client
+        .texts("SELECT k, n, total, first, last FROM by_key")
+        .into_iter()
+        .map(|r| r.iter().map(|v| v.parse::<i64>().unwrap()).collect::<Vec<_>>())
+        .map(|v| (v[0], [v[1], v[2], v[3], v[4]]))
+        .collect();
+    assert!(found == expected, "by_key differs: {} keys instead of {}", found.len(), expected.len());
+}
+
+/// Windows hold all their rows but those listed as late.
+fn check_windows(client: &mut Client) {
+    let mut expected: BTreeMap<(i64, i64), i64> = BTreeMap::new();
+    for e in (0..EVENTS).map(event) {
+        *expected.entry((e.key, e.time.div_euclid(WINDOW) * WINDOW + WINDOW)).or_default() += 1;
+    }
+    let used = client.number("SELECT sum(n) FROM by_window");
+    let late = client.number("SELECT late_rows FROM tidewater.views WHERE view = 'by_window'");
+    assert_eq!(used + late, EVENTS, "every row is used or late");
+    assert!(late > EVENTS / LATE_EVERY / 2, "{late} late rows");
+    let listed = client.texts("SELECT window_end AT TIME ZONE 'UTC', sum(weight) FROM tidewater.late_rows WHERE view = 'by_window' GROUP BY 1");
+    let mut late_by_window: BTreeMap<i64, i64> = listed.into_iter().map(|r| (micros(&r[0]), r[1].parse().unwrap())).collect();
+    let mut missing_by_window: BTreeMap<i64, i64> = BTreeMap::new();
+    for ((_, end), n) in &expected {
+        *missing_by_window.entry(*end).or_default() += n;
+    }
+    for row in client.texts("SELECT k, window_end, n FROM by_window") {
+        let (key, end, n): (i64, i64, i64) = (row[0].parse().unwrap(), micros(&row[1]), row[2].parse().unwrap());
+        assert!(expected.get(&(key, end)).is_some_and(|e| n <= *e), "key {key}, window {}: {n} rows", row[1]);
+        *missing_by_window.entry(end).or_default() -= n;
+    }
+    missing_by_window.retain(|_, n| *n != 0);
+    late_by_window.retain(|_, n| *n != 0);
+    assert_eq!(missing_by_window, late_by_window, "what windows lack is what is listed as late");
+}
