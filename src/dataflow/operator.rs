@@ -12,6 +12,7 @@
 use crate::error::Result;
 use crate::state::checkpoint::{Generation, Ops};
 use crate::state::keyed::TableContext;
+use crate::state::run::Run;
 use crate::state::store::Store;
 use crate::types::delta::Delta;
 use crate::types::ids::{NodeId, ObjectId, TableId};
@@ -102,6 +103,8 @@ pub struct Output {
     pub deltas: Vec<Delta>,
     pub late: Vec<LateRows>,
     pub errors: Vec<EvalErrors>,
+    /// The view's change of this epoch by view key; set by `Materialize` only.
+    pub run: Option<Run>,
 }
 
 impl Output {
