@@ -1,5 +1,8 @@
 //! Logical plan -> incremental plan.
 
+pub mod arithmetic;
+mod error;
+mod expr;
 pub mod relation;
 
 use crate::dataflow::operator::Fragment;

@@ -5,7 +5,7 @@
 use super::Relation;
 use crate::types::ids::ObjectId;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Constraint, Constraints};
 use datafusion::datasource::{TableProvider, provider_as_source};
 use datafusion::error::Result as DataFusionResult;
