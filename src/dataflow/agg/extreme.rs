@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::state::keyed::Slot;
 use crate::state::multiset::Multiset;
 use crate::types::key::{Codec, Order, Rows};
-use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray, new_null_array};
+use arrow::array::{ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray, new_null_array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{

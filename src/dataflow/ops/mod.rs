@@ -2,6 +2,8 @@
 
 pub mod aggregate;
 pub mod filter;
+pub mod join;
+pub mod materialize;
 pub mod project;
 pub mod union;
 pub mod unnest;

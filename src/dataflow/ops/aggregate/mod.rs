@@ -31,7 +31,7 @@ use crate::types::delta::Delta;
 use crate::types::ids::{ObjectId, TableId, owner, virtual_node};
 use crate::types::key::{Codec, Rows, hash};
 use crate::types::time::Step;
-use arrow::array::{Array, ArrayRef};
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, SchemaRef};
 use std::sync::Arc;
 
