@@ -52,12 +52,21 @@ impl Client {
 
     /// One or more statements; the rows of all of them.
     pub fn try_rows(&mut self, sql: &str) -> Result<Vec<Row>, SqlError> {
+        Ok(self.try_table(sql)?.1)
+    }
+
+    /// The same with the number of columns, if a statement has any.
+    pub fn try_table(&mut self, sql: &str) -> Result<(Option<usize>, Vec<Row>), SqlError> {
         let messages = self.runtime.block_on(self.inner.simple_query(sql))?;
-        let rows = messages.iter().filter_map(|m| match m {
-            SimpleQueryMessage::Row(row) => Some((0..row.len()).map(|i| row.get(i).map(str::to_string)).collect()),
-            _ => None,
-        });
-        Ok(rows.collect())
+        let (mut columns, mut rows) = (None, Vec::new());
+        for message in &messages {
+            match message {
+                SimpleQueryMessage::RowDescription(described) => columns = Some(described.len()),
+                SimpleQueryMessage::Row(row) => rows.push((0..row.len()).map(|i| row.get(i).map(str::to_string)).collect()),
+                _ => {}
+            }
+        }
+        Ok((columns, rows))
     }
 
     pub fn rows(&mut self, sql: &str) -> Vec<Row> {

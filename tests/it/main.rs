@@ -9,6 +9,7 @@ mod fraud;
 mod kafka;
 mod kafka_source;
 mod oracle;
+mod postgres;
 mod program;
 mod server;
 mod slt;
