@@ -291,7 +291,9 @@ fn sources() -> Vec<Source> {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for pair in lines.windows(2).filter(|pair| pair[0].starts_with("#[cfg(test)]") || pair[0].starts_with("#[cfg(any(test")) {
             if let Some(module) = module_of_line(pair[1]) {
-                let folder = path.rsplit_once('/').map_or("src", |(folder, _)| folder);
+                // Modules of `x/mod.rs` are beside it, those of `x.rs` in the folder `x`.
+                let door = path.ends_with("/mod.rs") || path == "src/lib.rs" || path == "src/main.rs";
+                let folder = if door { path.rsplit_once('/').map_or("src", |(folder, _)| folder) } else { path.trim_end_matches(".rs") };
                 test_files.insert(format!("{folder}/{module}.rs"));
             }
         }

@@ -58,7 +58,8 @@ fn kafka_examples_run() {
     client.run(&example("nexmark/q0.sql"));
     client.run(&example("nexmark/q3.sql"));
     for merchant in 0..3 {
-        let payment = format!(r#"{{"payment_id": {merchant}, "card": "42", "merchant": "m{merchant}", "amount": 200.50, "ts": "2026-01-31T12:00:0{merchant}.250"}}"#);
+        let payment =
+            format!(r#"{{"payment_id": {merchant}, "card": "42", "merchant": "m{merchant}", "amount": 200.50, "ts": "2026-01-31T12:00:0{merchant}.250"}}"#);
         feeder.send("payments", merchant % 2, &payment);
     }
     // Six minutes later on both partitions: the windows above close.

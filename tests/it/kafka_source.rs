@@ -69,7 +69,13 @@ fn kafka_upsert_table_follows_keys_and_tombstones() {
     let kafka = Kafka::shared();
     kafka.create_topic("upserts", 1);
     let feeder = kafka.producer();
-    for (key, value) in [("1", Some(r#"{"id": 1, "v": 10}"#)), ("2", Some(r#"{"id": 2, "v": 20}"#)), ("1", Some(r#"{"id": 1, "v": 11}"#)), ("2", None), ("3", Some(r#"{"id": 3, "v": 30}"#))] {
+    for (key, value) in [
+        ("1", Some(r#"{"id": 1, "v": 10}"#)),
+        ("2", Some(r#"{"id": 2, "v": 20}"#)),
+        ("1", Some(r#"{"id": 1, "v": 11}"#)),
+        ("2", None),
+        ("3", Some(r#"{"id": 3, "v": 30}"#)),
+    ] {
         feeder.send_keyed("upserts", 0, Some(key), value);
     }
     feeder.flush();

@@ -49,7 +49,9 @@ pub fn flagged(payments: &[Payment]) -> BTreeSet<Flagged> {
         }
     }
     let broken = groups.into_iter().filter(|(_, g)| g.merchants.len() >= 3 && g.cents > 50_000);
-    broken.map(|((card, window_end), g)| Flagged { card: card.to_string(), window_end, merchants: g.merchants.len(), payments: g.payments, cents: g.cents }).collect()
+    broken
+        .map(|((card, window_end), g)| Flagged { card: card.to_string(), window_end, merchants: g.merchants.len(), payments: g.payments, cents: g.cents })
+        .collect()
 }
 
 /// `2023-11-14 22:13:20.25` as µs since 1970.

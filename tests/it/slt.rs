@@ -61,7 +61,8 @@ fn slt_files_give_the_expected_rows() {
         let mut runner = Runner::new(|| async { Client::connect(port).map(Connection) });
         if std::env::var_os("UPDATE_EXPECT").is_some() {
             // The connection blocks inside sqllogictest's futures, which this executor, unlike tokio's, allows.
-            let update = runner.update_test_file(file, " ", sqllogictest::default_validator, sqllogictest::default_normalizer, sqllogictest::default_column_validator);
+            let update =
+                runner.update_test_file(file, " ", sqllogictest::default_validator, sqllogictest::default_normalizer, sqllogictest::default_column_validator);
             return futures::executor::block_on(update).map_err(|e| e.to_string());
         }
         runner.run_file(file).map_err(|e| e.display(false).to_string())
