@@ -15,7 +15,7 @@ use super::consolidate::{codec_of, consolidate};
 use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Kind, Result};
 use crate::state::checkpoint::{Generation, Ops, space};
-use crate::state::run::{Run, RunKind};
+use crate::state::run::{Run, RunKind, RunStack};
 use crate::types::delta::Delta;
 use crate::types::ids::TableId;
 use crate::types::key::{Codec, Rows};
@@ -90,7 +90,7 @@ impl Spec for Materialize {
             key_codec: Codec::new(&types)?,
             row_codec: codec_of(&self.schema)?,
             sequence,
-            pending: Ops::default(),
+            pending: RunStack::default(),
         }))
     }
 }
@@ -101,8 +101,8 @@ struct Running {
     key_codec: Codec,
     row_codec: Codec,
     sequence: Option<Sequence>,
-    /// What the next checkpoint writes.
-    pending: Ops,
+    /// What the next checkpoint writes; merged as it comes, so that a key that changes often is written once.
+    pending: RunStack,
 }
 
 impl Running {
@@ -137,7 +137,7 @@ impl Running {
 }
 
 impl Operator for Running {
-    fn apply(&mut self, _step: &Step, inputs: &mut [Vec<Delta>], out: &mut Output) -> Result<()> {
+    fn apply(&mut self, step: &Step, inputs: &mut [Vec<Delta>], out: &mut Output) -> Result<()> {
         if inputs[0].is_empty() {
             return Ok(());
         }
@@ -146,14 +146,14 @@ impl Operator for Running {
             return Ok(());
         }
         let run = self.run(&delta)?;
-        run.write(self.spec.rows, &mut self.pending);
+        self.pending.push(step.epoch, run.clone());
         out.run = Some(run);
         out.push(delta);
         Ok(())
     }
 
     fn checkpoint(&mut self, _generation: Generation, ops: &mut Ops) -> Result<()> {
-        ops.append(std::mem::take(&mut self.pending));
+        std::mem::take(&mut self.pending).iter().for_each(|run| run.write(self.spec.rows, ops));
         if let Some(sequence) = &mut self.sequence {
             sequence.checkpoint(ops);
         }
