@@ -11,9 +11,9 @@
 
 use crate::error::Result;
 use crate::state::checkpoint::{Generation, Ops};
+use crate::state::committed::Committed;
 use crate::state::keyed::TableContext;
 use crate::state::run::Run;
-use crate::state::store::Store;
 use crate::types::delta::Delta;
 use crate::types::ids::{NodeId, ObjectId, TableId};
 use crate::types::time::Step;
@@ -73,7 +73,8 @@ pub trait Spec: fmt::Debug + Send + Sync {
 /// What an operator is built with.
 #[derive(Clone)]
 pub struct BuildContext {
-    pub store: Arc<dyn Store>,
+    /// Tables read what is committed, never the store itself; see `state::committed`.
+    pub store: Arc<Committed>,
     pub worker: usize,
     pub workers: usize,
     /// Upper bound of entries each cache keeps between epochs, for tests of the read-back paths; `None`: only memory bounds it.

@@ -2,15 +2,27 @@
 //! Misses are read back from the store in one sorted look-up per batch; dirty slots are written at checkpoints; clean ones are evicted.
 //!
 //! The operator implements [`SlotValues`] over its columns. Slots are small and dense, and are used again after eviction.
+//!
+//! ```text
+//!   resolve     known key -> its slot;  unknown, table partial on disk -> new slot, loaded;  else -> new slot, empty, no read
+//!   touch       dirty                                        a dirty slot stays in memory
+//!   checkpoint  written under generation g                   stays
+//!   committed   g is in every snapshot from now on           may be evicted: the next resolve reads it back
+//! ```
+//!
+//! Memory always holds the newest value of every key whose newest value is not committed, so a key that is read from the store
+//! is one whose committed value is the newest: it does not matter how far the snapshot is ahead of what the table has heard.
 
-use super::checkpoint::{Generation, Ops};
-use super::store::Store;
+use super::checkpoint::{Action, Generation, Ops};
+use super::committed::{Committed, Rounds};
+use super::extent::{self, Extent};
+use super::slots::Slots;
 use crate::error::Result;
 use crate::types::ids::TableId;
-use crate::types::key::Rows;
+use crate::types::key::{Rows, hash, window_key, window_of_key};
 use std::sync::Arc;
 
-pub type Slot = u32;
+pub use super::slots::Slot;
 
 /// The operator's columns, indexed by slot.
 pub trait SlotValues {
@@ -40,78 +52,300 @@ pub enum Layout {
 /// What a state table is opened with; from `dataflow::BuildContext`.
 #[derive(Clone)]
 pub struct TableContext {
-    pub store: Arc<dyn Store>,
+    pub store: Arc<Committed>,
     pub worker: usize,
     pub workers: usize,
     pub cache_entries: Option<usize>,
     pub fresh: bool,
 }
 
+/// The slot's value differs from what was last handed over.
+const DIRTY: u8 = 1;
+/// The store may hold an entry of the key, or will.
+const STORED: u8 = 2;
+/// What was last handed over was a deletion.
+const DELETED: u8 = 4;
+
 /// See the module. One worker's share of one state table.
-pub struct Keyed {}
+pub struct Keyed {
+    slots: Slots,
+    marks: Marks,
+    dirty: Vec<Slot>,
+    /// Slots handed over as deleted: of no use once that is committed.
+    deleted: Vec<Slot>,
+    extent: Extent,
+    rounds: Rounds,
+    store: Arc<Committed>,
+    limit: Option<usize>,
+    scratch: Vec<u8>,
+}
+
+/// Per slot: what is to be done with it, and the round in which it was last handed over.
+#[derive(Default)]
+struct Marks {
+    flags: Vec<u8>,
+    written: Vec<u32>,
+}
+
+impl Marks {
+    fn reset(&mut self, slot: Slot) {
+        let slot = slot as usize;
+        if slot >= self.flags.len() {
+            self.flags.resize(slot + 1, 0);
+            self.written.resize(slot + 1, 0);
+        }
+        self.flags[slot] = 0;
+        self.written[slot] = 0;
+    }
+}
 
 impl Keyed {
     pub fn new(table: TableId, layout: Layout, context: &TableContext) -> Self {
-        let _ = (table, layout, context);
-        todo!()
+        Keyed {
+            slots: Slots::default(),
+            marks: Marks::default(),
+            dirty: Vec::new(),
+            deleted: Vec::new(),
+            extent: Extent::new(extent::KEYED, table, layout, context),
+            rounds: Rounds::new(),
+            store: context.store.clone(),
+            limit: context.cache_entries,
+            scratch: Vec::new(),
+        }
     }
 
     /// Appends one slot per key to `slots`, finding or creating it; `hashes[i]` is `key::hash(keys.row(i))`. Keys that are not in memory are looked up
     /// in the store in one sorted batch; `values.load` is called once for each newly assigned slot. Slots stay valid until the next `trim`, `evict` or `close`.
     pub fn resolve(&mut self, keys: &Rows, hashes: &[u64], values: &mut dyn SlotValues, slots: &mut Vec<Slot>) -> Result<()> {
-        let _ = (keys, hashes, values, slots);
-        todo!()
+        self.extent.discover(&self.store)?;
+        let (extent, marks) = (&mut self.extent, &mut self.marks);
+        let (mut unread, mut result) = (Vec::new(), Ok(()));
+        self.slots.find_all(keys, hashes, slots, |table, i| {
+            let slot = table.insert(keys.row(i), hashes[i]);
+            marks.reset(slot);
+            if extent.add(keys.row(i), slot) {
+                unread.push(slot);
+            } else if let Err(e) = values.load(slot, None) {
+                result = Err(e);
+            }
+            slot
+        });
+        result?;
+        if unread.is_empty() {
+            return Ok(());
+        }
+        let result = self.read_back(&unread, values);
+        if result.is_err() {
+            // A slot that was not loaded must not be found by the next attempt.
+            unread.iter().for_each(|slot| self.slots.remove(*slot));
+        }
+        result
+    }
+
+    /// Loads new slots from the store.
+    fn read_back(&mut self, unread: &[Slot], values: &mut dyn SlotValues) -> Result<()> {
+        let mut keys = Rows::default();
+        for &slot in unread {
+            self.scratch.clear();
+            let (key, hash) = (self.slots.key(slot), self.slots.hash(slot));
+            let window = self.extent.head(key, hash, &mut self.scratch);
+            self.scratch.extend_from_slice(&key[window..]);
+            keys.push(&self.scratch);
+        }
+        let mut order: Vec<u32> = (0..unread.len() as u32).collect();
+        order.sort_unstable_by(|a, b| keys.row(*a as usize).cmp(keys.row(*b as usize)));
+        let sorted: Vec<&[u8]> = order.iter().map(|i| keys.row(*i as usize)).collect();
+        let (_, snapshot) = self.store.read();
+        let flags = &mut self.marks.flags;
+        let mut result = Ok(());
+        snapshot.get_many(&sorted, &mut |i, value| {
+            let slot = unread[order[i] as usize];
+            flags[slot as usize] = STORED;
+            if let Err(e) = values.load(slot, Some(value)) {
+                result = Err(e);
+            }
+        })?;
+        result?;
+        unread.iter().filter(|slot| flags[**slot as usize] == 0).try_for_each(|slot| values.load(*slot, None))
     }
 
     /// The slot's value has changed: it is written at the next checkpoint. O(1), idempotent.
+    #[inline]
     pub fn touch(&mut self, slot: Slot) {
-        let _ = slot;
-        todo!()
+        let flags = &mut self.marks.flags[slot as usize];
+        if *flags & DIRTY == 0 {
+            *flags |= DIRTY;
+            self.dirty.push(slot);
+        }
     }
 
     pub fn key(&self, slot: Slot) -> &[u8] {
-        let _ = slot;
-        todo!()
+        self.slots.key(slot)
+    }
+
+    /// Keys in memory.
+    pub fn len(&self) -> usize {
+        self.slots.live()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Windowed layout only: calls `closing` for every entry of every window with `window_end <= upto` (µs), windows in order, reading back what is not in
     /// memory, then forgets these windows and deletes them by range at the next checkpoint. Touching a slot inside `closing` has no effect.
+    /// Keys whose value is empty are no entries.
     pub fn close(
         &mut self,
         upto: i64,
         values: &mut dyn SlotValues,
         closing: &mut dyn FnMut(&mut dyn SlotValues, Slot, &[u8]) -> Result<()>,
     ) -> Result<()> {
-        let _ = (upto, values, closing);
-        todo!()
+        self.extent.discover(&self.store)?;
+        while let Some((end, window)) = self.extent.close_first(upto) {
+            if window.is_partial() {
+                self.close_stored(end, values, closing)?;
+            }
+            for slot in window.slots {
+                if !self.slots.is_live(slot) || self.extent.window(self.slots.key(slot)) != Some(end) {
+                    continue;
+                }
+                self.scratch.clear();
+                if values.store(slot, &mut self.scratch) {
+                    closing(values, slot, self.slots.key(slot))?;
+                }
+                values.clear(slot);
+                self.marks.reset(slot);
+                self.slots.remove(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of a window that are only in the store, one at a time through a passing slot: a window may be larger than memory.
+    fn close_stored(
+        &mut self,
+        end: i64,
+        values: &mut dyn SlotValues,
+        closing: &mut dyn FnMut(&mut dyn SlotValues, Slot, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let (from, to, head) = self.extent.owned_span(end);
+        let (_, snapshot) = self.store.read();
+        let (slots, marks) = (&mut self.slots, &mut self.marks);
+        let mut key = window_key(end).to_vec();
+        let mut result = Ok(());
+        snapshot.scan(&from, &to, &mut |stored, value| {
+            key.truncate(window_key(end).len());
+            key.extend_from_slice(&stored[head..]);
+            let hash = hash(&key);
+            if slots.find(&key, hash).is_some() {
+                return true;
+            }
+            let slot = slots.insert(&key, hash);
+            marks.reset(slot);
+            result = values.load(slot, Some(value)).and_then(|()| closing(values, slot, &key));
+            values.clear(slot);
+            slots.remove(slot);
+            result.is_ok()
+        })?;
+        result
     }
 
     /// Appends every touched slot's value (or its deletion) and closed windows to `ops`.
     pub fn checkpoint(&mut self, generation: Generation, values: &dyn SlotValues, ops: &mut Ops) {
-        let _ = (generation, values, ops);
-        todo!()
+        self.extent.delete_closed(ops);
+        let mut head = Vec::new();
+        for slot in self.dirty.drain(..) {
+            let flags = &mut self.marks.flags[slot as usize];
+            if *flags & DIRTY == 0 {
+                continue; // its window was closed
+            }
+            *flags &= !DIRTY;
+            let (key, hash) = (self.slots.key(slot), self.slots.hash(slot));
+            head.clear();
+            self.scratch.clear();
+            let window = self.extent.head(key, hash, &mut head);
+            if values.store(slot, &mut self.scratch) {
+                *flags = STORED;
+                self.extent.stored(key);
+                ops.push(Action::Put, &[&head, &key[window..]], &self.scratch);
+            } else {
+                if *flags & STORED != 0 {
+                    ops.push(Action::Delete, &[&head, &key[window..]], &[]);
+                }
+                *flags |= DELETED;
+                self.deleted.push(slot);
+            }
+            self.marks.written[slot as usize] = self.rounds.current();
+        }
+        self.rounds.hand_over(generation);
     }
 
     /// What `checkpoint(generation)` and earlier ones wrote is in the store: those slots may be evicted.
     pub fn committed(&mut self, generation: Generation) {
-        let _ = generation;
-        todo!()
+        self.rounds.commit(generation);
     }
 
     /// Evicts clean committed slots until about `bytes` are free (clock algorithm). Operators call it between epochs only.
     pub fn evict(&mut self, bytes: usize, values: &mut dyn SlotValues) {
-        let _ = (bytes, values);
-        todo!()
+        let mut freed = self.drop_deleted(values);
+        while freed < bytes {
+            let Some(slot) = self.next_idle() else { break };
+            freed += self.drop_slot(slot, values);
+        }
     }
 
     /// Evicts down to `cache_entries`, if that is set. Operators call it at the end of each `apply`.
     pub fn trim(&mut self, values: &mut dyn SlotValues) {
-        let _ = values;
-        todo!()
+        self.drop_deleted(values);
+        let Some(limit) = self.limit else { return };
+        while self.slots.live() > limit {
+            let Some(slot) = self.next_idle() else { break };
+            self.drop_slot(slot, values);
+        }
     }
 
     /// Bytes of the table itself (keys, hash table), without the operator's columns.
     pub fn memory(&self) -> usize {
-        todo!()
+        self.slots.memory() + self.marks.flags.capacity() * 5 + (self.dirty.capacity() + self.deleted.capacity()) * 4 + self.extent.memory()
+    }
+
+    fn next_idle(&mut self) -> Option<Slot> {
+        let (marks, committed) = (&self.marks, self.rounds.committed());
+        self.slots.next_idle(|slot| marks.flags[slot as usize] & DIRTY == 0 && marks.written[slot as usize] <= committed)
+    }
+
+    /// Forgets keys whose deletion is committed. The store does not know them, so the table stays complete.
+    fn drop_deleted(&mut self, values: &mut dyn SlotValues) -> usize {
+        let (mut waiting, mut freed) = (Vec::new(), 0);
+        for slot in std::mem::take(&mut self.deleted) {
+            let flags = self.marks.flags[slot as usize];
+            if flags & DELETED == 0 || flags & DIRTY != 0 {
+                continue; // used again, or gone
+            }
+            if self.marks.written[slot as usize] > self.rounds.committed() {
+                waiting.push(slot);
+                continue;
+            }
+            self.marks.flags[slot as usize] = 0;
+            freed += self.drop_slot(slot, values);
+        }
+        self.deleted = waiting;
+        freed
+    }
+
+    fn drop_slot(&mut self, slot: Slot, values: &mut dyn SlotValues) -> usize {
+        let freed = values.bytes(slot) + self.slots.freed_by(slot);
+        let window = self.extent.window(self.slots.key(slot));
+        let stored = self.marks.flags[slot as usize] & STORED != 0;
+        values.clear(slot);
+        self.marks.reset(slot);
+        self.slots.remove(slot);
+        let slots = &self.slots;
+        self.extent.evicted(window, stored, |s| slots.is_live(s) && window_of_key(slots.key(s)) == window);
+        freed
     }
 }
+
+#[cfg(test)]
+mod tests;

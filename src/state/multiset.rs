@@ -1,85 +1,385 @@
 //! A multiset of rows under each key: key bytes -> ordered (row bytes -> weight). Arrangements of joins, and the ordered state of min/max, Top-N, string_agg.
 //! Weights are merged in the store, so adding a row needs no read; groups are read back only as far as somebody looks.
+//!
+//! A group in memory is *known* up to some row: not at all, up to a bound, or all of it.
+//!
+//! ```text
+//!   rows in byte order    a  b  c  |  d  e  f  g …
+//!                         known    bound   only in the store, and in changes that are not committed yet
+//! ```
+//!
+//! The one invariant: *the known part equals the group's true content up to the bound*, at every moment. An added row goes to the log of changes, and, if it
+//! is within the bound, into the known part. The known part is extended by reading: what a snapshot of generation `G` says of the rows behind the bound, plus
+//! the group's changes of later generations, which is the truth by the argument in [`super::committed`]. Groups of a new table are
+//! known from birth, and never read until they have been evicted; a group is evicted only when all its changes are committed.
 
-use super::checkpoint::{Generation, Ops};
+use super::changes::{Changes, Position};
+use super::checkpoint::{Action, Generation, Ops};
+use super::committed::{Committed, Rounds};
+use super::extent::{self, Extent};
 use super::keyed::{Layout, Slot, TableContext};
-use crate::error::Result;
+use super::rowset::RowSet;
+use super::slots::Slots;
+use super::store::after_prefix;
+use crate::error::{Error, Kind, Result};
 use crate::types::ids::TableId;
-use crate::types::key::Rows;
+use crate::types::key::{Rows, window_of_key};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Rows read at once behind the bound: the first step, and the largest (each is twice the one before).
+const FIRST_STEP: usize = 32;
+const LAST_STEP: usize = 4096;
 
 /// One worker's share of one state table.
-pub struct Multiset {}
+pub struct Multiset {
+    slots: Slots,
+    groups: Vec<Group>,
+    changes: Changes,
+    /// Groups that were without rows when last looked at: of no use once that is committed.
+    empty: Vec<Slot>,
+    extent: Extent,
+    rounds: Rounds,
+    store: Arc<Committed>,
+    limit: Option<usize>,
+    /// Heap of the rows in memory.
+    row_bytes: usize,
+}
+
+#[derive(Default)]
+struct Group {
+    rows: RowSet,
+    known: Known,
+    /// Its newest change.
+    newest: Position,
+    /// Changes before this one were made by another group in the same slot.
+    born: Position,
+    /// Whether it is in the list of empty groups.
+    listed: bool,
+}
+
+#[derive(Default, Debug, PartialEq, Eq)]
+enum Known {
+    #[default]
+    Nothing,
+    UpTo(Box<[u8]>),
+    All,
+}
+
+impl Group {
+    fn knows(&self, row: &[u8]) -> bool {
+        match &self.known {
+            Known::Nothing => false,
+            Known::UpTo(bound) => row <= &**bound,
+            Known::All => true,
+        }
+    }
+}
 
 impl Multiset {
     pub fn new(table: TableId, layout: Layout, context: &TableContext) -> Self {
-        let _ = (table, layout, context);
-        todo!()
+        let rounds = Rounds::new();
+        Multiset {
+            slots: Slots::default(),
+            groups: Vec::new(),
+            changes: Changes::new(rounds.current()),
+            empty: Vec::new(),
+            extent: Extent::new(extent::MULTISET, table, layout, context),
+            rounds,
+            store: context.store.clone(),
+            limit: context.cache_entries,
+            row_bytes: 0,
+        }
     }
 
     /// Appends one slot per key to `slots`, without reading any row. Slots stay valid until the next `trim`, `evict` or `close`.
     pub fn resolve(&mut self, keys: &Rows, hashes: &[u64], slots: &mut Vec<Slot>) {
-        let _ = (keys, hashes, slots);
-        todo!()
+        // If the store cannot be asked, every group counts as unknown, and the first one that is looked at reports the error.
+        let _ = self.extent.discover(&self.store);
+        let (extent, groups, empty, changes) = (&mut self.extent, &mut self.groups, &mut self.empty, &self.changes);
+        self.slots.find_all(keys, hashes, slots, |table, i| {
+            let slot = table.insert(keys.row(i), hashes[i]);
+            let known = if extent.add(keys.row(i), slot) { Known::Nothing } else { Known::All };
+            let group = Group { known, born: changes.end(), listed: true, ..Group::default() };
+            empty.push(slot);
+            match groups.get_mut(slot as usize) {
+                Some(old) => *old = group,
+                None => groups.push(group),
+            }
+            slot
+        });
     }
 
     pub fn key(&self, slot: Slot) -> &[u8] {
-        let _ = slot;
-        todo!()
+        self.slots.key(slot)
+    }
+
+    /// Groups in memory.
+    pub fn len(&self) -> usize {
+        self.slots.live()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Adds `weight` to the row's weight; reads nothing. A row at weight 0 is gone.
     pub fn add(&mut self, slot: Slot, row: &[u8], weight: i64) {
-        let _ = (slot, row, weight);
-        todo!()
+        if weight == 0 {
+            return;
+        }
+        let group = &mut self.groups[slot as usize];
+        group.newest = self.changes.push(slot, group.newest, row, weight);
+        if group.knows(row) {
+            self.row_bytes -= group.rows.heap();
+            group.rows.add(row, weight);
+            self.row_bytes += group.rows.heap();
+            if group.rows.is_empty() && !group.listed {
+                group.listed = true;
+                self.empty.push(slot);
+            }
+        }
     }
 
     /// Makes all rows of these slots available to `rows`: one batched read for those that are not in memory. Slots may repeat.
     pub fn load(&mut self, slots: &[Slot]) -> Result<()> {
-        let _ = slots;
-        todo!()
+        let mut unknown: Vec<(Vec<u8>, Slot)> = Vec::new();
+        for &slot in slots {
+            if self.groups[slot as usize].known != Known::All {
+                unknown.push((self.prefix(slot), slot));
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        self.extent.discover(&self.store)?;
+        unknown.sort_unstable();
+        unknown.dedup();
+        let (generation, snapshot) = self.store.read();
+        let contained = self.rounds.contained_in(generation);
+        let prefixes: Vec<&[u8]> = unknown.iter().map(|(prefix, _)| &prefix[..]).collect();
+        let mut loaded: Vec<RowSet> = unknown.iter().map(|_| RowSet::default()).collect();
+        let mut result = Ok(());
+        snapshot.scan_prefixes(&prefixes, &mut |i, key, value| match weight(value) {
+            Ok(weight) => loaded[i].add(&key[prefixes[i].len()..], weight),
+            Err(e) => result = Err(e),
+        })?;
+        result?;
+        for ((_, slot), mut rows) in unknown.iter().zip(loaded) {
+            let group = &mut self.groups[*slot as usize];
+            self.changes.chain(group.newest, contained).for_each(|(row, weight)| rows.add(row, weight));
+            self.row_bytes = self.row_bytes + rows.heap() - group.rows.heap();
+            group.rows = rows;
+            group.known = Known::All;
+        }
+        Ok(())
     }
 
     /// The rows of a slot in ascending byte order with their weights (never 0; negative only if the input retracted what it never inserted).
     /// Requires `load` of this slot in the same epoch.
     pub fn rows(&self, slot: Slot) -> impl Iterator<Item = (&[u8], i64)> {
-        let _ = slot;
-        std::iter::empty()
+        let group = &self.groups[slot as usize];
+        assert!(group.known == Known::All, "a group is loaded before its rows are looked at");
+        group.rows.iter()
     }
 
     /// Visits the rows of a slot in ascending byte order until `each` returns false, reading from the store only as far as that
     /// (in steps of some dozens of rows): the first rows of a million cost no more than those of a thousand.
     pub fn first(&mut self, slot: Slot, each: &mut dyn FnMut(&[u8], i64) -> bool) -> Result<()> {
-        let _ = (slot, each);
-        todo!()
+        let mut bound: Option<Box<[u8]>> = None;
+        let mut step = FIRST_STEP;
+        loop {
+            let group = &self.groups[slot as usize];
+            for (row, weight) in group.rows.after(bound.as_deref()) {
+                if !each(row, weight) {
+                    return Ok(());
+                }
+            }
+            bound = match &group.known {
+                Known::All => return Ok(()),
+                Known::UpTo(known) => Some(known.clone()),
+                Known::Nothing => None,
+            };
+            self.extend(slot, step)?;
+            step = (step * 2).min(LAST_STEP);
+        }
+    }
+
+    /// Moves the group's bound behind the next `step` stored rows, or to its end.
+    fn extend(&mut self, slot: Slot, step: usize) -> Result<()> {
+        self.extent.discover(&self.store)?;
+        let prefix = self.prefix(slot);
+        let (generation, snapshot) = self.store.read();
+        let contained = self.rounds.contained_in(generation);
+        let group = &mut self.groups[slot as usize];
+        let mut from = prefix.clone();
+        let mut news: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+        if let Known::UpTo(bound) = &group.known {
+            from.extend_from_slice(bound);
+            from.push(0); // the next possible row
+        }
+        let mut changes = 0;
+        for (row, weight) in self.changes.chain(group.newest, contained) {
+            changes += 1;
+            if !group.knows(row) {
+                *news.entry(row.to_vec()).or_default() += weight;
+            }
+        }
+        // Many changes to go through: read more, so that this happens less often.
+        let step = step.max(changes / 8);
+        let (mut read, mut last, mut result) = (0, Vec::new(), Ok(()));
+        snapshot.scan(&from, &after_prefix(&prefix), &mut |key, value| {
+            let row = &key[prefix.len()..];
+            match weight(value) {
+                Ok(weight) => *news.entry(row.to_vec()).or_default() += weight,
+                Err(e) => result = Err(e),
+            }
+            read += 1;
+            if read == step {
+                last = row.to_vec();
+            }
+            read < step && result.is_ok()
+        })?;
+        result?;
+        let known = if read < step { Known::All } else { Known::UpTo(last.into()) };
+        self.row_bytes -= group.rows.heap();
+        group.known = known;
+        for (row, weight) in news {
+            if weight != 0 && group.knows(&row) {
+                group.rows.add(&row, weight);
+            }
+        }
+        self.row_bytes += group.rows.heap();
+        Ok(())
+    }
+
+    /// What the keys of the group's rows begin with on disk.
+    fn prefix(&self, slot: Slot) -> Vec<u8> {
+        let mut prefix = Vec::with_capacity(64);
+        self.write_prefix(slot, &mut prefix);
+        prefix
+    }
+
+    fn write_prefix(&self, slot: Slot, out: &mut Vec<u8>) {
+        let (key, hash) = (self.slots.key(slot), self.slots.hash(slot));
+        self.extent.head(key, hash, out);
+        out.extend_from_slice(&hash.to_be_bytes());
+        out.extend_from_slice(&(key.len() as u32).to_be_bytes());
+        out.extend_from_slice(key);
     }
 
     /// Windowed layout only: forgets all groups with `window_end <= upto` (µs), in memory now and on disk by range deletion at the next checkpoint.
     pub fn close(&mut self, upto: i64) {
-        let _ = upto;
-        todo!()
+        if self.extent.discover(&self.store).is_err() {
+            self.extent.close_undiscovered(upto);
+        }
+        while let Some((end, window)) = self.extent.close_first(upto) {
+            for slot in window.slots {
+                if self.slots.is_live(slot) && self.extent.window(self.slots.key(slot)) == Some(end) {
+                    self.forget(slot);
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        let group = std::mem::take(&mut self.groups[slot as usize]);
+        self.row_bytes -= group.rows.heap();
+        self.slots.remove(slot);
     }
 
     pub fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) {
-        let _ = (generation, ops);
-        todo!()
+        self.extent.delete_closed(ops);
+        let (mut prefix, mut prefix_of) = (Vec::new(), None);
+        for (position, slot, row, weight) in self.changes.current() {
+            if !self.slots.is_live(slot) || position < self.groups[slot as usize].born {
+                continue; // its window was closed
+            }
+            if prefix_of != Some(slot) {
+                prefix.clear();
+                self.write_prefix(slot, &mut prefix);
+                self.extent.stored(self.slots.key(slot));
+                prefix_of = Some(slot);
+            }
+            ops.push(Action::Merge, &[&prefix, row], &weight.to_le_bytes());
+        }
+        self.rounds.hand_over(generation);
+        self.changes.hand_over(self.rounds.current());
     }
 
     pub fn committed(&mut self, generation: Generation) {
-        let _ = generation;
-        todo!()
+        self.rounds.commit(generation);
+        self.changes.commit(self.rounds.committed());
     }
 
     pub fn evict(&mut self, bytes: usize) {
-        let _ = bytes;
-        todo!()
+        let mut freed = self.drop_empty();
+        while freed < bytes {
+            let Some(slot) = self.next_idle() else { break };
+            freed += self.drop_slot(slot);
+        }
     }
 
     /// Evicts down to `cache_entries` groups, if that is set.
     pub fn trim(&mut self) {
-        todo!()
+        self.drop_empty();
+        let Some(limit) = self.limit else { return };
+        while self.slots.live() > limit {
+            let Some(slot) = self.next_idle() else { break };
+            self.drop_slot(slot);
+        }
     }
 
     pub fn memory(&self) -> usize {
-        todo!()
+        self.slots.memory()
+            + self.groups.capacity() * size_of::<Group>()
+            + self.row_bytes
+            + self.changes.memory()
+            + self.empty.capacity() * size_of::<Slot>()
+            + self.extent.memory()
+    }
+
+    fn next_idle(&mut self) -> Option<Slot> {
+        let (groups, changes) = (&self.groups, &self.changes);
+        self.slots.next_idle(|slot| !changes.holds(groups[slot as usize].newest))
+    }
+
+    /// Forgets groups that are known to be empty, in memory and in the store: keys that came and went, or were only asked for.
+    fn drop_empty(&mut self) -> usize {
+        let (mut waiting, mut freed) = (Vec::new(), 0);
+        for slot in std::mem::take(&mut self.empty) {
+            let group = &mut self.groups[slot as usize];
+            if !group.listed || !self.slots.is_live(slot) {
+                continue;
+            }
+            if !group.rows.is_empty() || group.known != Known::All {
+                group.listed = false;
+            } else if self.changes.holds(group.newest) {
+                waiting.push(slot);
+            } else {
+                freed += self.drop_slot(slot);
+            }
+        }
+        self.empty = waiting;
+        freed
+    }
+
+    fn drop_slot(&mut self, slot: Slot) -> usize {
+        let group = &self.groups[slot as usize];
+        let stored = !(group.rows.is_empty() && group.known == Known::All);
+        let freed = group.rows.heap() + size_of::<Group>() + self.slots.freed_by(slot);
+        let window = self.extent.window(self.slots.key(slot));
+        self.forget(slot);
+        let slots = &self.slots;
+        self.extent.evicted(window, stored, |s| slots.is_live(s) && window_of_key(slots.key(s)) == window);
+        freed
     }
 }
+
+fn weight(value: &[u8]) -> Result<i64> {
+    let bytes = value.try_into().map_err(|_| Error::new(Kind::DataCorrupted, "a stored weight is damaged"))?;
+    Ok(i64::from_le_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! The changes of a multiset that are not known to be in the store: an append-only log, one segment per round, dropped when the round is committed.
+//!
+//! It serves twice. At a checkpoint the current segment becomes merges. And a group that is read back must see what the store does not have yet: the changes of
+//! one group are chained, newest first, so they are found without a search structure, and adding costs an append.
+
+use super::slots::Slot;
+use std::collections::VecDeque;
+
+/// Where a change stands in the log, counted from 1 for ever; 0: nowhere.
+pub(super) type Position = u64;
+
+struct Change {
+    previous: Position,
+    start: usize,
+    weight: i64,
+    slot: Slot,
+    length: u32,
+}
+
+struct Segment {
+    round: u32,
+    /// Position of its first change.
+    first: Position,
+    changes: Vec<Change>,
+    rows: Vec<u8>,
+}
+
+impl Segment {
+    fn new(round: u32, first: Position) -> Segment {
+        Segment { round, first, changes: Vec::new(), rows: Vec::new() }
+    }
+
+    fn row(&self, change: &Change) -> &[u8] {
+        &self.rows[change.start..change.start + change.length as usize]
+    }
+
+    fn end(&self) -> Position {
+        self.first + self.changes.len() as u64
+    }
+}
+
+pub(super) struct Changes {
+    /// Rounds handed over and not committed, oldest first.
+    handed_over: VecDeque<Segment>,
+    current: Segment,
+}
+
+impl Changes {
+    pub(super) fn new(round: u32) -> Changes {
+        Changes { handed_over: VecDeque::new(), current: Segment::new(round, 1) }
+    }
+
+    /// Where the next change will stand.
+    pub(super) fn end(&self) -> Position {
+        self.current.end()
+    }
+
+    /// `previous`: the group's newest change so far. Returns the new one.
+    pub(super) fn push(&mut self, slot: Slot, previous: Position, row: &[u8], weight: i64) -> Position {
+        let position = self.current.end();
+        let start = self.current.rows.len();
+        self.current.rows.extend_from_slice(row);
+        self.current.changes.push(Change { previous, start, weight, slot, length: row.len() as u32 });
+        position
+    }
+
+    /// Whether the change at `position` may not be in the store yet.
+    pub(super) fn holds(&self, position: Position) -> bool {
+        position >= self.handed_over.front().unwrap_or(&self.current).first
+    }
+
+    /// Changes of one group made in rounds after `round`, newest first.
+    pub(super) fn chain(&self, newest: Position, round: u32) -> impl Iterator<Item = (&[u8], i64)> {
+        let mut position = newest;
+        std::iter::from_fn(move || {
+            let segment = self.segment(position)?;
+            if segment.round <= round {
+                return None;
+            }
+            let change = &segment.changes[(position - segment.first) as usize];
+            position = change.previous;
+            Some((segment.row(change), change.weight))
+        })
+    }
+
+    fn segment(&self, position: Position) -> Option<&Segment> {
+        if position >= self.current.first {
+            return Some(&self.current);
+        }
+        self.handed_over.iter().rev().find(|s| position >= s.first)
+    }
+
+    /// The changes of the current round, in order: position, slot, row, weight.
+    pub(super) fn current(&self) -> impl Iterator<Item = (Position, Slot, &[u8], i64)> {
+        let segment = &self.current;
+        segment.changes.iter().enumerate().map(|(i, c)| (segment.first + i as u64, c.slot, segment.row(c), c.weight))
+    }
+
+    pub(super) fn hand_over(&mut self, next_round: u32) {
+        let next = Segment::new(next_round, self.current.end());
+        self.handed_over.push_back(std::mem::replace(&mut self.current, next));
+    }
+
+    /// Drops rounds up to `round`.
+    pub(super) fn commit(&mut self, round: u32) {
+        while self.handed_over.front().is_some_and(|s| s.round <= round) {
+            self.handed_over.pop_front();
+        }
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.handed_over.iter().chain([&self.current]).map(|s| s.changes.capacity() * size_of::<Change>() + s.rows.capacity()).sum()
+    }
+}

@@ -1,0 +1,210 @@
+//! What of a state table lies on disk, as far as its worker needs to know: whether a key that is not in memory can be there at all, and what a closed
+//! window leaves to delete.
+//!
+//! A table (or window) is *partial* if the store holds entries that memory does not. Only then is an unknown key looked up. It is not partial from birth in a new
+//! table, and becomes so when a stored entry is evicted; after a restart a look at the store tells. A windowed table keeps this per window, so
+//! it is in memory again as soon as the windows from before the restart have closed.
+
+use super::checkpoint::{Ops, space};
+use super::committed::Committed;
+use super::keyed::{Layout, TableContext};
+use super::slots::Slot;
+use super::store::{Snapshot, after_prefix};
+use crate::error::Result;
+use crate::types::ids::{TableId, owned_range, virtual_node};
+use crate::types::key::{window_key, window_of_key};
+use std::collections::BTreeMap;
+
+/// Length of the window part of a key: a window's end, or the one byte of a NULL.
+const WINDOW: usize = 9;
+
+#[derive(Clone, Copy, Default)]
+struct Presence {
+    stored: bool,
+    partial: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Window {
+    /// Slots of this window. Some may have been evicted, and given to another key, since.
+    pub(super) slots: Vec<Slot>,
+    stale: usize,
+    presence: Presence,
+}
+
+impl Window {
+    /// Whether the store holds entries of it that are not in memory.
+    pub(super) fn is_partial(&self) -> bool {
+        self.presence.partial
+    }
+}
+
+pub(super) struct Extent {
+    space: u8,
+    table: TableId,
+    layout: Layout,
+    owned: (u8, u8),
+    /// Whether the store has been asked what it holds.
+    discovered: bool,
+    /// Hash layout: the table. Windowed: the keys whose window is NULL.
+    rest: Presence,
+    windows: BTreeMap<i64, Window>,
+    /// Ends (first, last) of stored windows that were closed since the last checkpoint.
+    closed: Vec<(i64, i64)>,
+    /// Windows up to here were closed before the store could be asked.
+    floor: Option<i64>,
+}
+
+impl Extent {
+    pub(super) fn new(spaces: (u8, u8), table: TableId, layout: Layout, context: &TableContext) -> Extent {
+        let space = if layout == Layout::Hash { spaces.0 } else { spaces.1 };
+        Extent {
+            space,
+            table,
+            layout,
+            owned: owned_range(context.worker, context.workers),
+            discovered: context.fresh,
+            rest: Presence::default(),
+            windows: BTreeMap::new(),
+            closed: Vec::new(),
+            floor: None,
+        }
+    }
+
+    fn table_prefix(&self) -> Vec<u8> {
+        [&[self.space][..], &self.table.0.to_be_bytes()].concat()
+    }
+
+    /// Looks once which windows (or whether anything) the store holds: one seek per window.
+    pub(super) fn discover(&mut self, store: &Committed) -> Result<()> {
+        if self.discovered {
+            return Ok(());
+        }
+        let (_, snapshot) = store.read();
+        let found = Presence { stored: true, partial: true };
+        let prefix = self.table_prefix();
+        let end = after_prefix(&prefix);
+        let mut from = prefix.clone();
+        while let Some(key) = first_key(&*snapshot, &from, &end)? {
+            let Some(window) = self.window(&key[prefix.len()..]) else {
+                self.rest = found;
+                break; // NULLs sort last
+            };
+            if self.floor.is_none_or(|floor| floor < window) {
+                self.windows.entry(window).or_default().presence = found;
+            }
+            from = after_prefix(&[&prefix[..], &window_key(window)].concat());
+        }
+        self.discovered = true;
+        Ok(())
+    }
+
+    pub(super) fn window(&self, key: &[u8]) -> Option<i64> {
+        if self.layout == Layout::Hash { None } else { window_of_key(key) }
+    }
+
+    fn presence(&mut self, window: Option<i64>) -> &mut Presence {
+        match window {
+            Some(window) => &mut self.windows.entry(window).or_default().presence,
+            None => &mut self.rest,
+        }
+    }
+
+    /// A key is in memory now. Returns whether the store may know it.
+    pub(super) fn add(&mut self, key: &[u8], slot: Slot) -> bool {
+        let Some(end) = self.window(key) else { return self.rest.partial || !self.discovered };
+        let window = self.windows.entry(end).or_default();
+        window.slots.push(slot);
+        window.presence.partial || (!self.discovered && self.floor.is_none_or(|floor| floor < end))
+    }
+
+    /// An entry of `key` is written.
+    pub(super) fn stored(&mut self, key: &[u8]) {
+        let window = self.window(key);
+        self.presence(window).stored = true;
+    }
+
+    /// A key of `window` was forgotten; `stored`: the store may know it. `keeps`: whether a slot still holds a key of this window.
+    pub(super) fn evicted(&mut self, window: Option<i64>, stored: bool, keeps: impl Fn(Slot) -> bool) {
+        self.presence(window).partial |= stored;
+        let Some(window) = window.and_then(|w| self.windows.get_mut(&w)) else { return };
+        window.stale += 1;
+        if window.stale * 2 > window.slots.len() {
+            window.slots.sort_unstable();
+            window.slots.dedup();
+            window.slots.retain(|s| keeps(*s));
+            window.stale = 0;
+        }
+    }
+
+    /// Windows up to `upto` close although the store could not be asked which it holds: whatever is there is deleted.
+    pub(super) fn close_undiscovered(&mut self, upto: i64) {
+        if !self.discovered && self.layout == Layout::Windowed {
+            self.floor = self.floor.max(Some(upto));
+            self.closed.push((i64::MIN, upto));
+        }
+    }
+
+    /// Takes out the first window that ends at or before `upto`, and notes what it leaves on disk.
+    pub(super) fn close_first(&mut self, upto: i64) -> Option<(i64, Window)> {
+        let (&end, _) = self.windows.first_key_value().filter(|(end, _)| **end <= upto)?;
+        let (_, window) = self.windows.pop_first()?;
+        if window.presence.stored {
+            match self.closed.last_mut() {
+                // Whatever lies between two windows that were closed is closed too.
+                Some((_, last)) if *last < end => *last = end,
+                _ => self.closed.push((end, end)),
+            }
+        }
+        Some((end, window))
+    }
+
+    /// Deletions of the windows closed since the last call.
+    pub(super) fn delete_closed(&mut self, ops: &mut Ops) {
+        let prefix = self.table_prefix();
+        for (first, last) in self.closed.drain(..) {
+            let from = [&prefix[..], &window_key(first)].concat();
+            let to = after_prefix(&[&prefix[..], &window_key(last)].concat());
+            ops.delete_range(&from, &to);
+        }
+    }
+
+    /// What stands before the key (or the rest of it behind the window) on disk, in `out`; returns the length of the window part.
+    pub(super) fn head(&self, key: &[u8], hash: u64, out: &mut Vec<u8>) -> usize {
+        out.push(self.space);
+        out.extend_from_slice(&self.table.0.to_be_bytes());
+        let window = match self.layout {
+            Layout::Hash => 0,
+            Layout::Windowed if window_of_key(key).is_some() => WINDOW,
+            Layout::Windowed => key.len().min(1),
+        };
+        out.extend_from_slice(&key[..window]);
+        out.push(virtual_node(hash));
+        window
+    }
+
+    /// The span of `window` that belongs to this worker, and the length of what stands before the rest of the key.
+    pub(super) fn owned_span(&self, window: i64) -> (Vec<u8>, Vec<u8>, usize) {
+        let prefix = [&self.table_prefix()[..], &window_key(window)].concat();
+        let (first, last) = self.owned;
+        let head = prefix.len() + 1;
+        ([&prefix[..], &[first]].concat(), after_prefix(&[&prefix[..], &[last]].concat()), head)
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.windows.values().map(|w| w.slots.capacity() * size_of::<Slot>() + 64).sum()
+    }
+}
+
+fn first_key(snapshot: &dyn Snapshot, from: &[u8], to: &[u8]) -> Result<Option<Vec<u8>>> {
+    let mut first = None;
+    snapshot.scan(from, to, &mut |key, _| {
+        first = Some(key.to_vec());
+        false
+    })?;
+    Ok(first)
+}
+
+/// The two key spaces of each kind of table: hash layout, windowed layout.
+pub(super) const KEYED: (u8, u8) = (space::KEYED, space::KEYED_WINDOWED);
+pub(super) const MULTISET: (u8, u8) = (space::MULTISET, space::MULTISET_WINDOWED);
