@@ -180,7 +180,7 @@ impl Sequence {
         let record = [&[space::KEYED][..], &table.0.to_be_bytes(), &worker.to_be_bytes()].concat();
         let mut stored = None;
         if !context.fresh {
-            context.store.get_many(&[&record], &mut |_, value| stored = Some(value.try_into().map(u64::from_be_bytes)))?;
+            context.store.read().1.get_many(&[&record], &mut |_, value| stored = Some(value.try_into().map(u64::from_be_bytes)))?;
         }
         let next = stored.transpose().map_err(|_| Error::new(Kind::DataCorrupted, format!("sequence of state table {table} is damaged")))?.unwrap_or(0);
         Ok(Sequence { worker, next, saved: next, record })
