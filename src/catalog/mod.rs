@@ -1,3 +1,4 @@
 //! Named objects and their durable record.
 
+pub mod catalog;
 pub mod object;

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod data_dir;
+pub mod engine_api;
 pub mod http;
 pub mod listen;
 pub mod logs;

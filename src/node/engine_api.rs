@@ -1,0 +1,79 @@
+//! What statements ask of the running system. The engine implements it; tests of statements put a small one in its
+//! place. Statements never see threads, cuts or state: they bind, check and resolve, the engine runs.
+
+use crate::catalog::catalog::Catalog;
+use crate::catalog::object::Object;
+use crate::error::Result;
+use crate::plan::{Relation, ViewPlan};
+use crate::types::delta::Delta;
+use crate::types::ids::{ObjectId, TableId};
+use crate::types::time::{Clock, Epoch};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
+use futures::future::BoxFuture;
+use std::sync::Arc;
+
+/// All relations at one epoch; reading from it never waits for, and never sees, later epochs.
+#[async_trait]
+pub trait Snapshot: Send + Sync {
+    fn epoch(&self) -> Epoch;
+
+    /// The rows of a table or materialized view, columns as in the catalog. Error: `NotReady` (55000) with the progress while it is backfilled.
+    fn provider(&self, relation: ObjectId) -> Result<Arc<dyn TableProvider>>;
+
+    /// Rows of a table whose primary key is one of `keys` (columns: the key's, in its order). A point look-up, not a scan.
+    async fn rows_by_key(&self, table: ObjectId, keys: &RecordBatch) -> Result<RecordBatch>;
+}
+
+/// Turns a DML statement into rows against the newest state of its table: retracted rows at -1, new ones at +1.
+pub type Resolve = Box<dyn FnOnce(Arc<dyn Snapshot>) -> BoxFuture<'static, Result<Delta>> + Send>;
+
+/// A write that is durable and visible, in views too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The first epoch that shows it. The session's next read waits for it.
+    pub epoch: Epoch,
+}
+
+/// The running system.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// The newest catalog; immutable, swapped by DDL.
+    fn catalog(&self) -> Arc<Catalog>;
+
+    /// What the planner knows of a relation (source, table or materialized view).
+    fn relation(&self, id: ObjectId) -> Option<Arc<Relation>>;
+
+    /// The newest epoch; with `wait_for`, the first published one at or after it.
+    async fn snapshot(&self, wait_for: Option<Epoch>) -> Result<Arc<dyn Snapshot>>;
+
+    /// Adds an object whose id came from [`Engine::allocate_object`]; returns when it is durable and usable (a view: backfilled). `plan`: of views and tables.
+    /// Errors: the name was taken meanwhile (42P07), something it reads is gone (42P01). Dropping the future gives the object up.
+    async fn create(&self, object: Object, plan: Option<ViewPlan>) -> Result<()>;
+
+    /// Removes objects and their state; `ids` holds everything that depends on them as well, readers first.
+    async fn drop_objects(&self, ids: &[ObjectId]) -> Result<()>;
+
+    /// Runs `resolve` in the serial writer against the newest state, applies what it gives as one epoch, and returns when that is durable and visible.
+    /// An empty delta writes nothing. An error of `resolve` writes nothing and is handed back.
+    async fn write(&self, table: ObjectId, resolve: Resolve) -> Result<Written>;
+
+    /// Returns when all input accepted so far is visible and durable (`FLUSH`).
+    async fn flush(&self) -> Result<()>;
+
+    /// A number for a new object, never used again.
+    fn allocate_object(&self) -> ObjectId;
+
+    /// A number for a new state table, never used again.
+    fn allocate_table(&self) -> TableId;
+
+    /// Relations of the schema `tidewater`, by name: sources, dead_letters, late_rows, view_errors, …
+    fn system_relations(&self) -> Vec<(&'static str, SchemaRef)>;
+
+    /// The rows of one of them, now.
+    fn system_rows(&self, name: &str) -> Result<RecordBatch>;
+
+    fn clock(&self) -> Arc<dyn Clock>;
+}
