@@ -1,1 +1,4 @@
 //! Text -> bound statement.
+
+pub mod ast;
+pub mod parse;

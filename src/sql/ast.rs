@@ -1,0 +1,166 @@
+//! What a statement says, after parsing and before any name is looked up. Queries and DML are sqlparser's trees; all
+//! that Postgres does not have (sources, watermarks, `EMIT ON WINDOW CLOSE`) or that we store as text has a shape here.
+
+use super::parse::source::Source;
+use crate::catalog::object::Include;
+use datafusion::sql::sqlparser::ast;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One statement of a query string.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    pub kind: StatementKind,
+    /// The statement alone, as typed, without the semicolon.
+    pub text: String,
+    /// The whole query string: spans in `kind` and error positions count from its start.
+    pub source: Arc<Source>,
+}
+
+#[derive(Clone, Debug)]
+pub enum StatementKind {
+    Query(Box<ast::Query>),
+    Insert(Box<ast::Insert>),
+    Update(Box<ast::Update>),
+    Delete(Box<ast::Delete>),
+    CreateRelation(Box<CreateRelation>),
+    CreateView(Box<CreateView>),
+    Drop(Drop),
+    Show(Show),
+    Describe(Name),
+    Explain(Box<Statement>),
+    Set(Set),
+    /// `RESET name`; `None`: `RESET ALL`.
+    Reset(Option<String>),
+    Flush,
+    DiscardAll,
+    /// `COMMIT` or `ROLLBACK` outside a transaction block: a warning, as in Postgres.
+    EndTransaction(&'static str),
+    /// Accepted because it changes nothing here (`SET TRANSACTION READ COMMITTED`, `DEALLOCATE ALL`, `UNLISTEN *`); the tag.
+    Nothing(&'static str),
+}
+
+/// A possibly qualified name, folded; `position` is 1-based, in characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    pub schema: Option<String>,
+    pub name: String,
+    pub position: usize,
+}
+
+/// An expression or query kept as text, checked to parse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    pub sql: String,
+    pub position: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelationKind {
+    Source,
+    Table,
+}
+
+/// `CREATE SOURCE` and `CREATE TABLE`: they share all their clauses.
+#[derive(Clone, Debug)]
+pub struct CreateRelation {
+    pub kind: RelationKind,
+    pub name: Name,
+    pub if_not_exists: bool,
+    pub columns: Vec<ColumnDef>,
+    /// Names and positions; column-level and table-level `PRIMARY KEY` alike.
+    pub primary_key: Vec<(String, usize)>,
+    pub append_only: bool,
+    pub watermark: Option<WatermarkDef>,
+    pub with: Options,
+    pub format: Option<FormatDef>,
+}
+
+/// `WITH (…)`: names lower-cased.
+pub type Options = BTreeMap<String, String>;
+
+#[derive(Clone, Debug)]
+pub struct ColumnDef {
+    pub name: String,
+    pub position: usize,
+    pub data_type: ast::DataType,
+    pub type_position: usize,
+    pub not_null: bool,
+    pub default: Option<Text>,
+    pub generated: Option<Text>,
+    pub include: Option<Include>,
+}
+
+#[derive(Clone, Debug)]
+pub struct WatermarkDef {
+    pub column: String,
+    pub position: usize,
+    pub expression: Text,
+}
+
+#[derive(Clone, Debug)]
+pub struct FormatDef {
+    pub upsert: bool,
+    /// Lower-cased.
+    pub encode: String,
+    pub options: Options,
+    pub position: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct CreateView {
+    pub name: Name,
+    pub materialized: bool,
+    pub if_not_exists: bool,
+    pub columns: Vec<String>,
+    pub with: Options,
+    pub query: Box<ast::Query>,
+    pub query_text: Text,
+    pub emit_on_window_close: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectKind {
+    Source,
+    Table,
+    View,
+    MaterializedView,
+}
+
+impl ObjectKind {
+    /// As messages and command tags name it, lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            ObjectKind::Source => "source",
+            ObjectKind::Table => "table",
+            ObjectKind::View => "view",
+            ObjectKind::MaterializedView => "materialized view",
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Drop {
+    pub kind: ObjectKind,
+    pub if_exists: bool,
+    pub names: Vec<Name>,
+    pub cascade: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Show {
+    Objects(ObjectKind),
+    Schemas,
+    Databases,
+    Columns(Name),
+    Create(ObjectKind, Name),
+    Setting(String),
+    AllSettings,
+}
+
+#[derive(Clone, Debug)]
+pub struct Set {
+    pub name: String,
+    /// `None`: `DEFAULT`.
+    pub value: Option<String>,
+}

@@ -1,0 +1,215 @@
+//! Text -> statements. The text is tokenized once and cut at its top-level semicolons; each statement begins with a
+//! word that tells which file reads it. Nothing runs if any statement of the text is wrong.
+//!
+//! No text may hurt the server: depth is bounded before any recursion (54001), and whatever a tree holds that we do not
+//! act on is refused (0A000) in `refuse`, never passed over.
+
+mod create_relation;
+mod create_view;
+mod cursor;
+mod dialect;
+mod drop;
+mod refuse;
+mod settings;
+mod show;
+pub mod source;
+mod types;
+mod windows;
+
+use crate::error::{Error, Kind, Result};
+use crate::sql::ast::{Statement, StatementKind};
+use cursor::{Cursor, delegate};
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+use dialect::Tidewater;
+use source::Source;
+use std::sync::Arc;
+
+/// Operators that one expression may chain, all its levels together: trees this deep still fit the stacks they are walked on.
+const CHAIN_LIMIT: usize = 3000;
+
+/// All statements of `text`; empty for blanks and comments.
+pub fn parse(text: &str) -> Result<Vec<Statement>> {
+    if let Some(at) = text.find('\0') {
+        return Err(Error::new(Kind::InvalidEncoding, "invalid byte sequence for encoding \"UTF8\": 0x00").at(text[..at].chars().count() + 1));
+    }
+    let source = Arc::new(Source::new(text));
+    let tokens = tokenize(&source)?;
+    tokens.split(|t| t.token == Token::SemiColon).filter(|tokens| !tokens.is_empty()).map(|tokens| statement(&source, tokens)).collect()
+}
+
+/// A query that was checked and stored as text.
+pub fn query(text: &str) -> Result<Box<ast::Query>> {
+    match parse(text)?.pop().map(|s| s.kind) {
+        Some(StatementKind::Query(query)) => Ok(query),
+        _ => Err(Error::new(Kind::Syntax, "a query was expected")),
+    }
+}
+
+/// An expression that was checked and stored as text.
+pub fn expression(text: &str) -> Result<ast::Expr> {
+    let source = Source::new(text);
+    let tokens = tokenize(&source)?;
+    check_depth(&source, &tokens)?;
+    let end = TokenWithSpan::wrap(Token::EOF);
+    let expr = delegate(&source, &tokens, &end, |p| p.parse_expr())?;
+    Ok(expr)
+}
+
+fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
+    let mut tokens = Vec::new();
+    let outcome = Tokenizer::new(&Tidewater, source.text()).tokenize_with_location_into_buf(&mut tokens);
+    tokens.retain(|t| !matches!(t.token, Token::Whitespace(_)));
+    match outcome {
+        Ok(()) => Ok(windows::unify(tokens)),
+        Err(e) => Err(token_error(source, &e.message, e.location)),
+    }
+}
+
+/// Postgres' words for text that is not even tokens.
+fn token_error(source: &Source, message: &str, location: Location) -> Error {
+    let lower = message.to_lowercase();
+    let near: String = source.text()[source.byte(location)..].chars().take(60).collect();
+    let what = if lower.contains("comment") {
+        "unterminated /* comment"
+    } else if lower.contains("dollar") {
+        "unterminated dollar-quoted string"
+    } else if lower.contains("string literal") {
+        "unterminated quoted string"
+    } else if lower.contains("delimiter") || lower.contains("quoted") || lower.contains("close") {
+        "unterminated quoted identifier"
+    } else {
+        "syntax error"
+    };
+    let error = Error::new(Kind::Syntax, format!("{what} at or near \"{near}\""));
+    match source.position(location) {
+        Some(position) => error.at(position),
+        None => error,
+    }
+}
+
+fn statement(source: &Arc<Source>, tokens: &[TokenWithSpan]) -> Result<Statement> {
+    check_depth(source, tokens)?;
+    let mut cursor = Cursor::new(source, tokens);
+    let kind = kind(source, &mut cursor)?;
+    Ok(Statement { kind, text: source.slice(tokens).to_owned(), source: source.clone() })
+}
+
+/// One arm per first word.
+fn kind(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
+    let first = match &c.peek().token {
+        Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+        Token::LParen => return standard(c),
+        _ => return Err(c.error()),
+    };
+    match first.as_str() {
+        "select" | "with" | "values" | "table" | "insert" | "update" | "delete" => standard(c),
+        "create" => create(c),
+        "drop" => drop::parse(c),
+        "show" => show::parse(c),
+        "describe" | "desc" => show::describe(c),
+        "explain" => explain(source, c),
+        "set" => settings::set(c),
+        "reset" => settings::reset(c),
+        "flush" => {
+            c.advance();
+            c.expect_end().map(|()| StatementKind::Flush)
+        }
+        "discard" | "deallocate" | "unlisten" | "close" => settings::discard(c),
+        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => settings::transaction(c),
+        _ => Err(refuse::statement(c, &first)),
+    }
+}
+
+fn create(c: &mut Cursor<'_>) -> Result<StatementKind> {
+    let or_replace = is_ahead(c, 1, &["or", "replace"]);
+    let what = if or_replace { 3 } else { 1 };
+    let next = |word: &str| is_ahead(c, what, &[word]);
+    if next("source") || next("table") || next("view") || next("materialized") {
+        if or_replace {
+            return Err(c.refused("CREATE OR REPLACE is not supported").with_hint("DROP the object first"));
+        }
+        c.advance();
+        return if c.is_word("source") || c.is_word("table") { create_relation::parse(c) } else { create_view::parse(c) };
+    }
+    Err(refuse::create(c))
+}
+
+fn is_ahead(c: &Cursor<'_>, n: usize, words: &[&str]) -> bool {
+    words.iter().enumerate().all(|(i, word)| matches!(&c.peek_nth(n + i).token, Token::Word(w) if w.value.eq_ignore_ascii_case(word)))
+}
+
+/// What sqlparser's grammar serves: queries and DML.
+fn standard(c: &Cursor<'_>) -> Result<StatementKind> {
+    let end = c.peek_nth(c.rest().len());
+    let statement = delegate(c.source, c.rest(), end, |p| p.parse_statement())?;
+    refuse::unsupported_parts(c.source, &statement)?;
+    match statement {
+        ast::Statement::Query(query) => Ok(StatementKind::Query(query)),
+        ast::Statement::Insert(insert) => Ok(StatementKind::Insert(Box::new(insert))),
+        ast::Statement::Update(update) => Ok(StatementKind::Update(Box::new(update))),
+        ast::Statement::Delete(delete) => Ok(StatementKind::Delete(Box::new(delete))),
+        _ => Err(c.error()),
+    }
+}
+
+/// `EXPLAIN [VERBOSE] [( … )] statement`.
+fn explain(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
+    c.advance();
+    if c.is_word("analyze") || c.is_word("analyse") {
+        return Err(c.refused("EXPLAIN ANALYZE is not supported"));
+    }
+    c.word("verbose");
+    if c.peek().token == Token::LParen && matches!(&c.peek_nth(1).token, Token::Word(w) if !matches!(w.value.to_lowercase().as_str(), "select" | "with" | "values")) {
+        return Err(c.refused("options of EXPLAIN are not supported").with_hint("write EXPLAIN, then the statement"));
+    }
+    let inner = statement(source, c.rest())?;
+    match &inner.kind {
+        StatementKind::Query(_) | StatementKind::CreateView(_) | StatementKind::Insert(_) | StatementKind::Update(_) | StatementKind::Delete(_) => {
+            Ok(StatementKind::Explain(Box::new(inner)))
+        }
+        _ => Err(Error::not_supported("EXPLAIN of this statement is not supported").with_hint("EXPLAIN takes a query or CREATE MATERIALIZED VIEW")),
+    }
+}
+
+/// Counts the operators that could nest, before anything recurses: per parenthesis level since its last comma, summed over the open levels.
+fn check_depth(source: &Source, tokens: &[TokenWithSpan]) -> Result<()> {
+    let mut levels = vec![0usize];
+    let mut total = 0usize;
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => {
+                levels.push(1);
+                total += 1;
+            }
+            Token::RParen | Token::RBracket | Token::RBrace => {
+                if levels.len() > 1 {
+                    total -= levels.pop().unwrap_or_default();
+                }
+            }
+            Token::Comma => {
+                if let Some(level) = levels.last_mut() {
+                    total -= std::mem::take(level);
+                }
+            }
+            // Operators chain; of words only those that do.
+            Token::Word(word) if !matches!(word.value.to_ascii_lowercase().as_str(), "and" | "or" | "not" | "is" | "union" | "except" | "intersect" | "join" | "case" | "like" | "in" | "at") => {}
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::Period | Token::Placeholder(_) => {}
+            _ => {
+                if let Some(level) = levels.last_mut() {
+                    *level += 1;
+                    total += 1;
+                }
+            }
+        }
+        if total > CHAIN_LIMIT {
+            return Err(Error::new(Kind::TooComplex, "stack depth limit exceeded")
+                .with_hint(format!("an expression chains more than {CHAIN_LIMIT} operators; use IN, VALUES or a table instead"))
+                .at(source.position(token.span.start).unwrap_or(1)));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
