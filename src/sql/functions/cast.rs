@@ -1,0 +1,206 @@
+//! Explicit casts as Postgres makes them, where Arrow's differ:
+//!
+//! | cast | here |
+//! | --- | --- |
+//! | anything -> text | Postgres' text of the value |
+//! | text -> anything | Postgres' reading of the text (22P02, 22007, 22008 if it is none) |
+//! | float -> integer | rounded half to even, 22003 out of range |
+//! | numeric -> integer | rounded half away from zero |
+//! | -> varchar(n) | cut to n characters |
+//!
+//! All other casts are Arrow's own.
+
+use crate::error::{Error, Kind};
+use crate::types::text::{Column, Reader, TYPE_KEY, TYPMOD_KEY, TextStyle, canonical_array};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int16Array, Int32Array, Int64Array, StringArray, StringBuilder};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type};
+use datafusion::common::{Result, exec_err};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use std::sync::Arc;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Way {
+    ToText,
+    FromText,
+    Round,
+}
+
+/// One cast; the target tells casts of one way apart.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Cast {
+    way: Way,
+    target: FieldRef,
+    name: String,
+    signature: Signature,
+}
+
+/// `expr`, of type `from`, cast to `target`; `None`: Arrow's cast is right.
+pub fn call(expr: Expr, from: &Field, target: &FieldRef) -> std::result::Result<Expr, Expr> {
+    let is_text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let is_json = |f: &Field| f.metadata().get(TYPE_KEY).is_some_and(|t| t == "jsonb");
+    let plain_text = |f: &Field| is_text(f.data_type()) && !is_json(f);
+    let integer = matches!(target.data_type(), DataType::Int16 | DataType::Int32 | DataType::Int64);
+    let way = match from.data_type() {
+        DataType::Null => return Err(expr),
+        _ if is_text(target.data_type()) && !is_json(target) && (!plain_text(from) || target.metadata().contains_key(TYPMOD_KEY)) => Way::ToText,
+        _ if plain_text(from) && !plain_text(target) => Way::FromText,
+        DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) if integer => Way::Round,
+        _ => return Err(expr),
+    };
+    let name = format!("tw_cast_{}", crate::sql::types::sql_type(target).replace(' ', "_"));
+    let function = ScalarUDF::new_from_impl(Cast { way, target: target.clone(), name, signature: Signature::any(1, Volatility::Immutable) });
+    Ok(function.call(vec![expr]))
+}
+
+impl ScalarUDFImpl for Cast {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(self.target.data_type().clone())
+    }
+
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
+        let nullable = arguments.arg_fields.first().is_none_or(|f| f.is_nullable());
+        Ok(Arc::new(self.target.as_ref().clone().with_name(self.name()).with_nullable(nullable)))
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let ([value], [field]) = (arguments.args.as_slice(), arguments.arg_fields.as_slice()) else { return exec_err!("a cast takes one value") };
+        let rows = arguments.number_rows;
+        let (array, scalar) = match value {
+            ColumnarValue::Array(array) => (array.clone(), false),
+            ColumnarValue::Scalar(value) => (value.to_array()?, true),
+        };
+        let column = match self.way {
+            Way::ToText => to_text(field, &array, max_length(&self.target)),
+            Way::FromText => from_text(&array, &self.target),
+            Way::Round => round(&array, self.target.data_type()),
+        }
+        .map_err(external)?;
+        if scalar && rows > 0 {
+            return Ok(ColumnarValue::Scalar(datafusion::common::ScalarValue::try_from_array(&column, 0)?));
+        }
+        Ok(ColumnarValue::Array(column))
+    }
+}
+
+fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// n of `varchar(n)`.
+pub fn max_length(field: &Field) -> Option<usize> {
+    if *field.data_type() != DataType::Utf8 {
+        return None;
+    }
+    field.metadata().get(TYPMOD_KEY)?.parse::<usize>().ok()?.checked_sub(4)
+}
+
+/// Postgres' text of each value, cut to `length` characters. A boolean is spelt out, unlike on the wire.
+pub fn to_text(field: &Field, array: &ArrayRef, length: Option<usize>) -> crate::error::Result<ArrayRef> {
+    let array = canonical_array(array)?;
+    if let Some(booleans) = array.as_boolean_opt() {
+        return Ok(Arc::new(booleans.iter().map(|b| b.map(|b| if b { "true" } else { "false" })).collect::<StringArray>()));
+    }
+    let field = field.clone().with_data_type(array.data_type().clone());
+    let column = Column::new(&field, array.as_ref(), &TextStyle::UTC)?;
+    let mut texts = StringBuilder::with_capacity(array.len(), array.len() * 8);
+    let mut bytes = Vec::new();
+    for row in 0..array.len() {
+        if column.is_null(row) {
+            texts.append_null();
+            continue;
+        }
+        bytes.clear();
+        column.write(row, &mut bytes);
+        let text = std::str::from_utf8(&bytes).map_err(|_| Error::internal("a value printed as bytes that are no text"))?;
+        texts.append_value(cut(text, length));
+    }
+    Ok(Arc::new(texts.finish()))
+}
+
+fn cut(text: &str, length: Option<usize>) -> &str {
+    match length.and_then(|n| text.char_indices().nth(n)) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
+}
+
+fn from_text(array: &ArrayRef, target: &Field) -> crate::error::Result<ArrayRef> {
+    let texts = cast(array, &DataType::Utf8)?;
+    let texts = texts.as_string::<i32>();
+    let mut reader = Reader::new(target, &TextStyle::UTC)?;
+    for text in texts {
+        reader.append(text)?;
+    }
+    Ok(reader.finish())
+}
+
+fn round(array: &ArrayRef, target: &DataType) -> crate::error::Result<ArrayRef> {
+    let wide: Int64Array = match array.data_type() {
+        DataType::Decimal128(_, scale) => {
+            let unit = 10i128.pow(u32::from(scale.unsigned_abs()));
+            array.as_primitive::<Decimal128Type>().try_unary(|v| {
+                let up = v.unsigned_abs() % unit.unsigned_abs() * 2 >= unit.unsigned_abs() && unit > 1;
+                i64::try_from(v / unit + if up { v.signum() } else { 0 }).map_err(|_| out_of_range(target))
+            })?
+        }
+        _ => {
+            let floats: Float64Array = cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().clone();
+            // 2^63 is the first float that no bigint reaches.
+            floats.try_unary(|v| {
+                let rounded = v.round_ties_even();
+                if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded) { Ok(rounded as i64) } else { Err(out_of_range(target)) }
+            })?
+        }
+    };
+    Ok(match target {
+        DataType::Int16 => Arc::new(wide.try_unary::<_, arrow::datatypes::Int16Type, _>(|v| i16::try_from(v).map_err(|_| out_of_range(target)))?) as ArrayRef,
+        DataType::Int32 => Arc::new(wide.try_unary::<_, arrow::datatypes::Int32Type, _>(|v| i32::try_from(v).map_err(|_| out_of_range(target)))?),
+        _ => Arc::new(wide),
+    })
+}
+
+fn out_of_range(target: &DataType) -> Error {
+    let name = match target {
+        DataType::Int16 => "smallint",
+        DataType::Int32 => "integer",
+        _ => "bigint",
+    };
+    Error::new(Kind::NumericOutOfRange, format!("{name} out of range"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::Decimal128Array;
+
+    #[test]
+    fn floats_round_to_even_and_numerics_away_from_zero() {
+        let floats: ArrayRef = Arc::new(Float64Array::from(vec![0.5, 1.5, -2.5, 2.4]));
+        assert_eq!(round(&floats, &DataType::Int32).unwrap().as_ref(), &Int32Array::from(vec![0, 2, -2, 2]));
+        let numerics: ArrayRef = Arc::new(Decimal128Array::from(vec![5, 15, -25, 24]).with_precision_and_scale(10, 1).unwrap());
+        assert_eq!(round(&numerics, &DataType::Int16).unwrap().as_ref(), &Int16Array::from(vec![1, 2, -3, 2]));
+        let large: ArrayRef = Arc::new(Float64Array::from(vec![1e10]));
+        assert_eq!(round(&large, &DataType::Int32).unwrap_err().message(), "integer out of range");
+        assert!(round(&(Arc::new(Float64Array::from(vec![f64::NAN])) as ArrayRef), &DataType::Int64).is_err());
+    }
+
+    #[test]
+    fn a_boolean_is_spelt_out_and_varchar_is_cut() {
+        let field = Field::new("b", DataType::Boolean, true);
+        let booleans: ArrayRef = Arc::new(arrow::array::BooleanArray::from(vec![Some(true), None]));
+        assert_eq!(to_text(&field, &booleans, None).unwrap().as_ref(), &StringArray::from(vec![Some("true"), None]));
+        let field = Field::new("t", DataType::Utf8, true);
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["äbc"]));
+        assert_eq!(to_text(&field, &texts, Some(2)).unwrap().as_ref(), &StringArray::from(vec!["äb"]));
+    }
+}
