@@ -1,12 +1,15 @@
 //! The operators, one file each. This is the list; those below the gap are what several of them stand on.
 
 pub mod aggregate;
+pub mod distinct;
 pub mod filter;
 pub mod join;
 pub mod materialize;
 pub mod project;
+pub mod top_k;
 pub mod union;
 pub mod unnest;
+pub mod upsert;
 pub mod windowed;
 
 pub(crate) mod consolidate;

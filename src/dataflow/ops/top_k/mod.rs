@@ -1,0 +1,313 @@
+//! TopK: the first rows of each partition in an order: ORDER BY … LIMIT, ROW_NUMBER() … <= k, RANK, DENSE_RANK, DISTINCT ON.
+//!
+//! State: the rows of each partition in a multiset, in the order asked for and then by the whole row, so that ties always resolve alike (design D14).
+//! An epoch reads the first rows of each partition that it touches before and after its changes, and gives out the difference; so a *retraction* of a
+//! row above the limit brings up the next one, and rows below it cost a write and no output. On append-only input nothing ever comes up again: rows
+//! below the limit are dropped at once. *Forgotten*: with a window among the partition columns, what belongs to closed windows; otherwise never.
+
+mod ranked;
+
+use self::ranked::{Ranked, Window, difference};
+use super::aggregate::WindowGroup;
+use super::consolidate::consolidate;
+use super::groups::Groups;
+use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
+use crate::error::{Error, Result};
+use crate::state::checkpoint::{Generation, Ops};
+use crate::state::keyed::{Layout, Slot};
+use crate::state::multiset::Multiset;
+use crate::types::delta::Delta;
+use crate::types::ids::{ObjectId, TableId};
+use crate::types::key::{Codec, Order, Rows};
+use crate::types::time::Step;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
+/// What the limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ranking {
+    RowNumber,
+    /// Ties share a number and the next number jumps; `LIMIT … WITH TIES` is this without the column.
+    Rank,
+    /// Ties share a number and the next follows.
+    DenseRank,
+}
+
+/// See the module. Rows with `offset < rank <= offset + limit` come out.
+#[derive(Clone, Debug)]
+pub struct TopK {
+    pub input: SchemaRef,
+    pub partition: Vec<usize>,
+    pub order: Vec<(usize, Order)>,
+    pub limit: Option<u64>,
+    pub offset: u64,
+    pub ranking: Ranking,
+    /// The rank is a column behind the input's.
+    pub rank_column: bool,
+    pub input_append_only: bool,
+    /// A window among the partition columns; `position` counts in `partition`.
+    pub window: Option<WindowGroup>,
+    /// The input's columns, then the rank if it is asked for (of any integer type).
+    pub schema: SchemaRef,
+    pub state: TableId,
+}
+
+impl TopK {
+    /// Partition ordinals in the order of the state key: the window first.
+    fn keys(&self) -> Vec<usize> {
+        let first = self.window.as_ref().map(|w| w.position);
+        let rest = (0..self.partition.len()).filter(|p| Some(*p) != first);
+        first.into_iter().chain(rest).map(|p| self.partition[p]).collect()
+    }
+
+    /// Input ordinals in the order of the stored row: ORDER BY columns, then the others; and how many are of the first kind.
+    fn stored(&self) -> (Vec<(usize, Order)>, usize) {
+        let mut columns: Vec<(usize, Order)> = Vec::new();
+        for (column, order) in &self.order {
+            if !columns.iter().any(|(c, _)| c == column) {
+                columns.push((*column, *order));
+            }
+        }
+        let ordered = columns.len();
+        for column in 0..self.input.fields().len() {
+            if !columns.iter().any(|(c, _)| *c == column) {
+                columns.push((column, Order::default()));
+            }
+        }
+        (columns, ordered)
+    }
+}
+
+impl Spec for TopK {
+    fn name(&self) -> &'static str {
+        "TopK"
+    }
+
+    fn details(&self) -> String {
+        let name = |i: &usize| self.input.field(*i).name().clone();
+        let order = |(i, o): &(usize, Order)| {
+            let nulls = if o.nulls_first == o.descending { "" } else if o.nulls_first { " NULLS FIRST" } else { " NULLS LAST" };
+            format!("{}{}{nulls}", name(i), if o.descending { " DESC" } else { "" })
+        };
+        let mut parts = Vec::new();
+        if !self.partition.is_empty() {
+            parts.push(format!("partition by ({})", self.partition.iter().map(name).collect::<Vec<_>>().join(", ")));
+        }
+        parts.push(format!("order by ({})", self.order.iter().map(order).collect::<Vec<_>>().join(", ")));
+        parts.extend(self.limit.map(|limit| format!("limit {limit}")));
+        if self.offset > 0 {
+            parts.push(format!("offset {}", self.offset));
+        }
+        if self.ranking != Ranking::RowNumber {
+            parts.push(format!("{:?}", self.ranking));
+        }
+        parts.join(" ")
+    }
+
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn distribution(&self) -> Vec<Distribution> {
+        vec![if self.partition.is_empty() { Distribution::Single } else { Distribution::Hash(self.keys()) }]
+    }
+
+    fn append_only(&self, _inputs: &[bool]) -> bool {
+        false
+    }
+
+    fn state_tables(&self) -> Vec<StateTable> {
+        let bounded_by = match (&self.window, self.limit) {
+            (Some(_), _) => "watermark",
+            (None, Some(_)) if self.input_append_only => "number of partitions and the limit",
+            _ => "number of rows",
+        };
+        vec![StateTable { id: self.state, what: "rows in order".to_string(), bounded_by: bounded_by.to_string() }]
+    }
+
+    fn watermarks(&self) -> Vec<ObjectId> {
+        self.window.as_ref().map(|w| w.bound.sources.clone()).unwrap_or_default()
+    }
+
+    fn build(&self, context: &BuildContext) -> Result<Box<dyn Operator>> {
+        let data_type = |column: usize| self.input.field(column).data_type().clone();
+        let keys = self.keys();
+        let layout = if self.window.is_some() { Layout::Windowed } else { Layout::Hash };
+        let (stored, ordered) = self.stored();
+        let fields = stored.iter().map(|(c, order)| (data_type(*c), *order)).collect::<Vec<_>>();
+        Ok(Box::new(Running {
+            key_codec: Codec::new(&keys.iter().map(|c| data_type(*c)).collect::<Vec<_>>())?,
+            order_codec: Codec::ordered(fields[..ordered].to_vec())?,
+            rest_codec: Codec::ordered(fields[ordered..].to_vec())?,
+            row_codec: Codec::ordered(fields)?,
+            keys,
+            stored: stored.into_iter().map(|(c, _)| c).collect(),
+            ordered,
+            rows: Multiset::new(self.state, layout, &context.table()),
+            closed: None,
+            spec: self.clone(),
+        }))
+    }
+}
+
+struct Running {
+    spec: TopK,
+    keys: Vec<usize>,
+    key_codec: Codec,
+    /// Input ordinals in stored order; the first `ordered` of them are the ORDER BY columns.
+    stored: Vec<usize>,
+    ordered: usize,
+    order_codec: Codec,
+    rest_codec: Codec,
+    row_codec: Codec,
+    rows: Multiset,
+    /// Windows up to this value of the window column are closed.
+    closed: Option<i64>,
+}
+
+impl Running {
+    fn input(&self, step: &Step, deltas: &mut Vec<Delta>, out: &mut Output) -> Result<Option<Delta>> {
+        let mut kept = Vec::with_capacity(deltas.len());
+        for delta in deltas.drain(..) {
+            let delta = match &self.spec.window {
+                Some(window) => window.bound.split_late(delta, self.spec.partition[window.position], &step.before, out)?,
+                None => delta,
+            };
+            if !delta.is_empty() {
+                kept.push(delta);
+            }
+        }
+        if kept.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(consolidate(&self.spec.input, &kept)?).filter(|d| !d.is_empty()))
+    }
+
+    fn update(&mut self, delta: &Delta, out: &mut Output) -> Result<()> {
+        let keys = self.keys.iter().map(|c| Arc::clone(delta.column(*c))).collect::<Vec<_>>();
+        let groups = Groups::of(&self.key_codec, &keys, delta.rows(), false)?;
+        let mut slots = Vec::with_capacity(groups.len());
+        self.rows.resolve(&groups.keys, &groups.hashes, &mut slots);
+        if self.spec.input_append_only {
+            // These partitions hold no more than the limit: one batched read is cheaper than stepping through each.
+            self.rows.load(&slots)?;
+        }
+        let before = self.windows(&slots)?;
+        let encoded = self.encode(delta)?;
+        for (row, group) in groups.of_row.iter().enumerate() {
+            self.rows.add(slots[*group as usize], encoded.row(row), delta.weight(row));
+        }
+        let after = self.windows(&slots)?;
+        if self.spec.input_append_only && self.spec.limit.is_some() {
+            self.prune(&slots, &after);
+        }
+        let mut changes = Ranked::default();
+        before.iter().zip(&after).for_each(|(before, after)| difference(before, after, &mut changes));
+        out.push(self.decode(changes)?);
+        Ok(())
+    }
+
+    /// Stored rows: ORDER BY columns, the other columns, then the length of the first part, by which ties are told.
+    fn encode(&self, delta: &Delta) -> Result<Rows> {
+        let columns = self.stored.iter().map(|c| Arc::clone(delta.column(*c))).collect::<Vec<ArrayRef>>();
+        let (mut order, mut rest) = (Rows::default(), Rows::default());
+        let empty = |rows: &mut Rows| (0..delta.rows()).for_each(|_| rows.push(&[]));
+        if self.ordered == 0 { empty(&mut order) } else { self.order_codec.encode(&columns[..self.ordered], &mut order)? }
+        if self.ordered == columns.len() { empty(&mut rest) } else { self.rest_codec.encode(&columns[self.ordered..], &mut rest)? }
+        let (mut rows, mut row) = (Rows::default(), Vec::new());
+        for (order, rest) in order.iter().zip(rest.iter()) {
+            row.clear();
+            row.extend_from_slice(order);
+            row.extend_from_slice(rest);
+            row.extend_from_slice(&(order.len() as u32).to_be_bytes());
+            rows.push(&row);
+        }
+        Ok(rows)
+    }
+
+    /// The rows that each partition gives out as it is.
+    fn windows(&mut self, slots: &[Slot]) -> Result<Vec<Ranked>> {
+        let window = Window::new(self.spec.limit, self.spec.offset, self.spec.ranking, self.spec.rank_column);
+        slots
+            .iter()
+            .map(|slot| {
+                let mut walk = window.walk();
+                if self.spec.input_append_only {
+                    self.rows.rows(*slot).take_while(|(row, weight)| walk.visit(row, *weight)).for_each(drop);
+                } else {
+                    self.rows.first(*slot, &mut |row, weight| walk.visit(row, weight))?;
+                }
+                Ok(walk.finish())
+            })
+            .collect()
+    }
+
+    /// Drops the rows below the limit. With an offset the rows above it must stay, for they push others down.
+    fn prune(&mut self, slots: &[Slot], windows: &[Ranked]) {
+        for (slot, window) in slots.iter().zip(windows) {
+            let (mut below, mut weights) = (Rows::default(), Vec::new());
+            let Some(last) = window.last_row() else { continue };
+            if !window.full {
+                continue;
+            }
+            for (row, weight) in self.rows.rows(*slot).filter(|(row, _)| *row > last) {
+                below.push(row);
+                weights.push(weight);
+            }
+            below.iter().zip(weights).for_each(|(row, weight)| self.rows.add(*slot, row, -weight));
+        }
+    }
+
+    fn decode(&self, changes: Ranked) -> Result<Delta> {
+        if changes.rows.is_empty() {
+            return Ok(Delta::inserts(RecordBatch::new_empty(Arc::clone(&self.spec.schema))));
+        }
+        let stored = self.row_codec.decode(&mut changes.rows.iter())?;
+        let mut columns = stored.clone();
+        self.stored.iter().zip(stored).for_each(|(ordinal, column)| columns[*ordinal] = column);
+        if self.spec.rank_column {
+            let field = self.spec.schema.fields().last().ok_or_else(|| Error::internal("a rank column has a field"))?;
+            columns.push(cast(&Int64Array::from(changes.ranks), field.data_type())?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(changes.weights.len()));
+        Ok(Delta::new(RecordBatch::try_new_with_options(Arc::clone(&self.spec.schema), columns, &options)?, changes.weights))
+    }
+
+    fn close(&mut self, step: &Step) {
+        let Some(upto) = self.spec.window.as_ref().and_then(|w| w.bound.closed_upto(&step.after)) else { return };
+        if self.closed.is_none_or(|closed| closed < upto) {
+            self.closed = Some(upto);
+            self.rows.close(upto);
+        }
+    }
+}
+
+impl Operator for Running {
+    fn apply(&mut self, step: &Step, inputs: &mut [Vec<Delta>], out: &mut Output) -> Result<()> {
+        if let Some(delta) = self.input(step, &mut inputs[0], out)? {
+            self.update(&delta, out)?;
+        }
+        self.close(step);
+        self.rows.trim();
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
+        self.rows.checkpoint(generation, ops);
+        Ok(())
+    }
+
+    fn committed(&mut self, generation: Generation) {
+        self.rows.committed(generation);
+    }
+
+    fn memory(&self) -> usize {
+        self.rows.memory()
+    }
+
+    fn evict(&mut self, bytes: usize) {
+        self.rows.evict(bytes);
+    }
+}
