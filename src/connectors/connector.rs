@@ -30,6 +30,16 @@ pub trait Source: Send + Sync {
     /// What the batches hold: the declared columns that are not generated, metadata (INCLUDE) columns among them, in declared order.
     fn schema(&self) -> SchemaRef;
 
+    /// Whether partitions may be added later, so that it is worth asking for them again.
+    fn discovers(&self) -> bool {
+        false
+    }
+
+    /// What a partition is called outside, where that is not its number: a file's path.
+    fn partition_name(&self, _partition: Partition) -> Option<String> {
+        None
+    }
+
     /// Whether records may look ahead of the wall clock (generators, files): then `max_future_skew` is off by default.
     fn replays_history(&self) -> bool {
         false

@@ -2,7 +2,10 @@
 
 pub mod connector;
 mod datagen;
+mod encode;
+mod file;
 mod generated;
+mod lines;
 mod nexmark;
 pub mod options;
 mod pace;
@@ -25,10 +28,14 @@ pub struct Connector {
 
 /// All connectors that can be read from.
 pub const SOURCES: &[Connector] = &[
+    Connector { name: "file", help: "JSON lines or CSV from files on the server.", options: file::OPTIONS, build: |r| Ok(Arc::new(file::build(r)?)) },
     Connector { name: "nexmark", help: "The Nexmark benchmark's persons, auctions and bids.", options: nexmark::OPTIONS, build: |r| Ok(Arc::new(nexmark::build(r)?)) },
     Connector { name: "payments", help: "Card payments with late rows, duplicates and planted frauds.", options: payments::OPTIONS, build: |r| Ok(Arc::new(payments::build(r)?)) },
     Connector { name: "datagen", help: "Sequences and random values, column by column.", options: datagen::OPTIONS, build: |r| Ok(Arc::new(datagen::build(r)?)) },
 ];
+
+/// What follows ENCODE, and its options.
+pub const ENCODINGS: &[(&str, &[OptionSpec])] = &[("json", encode::JSON), ("csv", encode::CSV)];
 
 /// The source that a CREATE statement describes, every option checked. Reads nothing yet.
 pub fn build(request: &SourceRequest<'_>) -> Result<Arc<dyn Source>> {

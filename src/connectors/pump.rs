@@ -130,7 +130,7 @@ impl Drop for Reserved {
 }
 
 impl Pump {
-    /// Starts reading each partition of `positions` from there, and others, as they are found, from 0.
+    /// Starts reading each partition of `positions` from there; others, if the source may get more, from 0 as they are found.
     pub fn start(source: Arc<dyn Source>, positions: BTreeMap<Partition, Position>, preparation: Preparation, config: PumpConfig) -> Result<Pump> {
         let (sender, events) = bounded(CHANNEL);
         let threads = config.threads.clamp(1, positions.len().max(1));
@@ -143,10 +143,12 @@ impl Pump {
             let name = format!("pump {} {worker}", shared.config.name);
             workers.push(std::thread::Builder::new().name(name).spawn(move || shared.work(worker))?);
         }
-        let known: BTreeSet<Partition> = positions.into_keys().collect();
-        let finder = shared.clone();
-        // Not joined: it may be waiting for a broker's answer. It holds nothing that outlives it.
-        std::thread::Builder::new().name(format!("partitions of {}", shared.config.name)).spawn(move || finder.find(known))?;
+        if shared.source.discovers() {
+            let known: BTreeSet<Partition> = positions.into_keys().collect();
+            let finder = shared.clone();
+            // Not joined: it may be waiting for a broker's answer. It holds nothing that outlives it.
+            std::thread::Builder::new().name(format!("partitions of {}", shared.config.name)).spawn(move || finder.find(known))?;
+        }
         Ok(Pump { shared, events, workers })
     }
 
@@ -412,19 +414,18 @@ mod tests {
     #[test]
     fn every_row_arrives_once_and_bounded_partitions_end() {
         let source = numbers(&[("fields.n.kind", "sequence"), ("rows", "1000"), ("partitions", "3")]);
-        let pump = Pump::start(source.clone(), [(0, 0), (1, 400)].into(), preparation(&source), config()).unwrap();
-        let (mut seen, mut ended, mut found) = (Vec::new(), BTreeSet::new(), Vec::new());
+        let pump = Pump::start(source.clone(), [(0, 0), (1, 400), (2, 0)].into(), preparation(&source), config()).unwrap();
+        let (mut seen, mut ended) = (Vec::new(), BTreeSet::new());
         while ended.len() < 3 {
             match pump.events().recv_timeout(Duration::from_secs(10)).unwrap() {
                 Event::Rows(p) => seen.extend_from_slice(p.rows.column(0).as_primitive::<Int64Type>().values()),
                 Event::Ended { partition } => drop(ended.insert(partition)),
-                Event::Found { partition, from } => found.push((partition, from)),
                 other => panic!("{other:?}"),
             }
         }
         seen.sort_unstable();
         let expected: Vec<i64> = (0..1000).filter(|n| n % 3 != 1 || *n >= 400).collect();
-        assert_eq!((seen, found), (expected, vec![(2, 0)]));
+        assert_eq!(seen, expected);
     }
 
     #[test]

@@ -80,6 +80,16 @@ pub struct Decoded {
 /// format's option `missing_fields = 'null'` says otherwise; an explicit null is NULL in a nullable column and an error in
 /// another; fields that are not declared are ignored.
 pub trait Decoder: Send {
+    /// Whether the input begins with a record that names the columns; it then goes to [`Decoder::header`], not to `decode`.
+    fn wants_header(&self) -> bool {
+        false
+    }
+
+    /// Error: the header does not fit the declared columns.
+    fn header(&mut self, _record: &[u8]) -> Result<()> {
+        Ok(())
+    }
+
     /// An error is our own mistake, never a bad record.
     fn decode(&mut self, records: &Payloads) -> Result<Decoded>;
 }

@@ -1,7 +1,9 @@
 //! Bytes <-> columns. Knows nothing of where the bytes come from.
 
 pub mod column;
+pub mod csv;
 pub mod format;
 pub mod json;
 mod object;
+pub mod raw;
 mod scan;
