@@ -1,17 +1,27 @@
-//! Logical plan -> incremental plan.
+//! Logical plan -> incremental plan. In reading order: `relation` (what a query scans), `optimize` (which rewrites of DataFusion's are
+//! safe), `lower` (logical node -> specs), `node` (the graph while it is built), `time` (event time through expressions), `expr` and `arithmetic` (scalar
+//! SQL), `explain`. No input, output, clock or state in here: a plan is a function of the query and what its relations are.
 
 pub mod arithmetic;
 mod error;
+mod explain;
 mod expr;
+mod lower;
+mod node;
+mod optimize;
 pub mod relation;
+mod time;
 
-use crate::dataflow::operator::Fragment;
-use crate::error::Result;
+use crate::dataflow::operator::{Fragment, Spec};
+use crate::dataflow::ops::materialize::{Materialize, RowKey};
+use crate::error::{Error, Result};
 use crate::types::ids::{ObjectId, TableId};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
+use node::{Emit, Planner, Stream};
+use std::sync::Arc;
 
-/// What the planner must know of a relation that a query scans. The scan's `TableSource` downcasts to it.
+/// What the planner must know of a relation that a query scans. The scan's `TableSource` carries it (`relation::RelationSource`).
 #[derive(Clone, Debug)]
 pub struct Relation {
     pub id: ObjectId,
@@ -78,18 +88,75 @@ pub struct Request<'a> {
 
 /// Error: `0A000` with what to write instead, for what cannot be maintained incrementally.
 pub fn incremental(request: Request<'_>) -> Result<ViewPlan> {
-    let _ = (request.query, request.emit_on_window_close, request.allocate);
-    todo!()
+    let optimized = optimize::optimize(request.query)?;
+    let emit = if request.emit_on_window_close { Emit::OnWindowClose } else { Emit::Changes };
+    let mut planner = Planner::new(emit, request.allocate);
+    let stream = planner.lower(&optimized)?;
+    if emit == Emit::OnWindowClose {
+        check_windows_close(&planner, &stream)?;
+    }
+    let schema: SchemaRef = Arc::clone(request.query.schema().inner());
+    let fits = schema.fields().len() == stream.schema.fields().len() && schema.fields().iter().zip(stream.schema.fields()).all(|(a, b)| a.data_type() == b.data_type());
+    if !fits {
+        return Err(Error::internal(format!("the query gives {schema} and its incremental plan {}", stream.schema)));
+    }
+    finish(planner, stream, schema)
+}
+
+/// Windows can be shown once only if something holds them back, and nothing behind it takes a row back.
+fn check_windows_close(planner: &Planner<'_>, stream: &Stream) -> Result<()> {
+    if planner.windows_held == 0 {
+        return Err(Error::not_supported("EMIT ON WINDOW CLOSE needs a window in GROUP BY, over a relation with a watermark")
+            .with_hint("group by window_start and window_end of TUMBLE or HOP over a source that declares WATERMARK FOR its time column, or drop EMIT ON WINDOW CLOSE"));
+    }
+    if stream.append_only {
+        return Ok(());
+    }
+    Err(Error::not_supported("EMIT ON WINDOW CLOSE: rows of this query can change after their window has closed")
+        .with_hint("make the windowed GROUP BY the outermost step, join on equal windows only, or drop EMIT ON WINDOW CLOSE"))
+}
+
+fn finish(mut planner: Planner<'_>, stream: Stream, schema: SchemaRef) -> Result<ViewPlan> {
+    let key = match &stream.key {
+        _ if stream.append_only => ViewKey::Append,
+        Some(columns) if !columns.is_empty() => ViewKey::Unique(columns.clone()),
+        _ => ViewKey::Row,
+    };
+    let rows = planner.table();
+    let row_key = match &key {
+        ViewKey::Unique(columns) => RowKey::Unique(columns.clone()),
+        ViewKey::Row => RowKey::Row,
+        ViewKey::Append => RowKey::Append,
+    };
+    let spec = Materialize { rows, key: row_key, schema: Arc::clone(&schema) };
+    let append_only = spec.append_only(&[stream.append_only]);
+    planner.add("Materialize".to_string(), &[&stream], |_| Ok(Arc::new(spec)))?;
+    let event_time = stream.event_time.into_iter().filter(|t| matches!(schema.field(t.column).data_type(), DataType::Timestamp(..))).collect();
+    let (fragment, inputs) = planner.finish();
+    Ok(ViewPlan { fragment, schema, key, append_only, event_time, inputs, rows })
 }
 
 /// The plan of a table's own storage (and of an upsert table's input): `Materialize` under a scan of the table's log, with `Upsert` before it for upsert feeds.
 pub fn table(relation: &Relation, upsert: bool, allocate: &mut dyn FnMut() -> TableId) -> Result<ViewPlan> {
-    let _ = (relation, upsert, allocate);
-    todo!()
+    let mut planner = Planner::new(Emit::Changes, allocate);
+    let input = planner.relation(relation.id);
+    let key = (!relation.key.is_empty()).then(|| relation.key.clone());
+    let stream = Stream { input, schema: Arc::clone(&relation.schema), append_only: relation.append_only, key, event_time: relation.event_time.clone() };
+    let stream = if upsert { upserted(&mut planner, stream)? } else { stream };
+    finish(planner, stream, Arc::clone(&relation.schema))
 }
 
-/// For EXPLAIN and for comparing a re-plan with the plan that built the state: the graph with state tables, one node a line.
+fn upserted(planner: &mut Planner<'_>, stream: Stream) -> Result<Stream> {
+    let _ = (planner, stream);
+    Err(Error::not_supported("tables fed by upserts are not supported yet"))
+}
+
+/// For comparing a re-plan with the plan that built the state: the graph with state tables, one node a line.
 pub fn explain(plan: &ViewPlan) -> String {
-    let _ = plan;
-    todo!()
+    explain::graph(plan)
+}
+
+/// For EXPLAIN CREATE MATERIALIZED VIEW: the bound plan, the incremental plan, the graph with state tables.
+pub fn explain_in_full(query: &LogicalPlan, plan: &ViewPlan) -> String {
+    format!("Bound plan\n{}\nIncremental plan\n{}\nGraph\n{}", query.display_indent(), explain::tree(plan), explain::graph(plan))
 }

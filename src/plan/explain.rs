@@ -1,0 +1,80 @@
+//! Plans as text. [`graph`] is stable: the catalog keeps it to tell whether a later plan is the one that built the state.
+//!
+//! ```text
+//!   0 Aggregate by (k): count(*) <- relation 7 [by (0)]   t3: groups by (k), bounded by number of groups
+//! ```
+
+use super::{ViewKey, ViewPlan};
+use crate::dataflow::operator::{Distribution, FragmentNode, Input};
+use std::fmt::Write;
+
+/// The graph with state tables, one node a line.
+pub(super) fn graph(plan: &ViewPlan) -> String {
+    let mut text = String::new();
+    for (i, node) in plan.fragment.nodes.iter().enumerate() {
+        let ports = node.inputs.iter().zip(node.spec.distribution()).map(|(input, spread)| format!("{}{}", source(input), spread_of(&spread)));
+        let ports = ports.collect::<Vec<_>>().join(", ");
+        let arrow = if ports.is_empty() { "" } else { " <- " };
+        let _ = writeln!(text, "{i} {}{arrow}{ports}{}", titled(node), state(node));
+    }
+    text
+}
+
+/// The incremental plan as a tree from the result down. A node that is read twice is shown once, then by its number.
+pub(super) fn tree(plan: &ViewPlan) -> String {
+    let mut text = String::new();
+    let last = plan.fragment.nodes.len().saturating_sub(1);
+    let mut shown = vec![false; plan.fragment.nodes.len()];
+    write_tree(plan, last, 0, &mut shown, &mut text);
+    let _ = match &plan.key {
+        ViewKey::Unique(columns) => {
+            let names = columns.iter().map(|c| plan.schema.field(*c).name().as_str()).collect::<Vec<_>>();
+            writeln!(text, "key: {}", names.join(", "))
+        }
+        ViewKey::Row => writeln!(text, "key: the whole row"),
+        ViewKey::Append => writeln!(text, "append-only"),
+    };
+    text
+}
+
+fn write_tree(plan: &ViewPlan, at: usize, depth: usize, shown: &mut [bool], text: &mut String) {
+    let node = &plan.fragment.nodes[at];
+    let indent = "  ".repeat(depth);
+    if std::mem::replace(&mut shown[at], true) {
+        let _ = writeln!(text, "{indent}{} (as above, node {at})", node.spec.name());
+        return;
+    }
+    let _ = writeln!(text, "{indent}{}", titled(node));
+    for input in &node.inputs {
+        match input {
+            Input::Node(n) => write_tree(plan, n.0 as usize, depth + 1, shown, text),
+            Input::Relation(r) => {
+                let _ = writeln!(text, "{indent}  relation {r}");
+            }
+        }
+    }
+}
+
+fn titled(node: &FragmentNode) -> String {
+    let details = node.spec.details();
+    if details.is_empty() { node.spec.name().to_string() } else { format!("{} {details}", node.spec.name()) }
+}
+
+fn source(input: &Input) -> String {
+    match input {
+        Input::Node(n) => format!("{}", n.0),
+        Input::Relation(r) => format!("relation {r}"),
+    }
+}
+
+fn spread_of(distribution: &Distribution) -> String {
+    match distribution {
+        Distribution::Any => String::new(),
+        Distribution::Hash(columns) => format!(" by {columns:?}"),
+        Distribution::Single => " on one worker".to_string(),
+    }
+}
+
+fn state(node: &FragmentNode) -> String {
+    node.spec.state_tables().iter().map(|t| format!("; {}: {}, bounded by {}", t.id, t.what, t.bounded_by)).collect()
+}

@@ -1,0 +1,143 @@
+//! GROUP BY and SELECT DISTINCT: Aggregate over the columns that its keys and arguments need.
+//!
+//! A window among the keys (`time.rs`) bounds the state: of several window columns the first is taken, as they close together. Under EMIT ON WINDOW
+//! CLOSE every windowed aggregate of the view holds its rows back; those of an inner one reach the outer one in the epoch that closes both.
+
+use super::columns::Columns;
+use crate::dataflow::agg::function::{AggregateCall, Function};
+use crate::dataflow::ops::aggregate::{Aggregate, EmitMode, WindowGroup};
+use crate::error::{Error, Result};
+use crate::plan::node::{Emit, Planner, Stream, is_window, nullable};
+use crate::plan::time::bound;
+use crate::plan::{EventTime, TimeKind};
+use crate::types::key::Order;
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
+use datafusion::logical_expr::{self as logical, Expr, LogicalPlan, SortExpr};
+use std::sync::Arc;
+
+impl Planner<'_> {
+    pub(super) fn aggregate(&mut self, node: &logical::Aggregate) -> Result<Stream> {
+        if node.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
+            return Err(Error::not_supported("GROUPING SETS, ROLLUP and CUBE in a materialized view are not supported")
+                .with_hint("write one SELECT with GROUP BY per grouping set and join them by UNION ALL"));
+        }
+        let input = self.lower(&node.input)?;
+        let mut columns = Columns::of(input, node.input.schema());
+        let group = node.group_expr.iter().map(|e| columns.place(e)).collect::<Result<Vec<_>>>()?;
+        let outputs = node.schema.fields().iter().skip(group.len()).map(|f| f.data_type());
+        let calls = node.aggr_expr.iter().zip(outputs).map(|(e, output)| aggregate_call(e, output, &mut columns)).collect::<Result<Vec<_>>>()?;
+        let (input, places) = columns.finish(self)?;
+        let group = group.iter().map(|p| places[*p]).collect();
+        let calls = calls.into_iter().map(|call| call.at(&places)).collect();
+        self.grouped(input, group, calls, nullable(node.schema.fields()))
+    }
+
+    pub(super) fn distinct(&mut self, node: &logical::Distinct) -> Result<Stream> {
+        match node {
+            logical::Distinct::All(input) => self.distinct_rows(input),
+            logical::Distinct::On(on) => self.distinct_on(on),
+        }
+    }
+
+    fn distinct_rows(&mut self, input: &LogicalPlan) -> Result<Stream> {
+        let input = self.lower(input)?;
+        let (group, schema) = ((0..input.schema.fields().len()).collect(), Arc::clone(&input.schema));
+        self.grouped(input, group, Vec::new(), schema)
+    }
+
+    /// One row per distinct values of the `group` columns of `input`.
+    pub(super) fn grouped(&mut self, input: Stream, group: Vec<usize>, calls: Vec<AggregateCall>, schema: SchemaRef) -> Result<Stream> {
+        let window = self.window_of(&input, &group);
+        let emit = match (self.emit, &window) {
+            (Emit::OnWindowClose, Some(_)) => EmitMode::OnWindowClose,
+            _ => EmitMode::Changes,
+        };
+        let what = format!("Aggregate {group:?} {calls:?} {window:?} {emit:?}");
+        let (from, to, append_only) = (Arc::clone(&input.schema), Arc::clone(&schema), input.append_only);
+        let positions = 0..group.len();
+        let time = |p: usize| input.time(group[p]).map(|t| EventTime { column: p, ..t.clone() });
+        let event_time = positions.clone().filter_map(time).filter(|t| window.is_some() || t.kind == TimeKind::Event).collect();
+        let groups = group.clone();
+        let (node, append_only) =
+            self.add(what, &[&input], |allocate| Ok(Arc::new(Aggregate::new(from, groups, calls, window, emit, append_only, to, allocate)?)))?;
+        self.windows_held += usize::from(emit == EmitMode::OnWindowClose);
+        Ok(Stream { input: node, schema, append_only, key: Some(positions.collect()), event_time })
+    }
+
+    fn window_of(&self, input: &Stream, group: &[usize]) -> Option<WindowGroup> {
+        let holds = self.emit == Emit::OnWindowClose;
+        let bounds = |c: &usize| input.time(*c).filter(|t| is_window(&t.kind) || holds);
+        let position = group.iter().position(|c| bounds(c).is_some_and(|t| is_window(&t.kind))).or_else(|| group.iter().position(|c| bounds(c).is_some()))?;
+        Some(WindowGroup { position, bound: bound(bounds(&group[position])?) })
+    }
+}
+
+/// A call whose ordinals are places until the columns are finished.
+struct Placed(AggregateCall);
+
+impl Placed {
+    fn at(self, places: &[usize]) -> AggregateCall {
+        let call = self.0;
+        AggregateCall {
+            args: call.args.iter().map(|p| places[*p]).collect(),
+            filter: call.filter.map(|p| places[p]),
+            order_by: call.order_by.iter().map(|(p, order)| (places[*p], *order)).collect(),
+            ..call
+        }
+    }
+}
+
+fn aggregate_call(expr: &Expr, output: &DataType, columns: &mut Columns<'_>) -> Result<Placed> {
+    match expr {
+        Expr::Alias(a) => aggregate_call(&a.expr, output, columns),
+        Expr::AggregateFunction(call) => placed(call, output, columns),
+        other => Err(Error::internal(format!("{other} stands among aggregates and is none"))),
+    }
+}
+
+fn placed(call: &AggregateFunction, output: &DataType, columns: &mut Columns<'_>) -> Result<Placed> {
+    let params = &call.params;
+    let name = call.func.name();
+    let function = function(name)?;
+    if params.null_treatment == Some(NullTreatment::IgnoreNulls) {
+        return Err(Error::not_supported(format!("IGNORE NULLS in {name}() in a materialized view is not supported")).with_hint(format!("write {name}(x) FILTER (WHERE x IS NOT NULL)")));
+    }
+    let counts_rows = function == Function::Count && !params.distinct && params.args.iter().all(|a| matches!(a, Expr::Literal(v, _) if !v.is_null()));
+    let args = if counts_rows { Vec::new() } else { params.args.iter().map(|a| columns.place(a)).collect::<Result<Vec<_>>>()? };
+    let filter = params.filter.as_ref().map(|f| columns.place(f)).transpose()?;
+    let order_by = params.order_by.iter().map(|s| Ok((columns.place(&s.expr)?, order(s)))).collect::<Result<Vec<_>>>()?;
+    Ok(Placed(AggregateCall { function, args, distinct: params.distinct, filter, order_by, output: output.clone() }))
+}
+
+pub(super) fn order(sort: &SortExpr) -> Order {
+    Order { descending: !sort.asc, nulls_first: sort.nulls_first }
+}
+
+fn function(name: &str) -> Result<Function> {
+    Ok(match name {
+        "count" => Function::Count,
+        "sum" => Function::Sum,
+        "avg" | "mean" => Function::Avg,
+        "min" => Function::Min,
+        "max" => Function::Max,
+        "var_pop" => Function::VarPop,
+        "var" | "var_samp" | "variance" => Function::VarSamp,
+        "stddev_pop" => Function::StddevPop,
+        "stddev" | "stddev_samp" => Function::StddevSamp,
+        "bool_and" | "every" => Function::BoolAnd,
+        "bool_or" => Function::BoolOr,
+        "string_agg" => Function::StringAgg,
+        "array_agg" => Function::ArrayAgg,
+        other => {
+            return Err(Error::not_supported(format!("aggregate function {other}() cannot be maintained incrementally yet"))
+                .with_hint("in a materialized view use count, sum, avg, min, max, stddev, variance, bool_and, bool_or, string_agg or array_agg"));
+        }
+    })
+}
+
+/// Columns of a plan without expressions of its own.
+pub(super) fn all_columns(schema: &DFSchema) -> Vec<Expr> {
+    schema.iter().map(|(qualifier, field)| Expr::from((qualifier, field))).collect()
+}

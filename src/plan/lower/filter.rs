@@ -1,0 +1,27 @@
+//! WHERE, HAVING and ON conditions that are left: Filter. A filter over ROW_NUMBER() and its like is a Top-N (`window.rs`).
+
+use crate::dataflow::ops::filter::Filter;
+use crate::error::Result;
+use crate::plan::expr::{bind, canonical};
+use crate::plan::node::{Planner, Stream};
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::{self as logical, Expr, LogicalPlan};
+use std::sync::Arc;
+
+impl Planner<'_> {
+    pub(super) fn filter(&mut self, node: &logical::Filter) -> Result<Stream> {
+        if let LogicalPlan::Window(window) = node.input.as_ref() {
+            return self.ranked(&node.predicate, window);
+        }
+        let input = self.lower(&node.input)?;
+        self.keep(input, &node.predicate, node.input.schema())
+    }
+
+    /// The rows of `input` (with columns of `schema`) on which `predicate` is true.
+    pub(super) fn keep(&mut self, input: Stream, predicate: &Expr, schema: &DFSchema) -> Result<Stream> {
+        let predicate = bind(predicate, schema)?;
+        let rows = Arc::clone(&input.schema);
+        let (node, append_only) = self.add(format!("Filter {}", canonical(&predicate)), &[&input], |_| Ok(Arc::new(Filter::new(predicate, rows)?)))?;
+        Ok(Stream { input: node, append_only, ..input })
+    }
+}

@@ -1,0 +1,31 @@
+//! A scan: the deltas of a relation, with the columns that the query reads.
+
+use crate::error::{Error, Result};
+use crate::plan::EventTime;
+use crate::plan::expr::column;
+use crate::plan::lower::columns::key_through;
+use crate::plan::node::{Planner, Stream, nullable};
+use crate::plan::relation::RelationSource;
+use datafusion::logical_expr::TableScan;
+
+impl Planner<'_> {
+    pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Stream> {
+        let Some(relation) = RelationSource::of(scan.source.as_ref()).cloned() else {
+            return Err(Error::not_supported(format!("relation \"{}\" cannot be read by a materialized view", scan.table_name.table()))
+                .with_hint("a view reads sources, tables and other materialized views; query system relations with SELECT"));
+        };
+        if !scan.filters.is_empty() || scan.fetch.is_some() {
+            return Err(Error::internal("a filter or limit was pushed into the scan of a relation, which takes none"));
+        }
+        let key = (!relation.key.is_empty()).then(|| relation.key.clone());
+        let input = self.relation(relation.id);
+        let whole = Stream { input, schema: nullable(relation.schema.fields()), append_only: relation.append_only, key, event_time: relation.event_time.clone() };
+        let Some(ordinals) = scan.projection.as_ref().filter(|p| !p.iter().copied().eq(0..whole.schema.fields().len())) else { return Ok(whole) };
+        let exprs = ordinals.iter().map(|i| column(*i, whole.schema.field(*i).name(), whole.schema.field(*i).data_type())).collect::<Vec<_>>();
+        let schema = nullable(ordinals.iter().map(|i| &whole.schema.fields()[*i]));
+        let times = ordinals.iter().enumerate().filter_map(|(at, i)| whole.time(*i).map(|t| EventTime { column: at, ..t.clone() })).collect();
+        let key = key_through(&whole.key, &exprs);
+        let (input, append_only) = self.project(&whole, exprs, &schema)?;
+        Ok(Stream { input, schema, append_only, key, event_time: times })
+    }
+}
