@@ -34,8 +34,8 @@ tidy: ## only the text checks over the tree
 fuzz: install-test ## the oracle on random plans and input, until stopped (FUZZ_SECONDS=n for a bound, SEED=n to replay)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-86400} $(CARGO) test --release --lib -- --nocapture oracle
 
-bench: install-test build ## Nexmark from the generator and from Kafka: one table, every result verified
-	$(CARGO) bench --locked --bench nexmark
+bench: install-test build ## Nexmark and latency through the shipped binary: tables, every result verified
+	BENCH_EVENTS=$${BENCH_EVENTS:-2000000} $(CARGO) test --release --locked --test it -- --nocapture --test-threads 1 bench
 
 format: ## format the code
 	$(CARGO) fmt

@@ -1,5 +1,6 @@
 //! A blocking Postgres client over tokio-postgres: text in, text out, as psql would show it.
 
+use futures::StreamExt;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
@@ -67,6 +68,20 @@ impl Client {
             }
         }
         Ok((columns, rows))
+    }
+
+    /// One query whose rows are too many to keep; NULL is `NULL`.
+    pub fn each_row(&mut self, sql: &str, mut each: impl FnMut(&[&str])) -> Result<(), SqlError> {
+        self.runtime.block_on(async {
+            let mut messages = std::pin::pin!(self.inner.simple_query_raw(sql).await?);
+            while let Some(message) = messages.next().await {
+                if let SimpleQueryMessage::Row(row) = message? {
+                    let values: Vec<&str> = (0..row.len()).map(|i| row.get(i).unwrap_or("NULL")).collect();
+                    each(&values);
+                }
+            }
+            Ok(())
+        })
     }
 
     pub fn rows(&mut self, sql: &str) -> Vec<Row> {

@@ -93,8 +93,14 @@ impl Kafka {
 
     pub fn producer(&self) -> Feeder {
         let mut config = self.config();
+        // Throughput: large batches.
         config.set("linger.ms", "20").set("batch.num.messages", "20000").set("queue.buffering.max.messages", "500000").set("compression.type", "none");
         Feeder { producer: config.create().unwrap() }
+    }
+
+    /// Sends each record as soon as it is there.
+    pub fn prompt_producer(&self) -> Feeder {
+        Feeder { producer: self.config().set("linger.ms", "0").create().unwrap() }
     }
 }
 

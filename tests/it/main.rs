@@ -2,6 +2,13 @@
 //! their names: `cargo test --release --test it -- --skip kafka --skip slow` leaves the quick ones.
 #![allow(clippy::unwrap_used)] // the modules are tests throughout; the lint's own exemption sees only #[test] functions
 
+#[path = "../../benches/latency.rs"]
+mod latency_bench;
+#[path = "../../benches/measure.rs"]
+mod measure;
+#[path = "../../benches/nexmark/mod.rs"]
+mod nexmark_bench;
+
 mod client;
 mod crash;
 mod examples;

@@ -124,3 +124,16 @@ fn any_user_may_connect_on_loopback_but_to_one_database() {
     let refused = crate::client::Client::connect_as(server.sql_port, "tidewater", "elsewhere").err().unwrap();
     assert_eq!((refused.code.as_str(), refused.message.as_str()), ("3D000", "database \"elsewhere\" does not exist"));
 }
+
+#[test]
+fn errors_carry_code_message_and_hint() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let error = client.fails("CREATE SOURCE s (a BIGINT) WITH (connector = 'nexmark', event_tpye = 'bid')");
+    assert_eq!(error.code, "22023");
+    assert!(error.message.contains("event_tpye") && error.hint.contains("did you mean \"event_type\"?"), "{error}");
+    assert_eq!(client.fails("SELECT * FROM nowhere").message, "relation \"nowhere\" does not exist");
+    // The connection goes on, and other clients never notice.
+    assert_eq!(client.one("SELECT 1"), "1");
+    assert_eq!(client.prepared("SELECT $1::int + 1", &[&41i32]).unwrap()[0].get::<_, i32>(0), 42);
+}

@@ -1,0 +1,166 @@
+//! The queries' answers in plain Rust over the events, as a client would read them. Rows are not kept: what is compared is
+//! how many there are and the sum of their hashes, which does not depend on their order.
+
+use super::input::events;
+use nexmark::event::{Auction, Bid, Event, Person};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// A multiset of rows, as far as two of them can be compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest {
+    pub rows: u64,
+    pub hashes: u64,
+}
+
+impl Digest {
+    pub fn add(&mut self, row: &str) {
+        let mut hasher = DefaultHasher::new();
+        row.hash(&mut hasher);
+        self.rows += 1;
+        self.hashes = self.hashes.wrapping_add(hasher.finish());
+    }
+}
+
+/// What the client asks for to see the query's result; columns that ties leave open are not asked for.
+pub fn question(query: &str) -> &'static str {
+    match query {
+        "q0" => "SELECT auction, bidder, price, date_time, extra FROM q0",
+        "q1" => "SELECT auction, bidder, price, date_time, extra FROM q1",
+        "q2" => "SELECT auction, price FROM q2",
+        "q3" => "SELECT name, city, state, id FROM q3",
+        "q4" => "SELECT category, round(avg_final, 4) FROM q4",
+        "q5" => "SELECT auction, num, window_end FROM q5",
+        "q7" => "SELECT auction, price, bidder, date_time, extra FROM q7",
+        "q8" => "SELECT id, name, window_start FROM q8",
+        "q9" => "SELECT id, price, bid_date_time FROM q9",
+        _ => panic!("no answer is known for {query}"),
+    }
+}
+
+/// The sources a query reads.
+pub fn sources(query: &str) -> &'static [&'static str] {
+    match query {
+        "q3" | "q8" => &["auction", "person"],
+        "q4" | "q9" => &["auction", "bid"],
+        _ => &["bid"],
+    }
+}
+
+pub fn answer(query: &str, count: usize) -> Digest {
+    let mut digest = Digest::default();
+    let mut row = |text: String| digest.add(&text);
+    match query {
+        "q0" => bids(count).for_each(|b| row(format!("{}|{}|{}|{}|{}", b.auction, b.bidder, b.price, time(b.date_time), b.extra))),
+        "q1" => bids(count).for_each(|b| row(format!("{}|{}|{}|{}|{}", b.auction, b.bidder, thousandths(b.price as u64 * 908), time(b.date_time), b.extra))),
+        "q2" => bids(count).filter(|b| b.auction % 123 == 0).for_each(|b| row(format!("{}|{}", b.auction, b.price))),
+        "q3" => q3(count, row),
+        "q4" => q4(count, row),
+        "q5" => q5(count, row),
+        "q7" => q7(count, row),
+        "q8" => q8(count, row),
+        "q9" => winners(count).for_each(|(a, b)| row(format!("{}|{}|{}", a.id, b.price, time(b.date_time)))),
+        _ => panic!("no answer is known for {query}"),
+    }
+    digest
+}
+
+fn bids(count: usize) -> impl Iterator<Item = Bid> {
+    events(count).filter_map(|e| if let Event::Bid(b) = e { Some(b) } else { None })
+}
+
+fn auctions(count: usize) -> impl Iterator<Item = Auction> {
+    events(count).filter_map(|e| if let Event::Auction(a) = e { Some(a) } else { None })
+}
+
+fn persons(count: usize) -> impl Iterator<Item = Person> {
+    events(count).filter_map(|e| if let Event::Person(p) = e { Some(p) } else { None })
+}
+
+/// Milliseconds as Postgres prints a timestamp.
+fn time(millis: u64) -> String {
+    let text = chrono::DateTime::from_timestamp_millis(millis as i64).unwrap().format("%Y-%m-%d %H:%M:%S%.3f").to_string();
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+}
+
+fn thousandths(n: u64) -> String {
+    format!("{}.{:03}", n / 1000, n % 1000)
+}
+
+fn q3(count: usize, mut row: impl FnMut(String)) {
+    let people: HashMap<usize, Person> = persons(count).filter(|p| ["or", "id", "ca"].contains(&p.state.as_str())).map(|p| (p.id, p)).collect();
+    for a in auctions(count).filter(|a| a.category == 10) {
+        if let Some(p) = people.get(&a.seller) {
+            row(format!("{}|{}|{}|{}", p.name, p.city, p.state, a.id));
+        }
+    }
+}
+
+/// Every auction with bids in time, and its best bid: the highest, of equal ones the earliest.
+fn winners(count: usize) -> impl Iterator<Item = (Auction, Bid)> {
+    let all: HashMap<usize, Auction> = auctions(count).map(|a| (a.id, a)).collect();
+    let mut best: HashMap<usize, Bid> = HashMap::new();
+    for b in bids(count) {
+        let in_time = all.get(&b.auction).is_some_and(|a| (a.date_time..=a.expires).contains(&b.date_time));
+        let better = best.get(&b.auction).is_none_or(|o| (b.price, std::cmp::Reverse(b.date_time)) > (o.price, std::cmp::Reverse(o.date_time)));
+        if in_time && better {
+            best.insert(b.auction, b);
+        }
+    }
+    all.into_iter().filter_map(move |(id, a)| best.remove(&id).map(|b| (a, b)))
+}
+
+fn q4(count: usize, mut row: impl FnMut(String)) {
+    let mut categories: BTreeMap<usize, (u128, u128)> = BTreeMap::new();
+    for (a, b) in winners(count) {
+        let entry = categories.entry(a.category).or_default();
+        *entry = (entry.0 + b.price as u128, entry.1 + 1);
+    }
+    for (category, (sum, n)) in categories {
+        // Four decimals, half rounded up.
+        let rounded = (sum * 20_000 + n) / (2 * n);
+        row(format!("{category}|{}.{:04}", rounded / 10_000, rounded % 10_000));
+    }
+}
+
+fn q5(count: usize, mut row: impl FnMut(String)) {
+    let mut windows: BTreeMap<u64, HashMap<usize, u64>> = BTreeMap::new();
+    for b in bids(count) {
+        let last_start = b.date_time / 2000 * 2000;
+        for k in 0..5 {
+            *windows.entry(last_start - k * 2000 + 10_000).or_default().entry(b.auction).or_default() += 1;
+        }
+    }
+    for (end, counts) in windows {
+        let most = counts.values().copied().max().unwrap();
+        counts.iter().filter(|(_, n)| **n == most).for_each(|(auction, n)| row(format!("{auction}|{n}|{}", time(end))));
+    }
+}
+
+fn q7(count: usize, mut row: impl FnMut(String)) {
+    let mut highest: HashMap<u64, usize> = HashMap::new();
+    for b in bids(count) {
+        let most = highest.entry(b.date_time / 10_000 * 10_000 + 10_000).or_default();
+        *most = (*most).max(b.price);
+    }
+    for b in bids(count) {
+        // Both ends belong to the range: a bid on a boundary is compared with both windows.
+        let end = b.date_time / 10_000 * 10_000 + 10_000;
+        let boundary = (b.date_time % 10_000 == 0).then(|| end - 10_000);
+        for end in std::iter::once(end).chain(boundary) {
+            if highest.get(&end) == Some(&b.price) {
+                row(format!("{}|{}|{}|{}|{}", b.auction, b.price, b.bidder, time(b.date_time), b.extra));
+            }
+        }
+    }
+}
+
+fn q8(count: usize, mut row: impl FnMut(String)) {
+    let sellers: HashSet<(usize, u64)> = auctions(count).map(|a| (a.seller, a.date_time / 10_000)).collect();
+    let new: HashSet<(usize, String, u64)> = persons(count).map(|p| (p.id, p.name, p.date_time / 10_000)).collect();
+    for (id, name, window) in new {
+        if sellers.contains(&(id, window)) {
+            row(format!("{id}|{name}|{}", time(window * 10_000)));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Nexmark through the shipped binary: each query on a fresh server with checkpoints on, from the generator and from Kafka JSON. Every
+//! result is compared with plain Rust over the same events; a query whose result differs fails, and prints no figure.
+
+mod expected;
+mod input;
+
+use crate::client::Client;
+use crate::examples::{NEXMARK, example};
+use crate::kafka::Kafka;
+use crate::measure::{cpu_seconds, folder_mib, memory_mib};
+use crate::server::Server;
+use expected::{Digest, answer, question, sources};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// What `make test` runs; `make bench` sets BENCH_EVENTS.
+const SMALL: usize = 60_000;
+const PATIENCE: Duration = Duration::from_secs(900);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Generator,
+    Kafka,
+}
+
+struct Figures {
+    query: String,
+    input: Input,
+    rows: u64,
+    seconds: f64,
+    cpu_seconds: f64,
+    peak_mib: f64,
+    state_mib: f64,
+    result_rows: u64,
+}
+
+#[test]
+fn slow_nexmark_bench_from_the_generator() {
+    run(Input::Generator);
+}
+
+#[test]
+fn kafka_slow_nexmark_bench() {
+    run(Input::Kafka);
+}
+
+fn run(input: Input) {
+    let name = format!("{input:?}").to_lowercase();
+    if std::env::var("BENCH_INPUTS").is_ok_and(|inputs| !inputs.contains(&name)) {
+        return;
+    }
+    let count = std::env::var("BENCH_EVENTS").ok().map_or(SMALL, |n| n.replace('_', "").parse().unwrap());
+    let queries = std::env::var("BENCH_QUERIES").unwrap_or_else(|_| NEXMARK.join(","));
+    let mut per_source: HashMap<&str, u64> = HashMap::new();
+    input::events(count).for_each(|e| *per_source.entry(input::kind(&e).1).or_default() += 1);
+    let prefix = format!("nexmark-{count}");
+    if input == Input::Kafka {
+        input::load(Kafka::shared(), &prefix, count);
+    }
+    let mut wrong = Vec::new();
+    let mut table = Vec::new();
+    for query in queries.split(',') {
+        let rows = sources(query).iter().map(|s| per_source[s]).sum();
+        match measure(query, input, count, rows, &prefix) {
+            Ok(figures) => table.push(figures),
+            Err(why) => wrong.push(format!("{query} from {name}: {why}")),
+        }
+    }
+    print_table(&table);
+    assert!(wrong.is_empty(), "no figures for:\n{}", wrong.join("\n"));
+}
+
+/// One query on a fresh server, from CREATE to the complete result.
+fn measure(query: &str, input: Input, count: usize, rows: u64, prefix: &str) -> Result<Figures, String> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).to_string();
+    let server = Server::with(&["--threads", &threads, "--memory", "8GiB"]);
+    let mut client = server.connect();
+    create_sources(&mut client, query, input, count, prefix)?;
+    let cpu_before = cpu_seconds(server.pid());
+    let start = Instant::now();
+    client.try_rows(&example(&format!("nexmark/{query}.sql"))).map_err(|e| e.to_string())?;
+    wait_for_input(&mut client, input, rows)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let cpu = cpu_seconds(server.pid()) - cpu_before;
+    let peak_mib = memory_mib(server.pid(), "VmHWM");
+    client.try_rows("FLUSH").map_err(|e| e.to_string())?;
+    let state_mib = folder_mib(server.dir());
+    let found = read(&mut client, question(query))?;
+    let expected = answer(query, count);
+    if found != expected {
+        return Err(format!("{} rows that differ from the {} expected", found.rows, expected.rows));
+    }
+    Ok(Figures { query: query.to_string(), input, rows, seconds, cpu_seconds: cpu, peak_mib, state_mib, result_rows: found.rows })
+}
+
+/// The shipped sources, of which only those that the query reads.
+fn create_sources(client: &mut Client, query: &str, input: Input, count: usize, prefix: &str) -> Result<(), String> {
+    let text = match input {
+        Input::Generator => {
+            example("nexmark/sources.sql").replace("rate = '10000', event_rate", &format!("rows = '{count}', partitions = '{}', event_rate", input::PARTITIONS))
+        }
+        Input::Kafka => {
+            example("nexmark/sources_kafka.sql").replace("127.0.0.1:9092", &Kafka::shared().address()).replace("topic = '", &format!("topic = '{prefix}-"))
+        }
+    };
+    for statement in text.split_inclusive(';') {
+        if sources(query).iter().any(|s| statement.contains(&format!("NOT EXISTS {s} ("))) {
+            client.try_rows(statement).map_err(|e| e.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn wait_for_input(client: &mut Client, input: Input, rows: u64) -> Result<(), String> {
+    let done = match input {
+        Input::Generator => format!("SELECT count(*) > 0 AND bool_and(status = 'ended') AND sum(rows) = {rows} FROM tidewater.sources"),
+        Input::Kafka => format!("SELECT sum(rows) = {rows} FROM tidewater.sources"),
+    };
+    let start = Instant::now();
+    loop {
+        let answer = client.try_rows(&done).map_err(|e| e.to_string())?;
+        if answer[0][0].as_deref() == Some("t") {
+            return Ok(());
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(format!("the input is not read after {PATIENCE:?}: {:?}", client.texts("SELECT * FROM tidewater.sources")));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn read(client: &mut Client, sql: &str) -> Result<Digest, String> {
+    let mut digest = Digest::default();
+    client.each_row(sql, |values| digest.add(&values.join("|"))).map_err(|e| e.to_string())?;
+    Ok(digest)
+}
+
+fn print_table(table: &[Figures]) {
+    if table.is_empty() {
+        return;
+    }
+    println!("\n| query | input | rows read | seconds | rows/s | CPU s | rows per CPU s | peak MiB | state MiB | result rows |");
+    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for f in table {
+        let (rate, per_cpu) = (f.rows as f64 / f.seconds, f.rows as f64 / f.cpu_seconds.max(0.01));
+        println!(
+            "| {} | {:?} | {} | {:.2} | {rate:.0} | {:.2} | {per_cpu:.0} | {:.0} | {:.1} | {} |",
+            f.query, f.input, f.rows, f.seconds, f.cpu_seconds, f.peak_mib, f.state_mib, f.result_rows
+        );
+    }
+}
