@@ -1,3 +1,20 @@
-//! The wire.
+//! The wire: the Postgres protocol, version 3.0, between sockets and the database behind [`backend::Backend`].
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | backend.rs | the seam: what a connection asks of the database |
+//! | types.rs | Arrow fields as Postgres types |
+//! | encode.rs, binary.rs | rows into DataRow messages, in text and binary |
+//! | decode.rs | parameters into Arrow |
+//! | message.rs, reply.rs | the messages of both sides as bytes |
+//! | server.rs | accepts, limits, cancels and ends connections |
+//! | startup.rs, auth.rs | a connection's first messages, and who may come in |
+//! | connection.rs, query.rs, extended.rs, portal.rs | a connection's loop, and its two query protocols |
 
 pub mod backend;
+mod binary;
+pub mod decode;
+pub mod encode;
+pub mod message;
+mod reply;
+pub mod types;
