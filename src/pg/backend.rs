@@ -84,6 +84,12 @@ pub enum Execution {
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// severity `NOTICE`, `WARNING`, …
-    Message { severity: &'static str, error: Arc<Error> },
-    ParameterStatus { name: String, value: String },
+    Message {
+        severity: &'static str,
+        error: Arc<Error>,
+    },
+    ParameterStatus {
+        name: String,
+        value: String,
+    },
 }

@@ -6,9 +6,8 @@ use crate::error::{Error, Kind, Result};
 use crate::types::text::Zone;
 use crate::types::text::{Column as TextColumn, TextStyle};
 use arrow::array::{
-    Array, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, Float32Array,
-    Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, Time64MicrosecondArray,
-    TimestampMicrosecondArray,
+    Array, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array,
+    Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
@@ -210,9 +209,7 @@ fn write_array(list: &ListArray, items: &Column<'_>, row: usize, out: &mut Vec<u
 
 /// Lengths of every dimension; Postgres has rectangular arrays only.
 fn measure(list: &ListArray, items: &Column<'_>, row: usize, depth: usize, dimensions: &mut Vec<i32>) -> Result<()> {
-    let ragged = || {
-        Error::not_supported("multidimensional arrays must have sub-arrays with matching dimensions").with_hint("read the value in text format")
-    };
+    let ragged = || Error::not_supported("multidimensional arrays must have sub-arrays with matching dimensions").with_hint("read the value in text format");
     let range = list.value_offsets()[row]..list.value_offsets()[row + 1];
     let length = range.end - range.start;
     match dimensions.get(depth) {

@@ -11,9 +11,9 @@ use crate::error::{Error, Kind, Result};
 use crate::types::text::decimal::{Literal, Unscaled};
 use crate::types::text::{TextStyle, json, parse_value};
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, Float32Array,
-    Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, StringArray, Time64MicrosecondArray,
-    TimestampMicrosecondArray, new_empty_array, new_null_array,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array,
+    Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray, new_empty_array,
+    new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, i256};
@@ -85,9 +85,7 @@ fn decode_scalar(scalar: PgType, value: &[u8]) -> Result<ArrayRef> {
         types::INT2 => Arc::new(Int16Array::from(vec![i16::from_be_bytes(bytes(value)?)])),
         types::INT4 => Arc::new(Int32Array::from(vec![i32::from_be_bytes(bytes(value)?)])),
         types::INT8 => Arc::new(Int64Array::from(vec![i64::from_be_bytes(bytes(value)?)])),
-        types::OID | types::REGPROC | types::REGCLASS | types::REGTYPE => {
-            Arc::new(Int64Array::from(vec![u32::from_be_bytes(bytes(value)?) as i64]))
-        }
+        types::OID | types::REGPROC | types::REGCLASS | types::REGTYPE => Arc::new(Int64Array::from(vec![u32::from_be_bytes(bytes(value)?) as i64])),
         types::FLOAT4 => Arc::new(Float32Array::from(vec![f32::from_be_bytes(bytes(value)?)])),
         types::FLOAT8 => Arc::new(Float64Array::from(vec![f64::from_be_bytes(bytes(value)?)])),
         types::NUMERIC => decode_numeric(value)?,

@@ -16,10 +16,17 @@ pub const MAX_MESSAGE_BYTES: usize = 256 << 20;
 #[derive(Debug, PartialEq)]
 pub enum Message {
     Query(String),
-    Parse { name: String, sql: String, types: Vec<u32> },
+    Parse {
+        name: String,
+        sql: String,
+        types: Vec<u32>,
+    },
     Bind(Bind),
     Describe(Target),
-    Execute { portal: String, limit: i32 },
+    Execute {
+        portal: String,
+        limit: i32,
+    },
     Close(Target),
     Flush,
     Sync,

@@ -9,12 +9,20 @@
 //! | message.rs, reply.rs | the messages of both sides as bytes |
 //! | server.rs | accepts, limits, cancels and ends connections |
 //! | startup.rs, auth.rs | a connection's first messages, and who may come in |
-//! | connection.rs, query.rs, extended.rs, portal.rs | a connection's loop, and its two query protocols |
+//! | wire.rs | a connection's bytes, and what may interrupt its work |
+//! | connection.rs, extended.rs, portal.rs | a connection's loop, and its two query protocols |
 
+pub mod auth;
 pub mod backend;
 mod binary;
+mod connection;
 pub mod decode;
 pub mod encode;
+mod extended;
 pub mod message;
+mod portal;
 mod reply;
+pub mod server;
+mod startup;
 pub mod types;
+mod wire;

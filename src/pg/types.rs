@@ -56,8 +56,33 @@ pub const JSONB: PgType = row(3802, 3807, "jsonb", -1);
 
 /// Every type that the wire knows.
 pub const TYPES: [PgType; 27] = [
-    BOOL, BYTEA, CHAR, NAME, INT8, INT2, INT4, REGPROC, TEXT, OID, JSON, FLOAT4, FLOAT8, UNKNOWN, BPCHAR, VARCHAR, DATE, TIME, TIMESTAMP,
-    TIMESTAMPTZ, INTERVAL, NUMERIC, REGCLASS, REGTYPE, RECORD, UUID, JSONB,
+    BOOL,
+    BYTEA,
+    CHAR,
+    NAME,
+    INT8,
+    INT2,
+    INT4,
+    REGPROC,
+    TEXT,
+    OID,
+    JSON,
+    FLOAT4,
+    FLOAT8,
+    UNKNOWN,
+    BPCHAR,
+    VARCHAR,
+    DATE,
+    TIME,
+    TIMESTAMP,
+    TIMESTAMPTZ,
+    INTERVAL,
+    NUMERIC,
+    REGCLASS,
+    REGTYPE,
+    RECORD,
+    UUID,
+    JSONB,
 ];
 
 /// The type of a column as RowDescription tells it.

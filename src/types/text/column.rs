@@ -14,9 +14,8 @@ use super::number::{write_f32, write_f64, write_integer};
 use super::{TYPE_KEY, TextStyle, Zone};
 use crate::error::{Error, Result};
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, Float32Array,
-    Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, StringArray,
-    Time64MicrosecondArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, Float32Array, Float64Array,
+    Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
@@ -145,10 +144,7 @@ impl<'a> Column<'a> {
     /// Types whose text never needs quotes inside an array or a record.
     fn never_quoted(&self) -> bool {
         use Values::{Boolean, Decimal128, Decimal256, Float32, Float64, Int16, Int32, Int64, Time, Uuid};
-        matches!(
-            self.values,
-            Boolean(_) | Int16(_) | Int32(_) | Int64(_) | Float32(_) | Float64(_) | Decimal128(..) | Decimal256(..) | Time(_) | Uuid(_)
-        )
+        matches!(self.values, Boolean(_) | Int16(_) | Int32(_) | Int64(_) | Float32(_) | Float64(_) | Decimal128(..) | Decimal256(..) | Time(_) | Uuid(_))
     }
 }
 
@@ -208,9 +204,7 @@ pub fn canonical_type(data_type: &DataType) -> Result<DataType> {
         D::Interval(_) | D::Duration(_) => D::Interval(IntervalUnit::MonthDayNano),
         D::Dictionary(_, values) => canonical_type(values)?,
         D::RunEndEncoded(_, values) => canonical_type(values.data_type())?,
-        D::List(item) | D::LargeList(item) | D::FixedSizeList(item, _) | D::ListView(item) | D::LargeListView(item) => {
-            D::List(canonical_field(item)?)
-        }
+        D::List(item) | D::LargeList(item) | D::FixedSizeList(item, _) | D::ListView(item) | D::LargeListView(item) => D::List(canonical_field(item)?),
         D::Struct(fields) => D::Struct(fields.iter().map(canonical_field).collect::<Result<Fields>>()?),
         D::Map(..) | D::Union(..) => return Err(Error::not_supported(format!("values of type {data_type} cannot be shown"))),
         same => same.clone(),

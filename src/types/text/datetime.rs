@@ -362,8 +362,7 @@ fn year_number(word: &str) -> Option<i64> {
 }
 
 fn month_by_name(word: &str) -> Option<u32> {
-    const MONTHS: [&str; 12] =
-        ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
+    const MONTHS: [&str; 12] = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
     let lower = word.to_ascii_lowercase();
     let full = |m: &str| m == lower || m[..3] == lower || (lower == "sept" && m == "september");
     MONTHS.iter().position(|m| full(m)).map(|i| i as u32 + 1)

@@ -337,7 +337,8 @@ mod tests {
 
     #[test]
     fn strange_texts_do_not_panic() {
-        for text in ["Pé", "é", "-", "--", "1-", "-1-", ":", "1:", "P1", "PT", "1é", "P1é", "@", "ago", "999999999999999999 millennia", "1-2-3", "1.", "."] {
+        for text in ["Pé", "é", "-", "--", "1-", "-1-", ":", "1:", "P1", "PT", "1é", "P1é", "@", "ago", "999999999999999999 millennia", "1-2-3", "1.", "."]
+        {
             round(text);
         }
         let mut out = Vec::new();

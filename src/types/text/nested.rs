@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn elements_are_quoted_when_they_must_be() {
-        for (plain, quoted) in [("a", "a"), ("", "\"\""), ("NULL", "\"NULL\""), ("a b", "\"a b\""), ("a\"\\", "\"a\\\"\\\\\""), ("{x}", "\"{x}\""), ("é", "é")] {
+        for (plain, quoted) in [("a", "a"), ("", "\"\""), ("NULL", "\"NULL\""), ("a b", "\"a b\""), ("a\"\\", "\"a\\\"\\\\\""), ("{x}", "\"{x}\""), ("é", "é")]
+        {
             let mut out = Vec::new();
             write_element(plain.as_bytes(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), quoted);

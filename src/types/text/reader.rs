@@ -10,9 +10,9 @@ use super::number::{parse_f32, parse_f64, parse_integer};
 use super::{TYPE_KEY, TYPMOD_KEY, TextStyle, Zone};
 use crate::error::{Error, Kind, Result};
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, FixedSizeBinaryBuilder,
-    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringBuilder,
-    StructArray, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, FixedSizeBinaryBuilder, Float32Builder, Float64Builder,
+    Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringBuilder, StructArray, Time64MicrosecondBuilder,
+    TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, TimeUnit};
@@ -254,8 +254,7 @@ fn append_list(items: &mut Reader, offsets: &mut Vec<i32>, valid: &mut Vec<bool>
             Element::Null => items.append(None),
             Element::Nested(t) if nested => items.append(Some(t)),
             Element::Text(t) if !nested => items.append(Some(t)),
-            _ => Err(Error::new(Kind::InvalidText, format!("malformed array literal: \"{text}\""))
-                .with_detail("The array has another number of dimensions.")),
+            _ => Err(Error::new(Kind::InvalidText, format!("malformed array literal: \"{text}\"")).with_detail("The array has another number of dimensions.")),
         })
     });
     // Items of a list that failed stay behind in the child, under a list that is NULL.

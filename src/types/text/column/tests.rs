@@ -1,5 +1,5 @@
 use super::*;
-use arrow::array::{DictionaryArray, StructArray, LargeStringArray, ListBuilder, StringBuilder, StringViewArray, TimestampSecondArray, UInt64Array};
+use arrow::array::{DictionaryArray, LargeStringArray, ListBuilder, StringBuilder, StringViewArray, StructArray, TimestampSecondArray, UInt64Array};
 use arrow::datatypes::{Int8Type, Int32Type, IntervalMonthDayNano};
 use std::collections::HashMap;
 

@@ -138,7 +138,9 @@ fn extreme_values_print_and_strange_texts_do_not_panic() {
     }
     write_date(i32::MIN, &mut out);
     write_date(i32::MAX, &mut out);
-    for text in ["é", "2024-é-01", "T", "1T1", "::", "-", "+", "2024-02-29T", "12:30é", "/", "//", "9999999-99-99", "١٢:٣٠", "1:2:3:4", ".", "am", "12:30 am am"] {
+    for text in
+        ["é", "2024-é-01", "T", "1T1", "::", "-", "+", "2024-02-29T", "12:30é", "/", "//", "9999999-99-99", "١٢:٣٠", "1:2:3:4", ".", "am", "12:30 am am"]
+    {
         let _ = (parse_date(text), parse_time(text), parse_timestamp(text), parse_timestamptz(text, Zone::Utc));
     }
 }

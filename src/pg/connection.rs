@@ -1,0 +1,244 @@
+//! One connection, from its admission to its end: the loop over its messages, and the simple query protocol.
+//!
+//! An error ends the message it arose in. In the extended protocol the messages behind it are skipped up to the next
+//! Sync, so that a pipeline does not run on over a hole.
+
+use super::backend::{Execution, Session};
+use super::encode::{Format, RowEncoder};
+use super::message::{Message, Target};
+use super::portal::{Portal, Prepared, RowStream, row_tag};
+use super::reply::{self, Severity};
+use super::server::PgStats;
+use super::wire::{FLUSH_BYTES, Interrupts, Stop, Wire};
+use crate::error::{Error, Kind, Result};
+use crate::types::text::{TextStyle, Zone};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+pub struct Connection<'w> {
+    pub(super) wire: &'w mut Wire,
+    pub(super) session: Box<dyn Session>,
+    pub(super) interrupts: Interrupts,
+    pub(super) statements: HashMap<String, Arc<Prepared>>,
+    pub(super) portals: HashMap<String, Portal>,
+    stats: Arc<PgStats>,
+    /// Settings as the client knows them.
+    reported: HashMap<String, String>,
+    skipping_to_sync: bool,
+}
+
+impl<'w> Connection<'w> {
+    pub fn new(wire: &'w mut Wire, session: Box<dyn Session>, interrupts: Interrupts, stats: Arc<PgStats>) -> Connection<'w> {
+        let (statements, portals, reported) = Default::default();
+        Connection { wire, session, interrupts, statements, portals, stats, reported, skipping_to_sync: false }
+    }
+
+    /// Greets the client and serves it until it leaves or must leave.
+    pub async fn run(&mut self, process: i32, secret: i32) -> Stop {
+        reply::authentication_ok(&mut self.wire.out);
+        self.report_settings();
+        reply::backend_key(&mut self.wire.out, process, secret);
+        self.take_notices();
+        let mut step = self.ready().await;
+        loop {
+            if let Err(stop) = step {
+                return stop;
+            }
+            step = self.step().await;
+        }
+    }
+
+    /// One message and its answer.
+    async fn step(&mut self) -> Result<(), Stop> {
+        let Some(frame) = self.interrupts.frame(self.wire).await? else { return Err(Stop::Gone) };
+        let (kind, extended) = (frame.kind, frame.is_extended());
+        if self.skipping_to_sync && !matches!(kind, b'S' | b'X') {
+            return Ok(());
+        }
+        self.interrupts.begin(self.statement_timeout());
+        let answered = match frame.message() {
+            Ok(message) => self.answer(message).await,
+            Err(e) => Err(Stop::Error(e)),
+        };
+        self.interrupts.end();
+        match answered {
+            Err(Stop::Error(e)) => {
+                self.report_error(&e);
+                self.skipping_to_sync = extended;
+                if extended { self.wire.flush().await } else { self.ready().await }
+            }
+            Ok(()) if self.wire.pending() >= FLUSH_BYTES => self.wire.flush().await,
+            other => other,
+        }
+    }
+
+    async fn answer(&mut self, message: Message) -> Result<(), Stop> {
+        match message {
+            Message::Query(sql) => {
+                self.simple_query(&sql).await?;
+                self.ready().await
+            }
+            Message::Parse { name, sql, types } => self.parse(name, &sql, &types).await,
+            Message::Bind(bind) => self.bind(bind),
+            Message::Describe(Target::Statement(name)) => self.describe_statement(&name),
+            Message::Describe(Target::Portal(name)) => self.describe_portal(&name),
+            Message::Execute { portal, limit } => self.execute(&portal, limit).await,
+            Message::Close(target) => {
+                self.close(&target);
+                Ok(())
+            }
+            Message::Flush => self.wire.flush().await,
+            Message::Sync => {
+                self.skipping_to_sync = false;
+                self.ready().await
+            }
+            Message::Terminate => Err(Stop::Gone),
+            Message::LeftoverCopy => Ok(()),
+            Message::FunctionCall => Err(Error::not_supported("function calls over the fastpath protocol are not supported").into()),
+        }
+    }
+
+    /// ReadyForQuery: everything before it is sent. Outside a transaction block its portals are over.
+    async fn ready(&mut self) -> Result<(), Stop> {
+        let status = self.session.transaction_status();
+        if status == b'I' {
+            self.portals.clear();
+        }
+        reply::ready(&mut self.wire.out, status);
+        self.wire.flush().await
+    }
+
+    fn report_error(&mut self, error: &Error) {
+        self.stats.errors.fetch_add(1, Relaxed);
+        self.session.failed();
+        self.take_notices();
+        reply::error(&mut self.wire.out, Severity::Error, error);
+    }
+
+    /// Several statements, one after the other: the answers of those before a failed one are sent.
+    async fn simple_query(&mut self, sql: &str) -> Result<(), Stop> {
+        self.statements.remove("");
+        self.portals.remove("");
+        let parsed = self.interrupts.guard(self.wire, self.session.parse(sql)).await?;
+        self.take_notices();
+        if parsed.is_empty() {
+            reply::empty_query(&mut self.wire.out);
+        }
+        for statement in &parsed {
+            self.stats.queries.fetch_add(1, Relaxed);
+            let in_block = self.session.transaction_status() != b'I';
+            let execution = self.interrupts.guard(self.wire, self.session.execute(statement, &[])).await?;
+            self.take_notices();
+            match execution {
+                Execution::Command(tag) => self.complete_command(&tag),
+                Execution::Rows { columns, stream, tag, .. } => {
+                    let formats = vec![Format::Text; columns.len()];
+                    reply::row_description(&mut self.wire.out, &columns, &formats)?;
+                    let mut rows = RowStream::new(stream, RowEncoder::new(&columns, &formats, self.style()), tag);
+                    let (_, sent) = rows.send(self.wire, &mut self.interrupts, u64::MAX).await?;
+                    self.complete_rows(row_tag(tag, sent), sent);
+                }
+            }
+            self.end_of_block(in_block);
+        }
+        Ok(())
+    }
+
+    pub(super) fn complete_command(&mut self, tag: &str) {
+        self.take_notices();
+        // What these commands change may be a setting that clients watch.
+        if matches!(tag, "SET" | "RESET" | "DISCARD ALL" | "COMMIT" | "ROLLBACK") {
+            self.report_settings();
+        }
+        reply::command_complete(&mut self.wire.out, tag);
+    }
+
+    pub(super) fn complete_rows(&mut self, tag: String, sent: u64) {
+        self.stats.rows.fetch_add(sent, Relaxed);
+        self.take_notices();
+        reply::command_complete(&mut self.wire.out, &tag);
+    }
+
+    pub(super) fn count_query(&self) {
+        self.stats.queries.fetch_add(1, Relaxed);
+    }
+
+    /// A transaction block that has ended takes its portals along.
+    pub(super) fn end_of_block(&mut self, was_in_block: bool) {
+        if was_in_block && self.session.transaction_status() == b'I' {
+            self.portals.clear();
+        }
+    }
+
+    pub(super) fn take_notices(&mut self) {
+        for notice in self.session.take_notices() {
+            reply::notice(&mut self.wire.out, &notice);
+        }
+    }
+
+    /// Tells the settings that are new or changed.
+    fn report_settings(&mut self) {
+        for (name, value) in self.session.reported_settings() {
+            if self.reported.get(&name) != Some(&value) {
+                reply::parameter_status(&mut self.wire.out, &name, &value);
+                self.reported.insert(name, value);
+            }
+        }
+    }
+
+    /// How this session's values print and read.
+    pub(super) fn style(&self) -> TextStyle {
+        let zone = self.session.setting("TimeZone").and_then(|name| Zone::parse(&name).ok());
+        TextStyle { timezone: zone.unwrap_or(Zone::Utc) }
+    }
+
+    fn statement_timeout(&self) -> Option<Duration> {
+        self.session.setting("statement_timeout").and_then(|t| parse_timeout(&t)).filter(|t| !t.is_zero())
+    }
+
+    pub(super) fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
+        self.statements.get(name).cloned().ok_or_else(|| {
+            let message =
+                if name.is_empty() { "unnamed prepared statement does not exist".to_string() } else { format!("prepared statement \"{name}\" does not exist") };
+            Error::new(Kind::InvalidStatementName, message)
+        })
+    }
+}
+
+/// Milliseconds, or a number with its unit, as SHOW prints it.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..end].parse().ok()?;
+    let millis = match text[end..].trim() {
+        "" | "ms" => 1,
+        "s" => 1000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_have_units() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("250", Some(250)),
+            ("3s", Some(3000)),
+            ("2min", Some(120_000)),
+            ("1 h", Some(3_600_000)),
+            ("x", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(parse_timeout(text), expected.map(Duration::from_millis), "{text}");
+        }
+    }
+}

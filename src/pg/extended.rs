@@ -1,0 +1,179 @@
+//! The extended query protocol: Parse, Bind, Describe, Execute, Close.
+
+use super::backend::{Description, Execution, Parameter, ResultColumn};
+use super::connection::Connection;
+use super::decode::decode_parameter;
+use super::encode::{Format, RowEncoder};
+use super::message::{Bind, Target};
+use super::portal::{Portal, Prepared, RowStream, Sent, State, row_tag};
+use super::reply;
+use super::types;
+use super::wire::Stop;
+use crate::error::{Error, Kind, Result};
+use std::sync::Arc;
+
+/// Named statements and portals of one connection: a bound on what a client can make it hold.
+const MAX_NAMES: usize = 50_000;
+
+impl Connection<'_> {
+    pub(super) async fn parse(&mut self, name: String, sql: &str, declared: &[u32]) -> Result<(), Stop> {
+        if !name.is_empty() && self.statements.contains_key(&name) {
+            return Err(Error::new(Kind::DuplicateStatement, format!("prepared statement \"{name}\" already exists")).into());
+        }
+        bound_names(self.statements.len(), "prepared statements")?;
+        self.statements.remove("");
+        let mut parsed = self.interrupts.guard(self.wire, self.session.parse(sql)).await?;
+        if parsed.len() > 1 {
+            return Err(Error::new(Kind::Syntax, "cannot insert multiple commands into a prepared statement").into());
+        }
+        let statement = parsed.pop();
+        let description = match &statement {
+            Some(statement) => self.interrupts.guard(self.wire, self.session.describe(statement, declared)).await?,
+            None => Description { parameters: declared.to_vec(), columns: None },
+        };
+        self.take_notices();
+        self.statements.insert(name, Arc::new(Prepared { statement, description }));
+        reply::parse_complete(&mut self.wire.out);
+        Ok(())
+    }
+
+    pub(super) fn bind(&mut self, bind: Bind) -> Result<(), Stop> {
+        let prepared = self.prepared(&bind.statement)?;
+        if !bind.portal.is_empty() && self.portals.contains_key(&bind.portal) {
+            return Err(Error::new(Kind::DuplicateCursor, format!("cursor \"{}\" already exists", bind.portal)).into());
+        }
+        bound_names(self.portals.len(), "portals")?;
+        let parameters = self.parameters(&prepared.description, &bind)?;
+        let columns = prepared.description.columns.as_ref().map_or(0, Vec::len);
+        let formats = Format::spread(&bind.result_formats, columns)?.ok_or_else(|| {
+            let given = bind.result_formats.len();
+            Error::new(Kind::Protocol, format!("bind message has {given} result formats but query has {columns} columns"))
+        })?;
+        self.portals.insert(bind.portal, Portal { prepared, parameters, formats, state: State::Fresh });
+        reply::bind_complete(&mut self.wire.out);
+        Ok(())
+    }
+
+    fn parameters(&self, description: &Description, bind: &Bind) -> Result<Vec<Parameter>> {
+        let (given, required) = (bind.parameters.len(), description.parameters.len());
+        let formats = Format::spread(&bind.parameter_formats, given)?.ok_or_else(|| {
+            let formats = bind.parameter_formats.len();
+            Error::new(Kind::Protocol, format!("bind message has {formats} parameter formats but {given} parameters"))
+        })?;
+        if given != required {
+            let message = format!("bind message supplies {given} parameters, but prepared statement \"{}\" requires {required}", bind.statement);
+            return Err(Error::new(Kind::Protocol, message));
+        }
+        let style = self.style();
+        let values = bind.parameters.iter().zip(formats).zip(&description.parameters);
+        let decoded = values.map(|((value, format), oid)| Ok(Parameter { oid: *oid, value: decode_parameter(*oid, format, value.as_deref(), &style)? }));
+        decoded.collect()
+    }
+
+    pub(super) fn describe_statement(&mut self, name: &str) -> Result<(), Stop> {
+        let prepared = self.prepared(name)?;
+        reply::parameter_description(&mut self.wire.out, &prepared.description.parameters);
+        match &prepared.description.columns {
+            Some(columns) => reply::row_description(&mut self.wire.out, columns, &vec![Format::Text; columns.len()])?,
+            None => reply::no_data(&mut self.wire.out),
+        }
+        Ok(())
+    }
+
+    pub(super) fn describe_portal(&mut self, name: &str) -> Result<(), Stop> {
+        let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
+        match &portal.prepared.description.columns {
+            Some(columns) => reply::row_description(&mut self.wire.out, columns, &portal.formats)?,
+            None => reply::no_data(&mut self.wire.out),
+        }
+        Ok(())
+    }
+
+    /// Runs a portal up to `limit` rows; no limit is 0 or less. A portal that fails is gone.
+    pub(super) async fn execute(&mut self, name: &str, limit: i32) -> Result<(), Stop> {
+        let mut portal = self.portals.remove(name).ok_or_else(|| no_portal(name))?;
+        let in_block = self.session.transaction_status() != b'I';
+        let limit = if limit <= 0 { u64::MAX } else { limit as u64 };
+        match std::mem::replace(&mut portal.state, State::Done) {
+            State::Fresh => match portal.prepared.statement.clone() {
+                None => reply::empty_query(&mut self.wire.out),
+                Some(statement) => {
+                    self.count_query();
+                    let execution = self.interrupts.guard(self.wire, self.session.execute(&statement, &portal.parameters)).await?;
+                    self.take_notices();
+                    portal.state = self.begin(&portal.prepared, &portal.formats, execution, limit).await?;
+                }
+            },
+            State::Open(rows) => portal.state = self.fetch(rows, limit).await?,
+            State::Drained { tag } => {
+                self.complete_rows(row_tag(tag, 0), 0);
+                portal.state = State::Drained { tag };
+            }
+            State::Done => return Err(Error::new(Kind::NotReady, format!("portal \"{name}\" cannot be run")).into()),
+        }
+        self.portals.insert(name.to_string(), portal);
+        self.end_of_block(in_block);
+        Ok(())
+    }
+
+    /// What a portal's first Execute brought.
+    async fn begin(&mut self, prepared: &Prepared, formats: &[Format], execution: Execution, limit: u64) -> Result<State, Stop> {
+        match execution {
+            Execution::Command(tag) => {
+                self.complete_command(&tag);
+                Ok(State::Done)
+            }
+            Execution::Rows { columns, stream, tag, .. } => {
+                check_columns(prepared, &columns)?;
+                let encoder = RowEncoder::new(&columns, formats, self.style());
+                self.fetch(RowStream::new(stream, encoder, tag), limit).await
+            }
+        }
+    }
+
+    async fn fetch(&mut self, mut rows: RowStream, limit: u64) -> Result<State, Stop> {
+        let (end, sent) = rows.send(self.wire, &mut self.interrupts, limit).await?;
+        match end {
+            Sent::All => {
+                self.complete_rows(rows.complete_tag(sent), sent);
+                Ok(State::Drained { tag: rows.tag })
+            }
+            Sent::Suspended => {
+                self.take_notices();
+                reply::portal_suspended(&mut self.wire.out);
+                Ok(State::Open(rows))
+            }
+        }
+    }
+
+    /// Closing what does not exist is no error.
+    pub(super) fn close(&mut self, target: &Target) {
+        match target {
+            Target::Statement(name) => {
+                if let Some(prepared) = self.statements.remove(name) {
+                    self.portals.retain(|_, portal| !Arc::ptr_eq(&portal.prepared, &prepared));
+                }
+            }
+            Target::Portal(name) => {
+                self.portals.remove(name);
+            }
+        }
+        reply::close_complete(&mut self.wire.out);
+    }
+}
+
+fn bound_names(count: usize, what: &str) -> Result<()> {
+    if count < MAX_NAMES { Ok(()) } else { Err(Error::new(Kind::TooComplex, format!("a connection may have {MAX_NAMES} {what}"))) }
+}
+
+fn no_portal(name: &str) -> Error {
+    Error::new(Kind::InvalidCursorName, format!("portal \"{name}\" does not exist"))
+}
+
+/// The client reads rows by what Describe told it, which may be older than the relations are.
+fn check_columns(prepared: &Prepared, columns: &[ResultColumn]) -> Result<()> {
+    let described = prepared.description.columns.as_deref().unwrap_or_default();
+    let same = described.len() == columns.len()
+        && described.iter().zip(columns).all(|(a, b)| matches!((types::oid_of(&a.field), types::oid_of(&b.field)), (Ok(a), Ok(b)) if a == b));
+    if same { Ok(()) } else { Err(Error::not_supported("cached plan must not change result type").with_hint("prepare the statement again")) }
+}

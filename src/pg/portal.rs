@@ -1,0 +1,123 @@
+//! Statements that a client prepared, the portals bound over them, and the rows that flow out of one.
+
+use super::backend::{Description, Parameter, Parsed};
+use super::encode::{Format, RowEncoder};
+use super::wire::{FLUSH_BYTES, Interrupts, Stop, Wire};
+use crate::error::Result;
+use arrow::array::{ArrayRef, RecordBatch};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use std::sync::Arc;
+
+/// A statement after Parse.
+pub struct Prepared {
+    /// `None`: the text was empty.
+    pub statement: Option<Arc<dyn Parsed>>,
+    pub description: Description,
+}
+
+/// A statement after Bind.
+pub struct Portal {
+    pub prepared: Arc<Prepared>,
+    pub parameters: Vec<Parameter>,
+    /// One per column of the result.
+    pub formats: Vec<Format>,
+    pub state: State,
+}
+
+pub enum State {
+    /// Bound, not executed.
+    Fresh,
+    /// Executed, with rows left.
+    Open(RowStream),
+    /// All its rows are sent; executed again it gives none. `tag` is that of its rows.
+    Drained { tag: &'static str },
+    /// A command, which can run once.
+    Done,
+}
+
+/// Whether a statement's rows came to their end, or to the client's limit.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Sent {
+    All,
+    Suspended,
+}
+
+/// The rows of a running statement, on their way to the client.
+pub struct RowStream {
+    stream: BoxStream<'static, Result<RecordBatch>>,
+    encoder: RowEncoder,
+    /// Columns of the current batch, and how far they are sent.
+    arrays: Vec<ArrayRef>,
+    next: usize,
+    len: usize,
+    /// Rows of the whole result so far.
+    total: u64,
+    pub tag: &'static str,
+}
+
+impl RowStream {
+    pub fn new(stream: BoxStream<'static, Result<RecordBatch>>, encoder: RowEncoder, tag: &'static str) -> RowStream {
+        RowStream { stream, encoder, arrays: Vec::new(), next: 0, len: 0, total: 0, tag }
+    }
+
+    /// Sends rows up to a limit. They leave whenever 64 KiB are gathered, and before there is a wait for more; a client
+    /// that does not read stops the stream here.
+    pub async fn send(&mut self, wire: &mut Wire, interrupts: &mut Interrupts, limit: u64) -> Result<(Sent, u64), Stop> {
+        let mut sent = 0;
+        loop {
+            while self.next < self.len && sent < limit {
+                sent += self.write_rows(wire, limit - sent)?;
+                if wire.pending() >= FLUSH_BYTES {
+                    interrupts.flush(wire).await?;
+                }
+            }
+            if sent == limit {
+                return Ok((Sent::Suspended, sent));
+            }
+            let ready = self.stream.next().now_or_never();
+            let batch = match ready {
+                Some(batch) => {
+                    // A stream that is always ready must not keep its task from others, nor from being cancelled.
+                    interrupts.guard(wire, tokio::task::consume_budget().map(Ok)).await?;
+                    batch
+                }
+                None => {
+                    interrupts.flush(wire).await?;
+                    interrupts.guard(wire, self.stream.next().map(Ok)).await?
+                }
+            };
+            let Some(batch) = batch.transpose()? else { return Ok((Sent::All, sent)) };
+            self.arrays = self.encoder.prepare(&batch)?;
+            (self.next, self.len) = (0, batch.num_rows());
+        }
+    }
+
+    /// Appends rows of the current batch until a buffer is full.
+    fn write_rows(&mut self, wire: &mut Wire, limit: u64) -> Result<u64> {
+        let rows = self.encoder.rows(&self.arrays)?;
+        let first = self.next;
+        let end = self.len.min(first.saturating_add(usize::try_from(limit).unwrap_or(usize::MAX)));
+        while self.next < end && wire.pending() < FLUSH_BYTES {
+            rows.write(self.next, &mut wire.out)?;
+            self.next += 1;
+        }
+        let written = (self.next - first) as u64;
+        self.total += written;
+        Ok(written)
+    }
+
+    /// The complete tag. A query counts the rows of this very fetch, a change those it changed.
+    pub fn complete_tag(&self, fetched: u64) -> String {
+        row_tag(self.tag, if self.tag == "SELECT" { fetched } else { self.total })
+    }
+}
+
+/// Commands that count their rows do so behind their name; SHOW and EXPLAIN do not.
+pub fn row_tag(tag: &str, rows: u64) -> String {
+    match tag {
+        "INSERT" => format!("INSERT 0 {rows}"),
+        "SELECT" | "INSERT 0" | "UPDATE" | "DELETE" | "MERGE" | "FETCH" | "MOVE" | "COPY" => format!("{tag} {rows}"),
+        other => other.to_string(),
+    }
+}
