@@ -11,6 +11,7 @@ mod nexmark_bench;
 
 mod client;
 mod crash;
+mod documents;
 mod examples;
 mod fraud;
 mod kafka;
