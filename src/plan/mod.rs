@@ -14,6 +14,7 @@ mod time;
 
 use crate::dataflow::operator::{Fragment, Spec};
 use crate::dataflow::ops::materialize::{Materialize, RowKey};
+use crate::dataflow::ops::upsert::Upsert;
 use crate::error::{Error, Result};
 use crate::types::ids::{ObjectId, TableId};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -146,9 +147,15 @@ pub fn table(relation: &Relation, upsert: bool, allocate: &mut dyn FnMut() -> Ta
     finish(planner, stream, Arc::clone(&relation.schema))
 }
 
+/// The feed's records as deltas: the newest of each key counts, a retracted record deletes.
 fn upserted(planner: &mut Planner<'_>, stream: Stream) -> Result<Stream> {
-    let _ = (planner, stream);
-    Err(Error::not_supported("tables fed by upserts are not supported yet"))
+    let Some(key) = stream.key.clone() else {
+        return Err(Error::internal("an upsert feed without a primary key"));
+    };
+    let (input, schema) = (Arc::clone(&stream.schema), Arc::clone(&stream.schema));
+    let (node, append_only) =
+        planner.add("Upsert".to_string(), &[&stream], |allocate| Ok(Arc::new(Upsert { input, key, deletion: None, schema, state: allocate() })))?;
+    Ok(Stream { input: node, append_only, ..stream })
 }
 
 /// For comparing a re-plan with the plan that built the state: the graph with state tables, one node a line.

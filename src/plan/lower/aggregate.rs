@@ -6,6 +6,7 @@
 use super::columns::Columns;
 use crate::dataflow::agg::function::{AggregateCall, Function};
 use crate::dataflow::ops::aggregate::{Aggregate, EmitMode, WindowGroup};
+use crate::dataflow::ops::distinct::Distinct;
 use crate::error::{Error, Result};
 use crate::plan::node::{Emit, Planner, Stream, is_window, nullable};
 use crate::plan::time::bound;
@@ -43,12 +44,17 @@ impl Planner<'_> {
 
     fn distinct_rows(&mut self, input: &LogicalPlan) -> Result<Stream> {
         let input = self.lower(input)?;
-        let (group, schema) = ((0..input.schema.fields().len()).collect(), Arc::clone(&input.schema));
-        self.grouped(input, group, Vec::new(), schema)
+        let (group, schema) = ((0..input.schema.fields().len()).collect::<Vec<_>>(), Arc::clone(&input.schema));
+        if self.window_of(&input, &group).is_some() {
+            return self.grouped(input, group, Vec::new(), schema);
+        }
+        let rows = Arc::clone(&schema);
+        let (node, append_only) = self.add("Distinct".to_string(), &[&input], |allocate| Ok(Arc::new(Distinct { schema: rows, state: allocate() })))?;
+        Ok(Stream { input: node, schema, append_only, key: Some(group), event_time: Vec::new() })
     }
 
     /// One row per distinct values of the `group` columns of `input`.
-    pub(super) fn grouped(&mut self, input: Stream, group: Vec<usize>, calls: Vec<AggregateCall>, schema: SchemaRef) -> Result<Stream> {
+    fn grouped(&mut self, input: Stream, group: Vec<usize>, calls: Vec<AggregateCall>, schema: SchemaRef) -> Result<Stream> {
         let window = self.window_of(&input, &group);
         let emit = match (self.emit, &window) {
             (Emit::OnWindowClose, Some(_)) => EmitMode::OnWindowClose,
@@ -66,7 +72,8 @@ impl Planner<'_> {
         Ok(Stream { input: node, schema, append_only, key: Some(positions.collect()), event_time })
     }
 
-    fn window_of(&self, input: &Stream, group: &[usize]) -> Option<WindowGroup> {
+    /// The window among key columns that bounds their state.
+    pub(super) fn window_of(&self, input: &Stream, group: &[usize]) -> Option<WindowGroup> {
         let holds = self.emit == Emit::OnWindowClose;
         let bounds = |c: &usize| input.time(*c).filter(|t| is_window(&t.kind) || holds);
         let position = group.iter().position(|c| bounds(c).is_some_and(|t| is_window(&t.kind))).or_else(|| group.iter().position(|c| bounds(c).is_some()))?;

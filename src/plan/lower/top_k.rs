@@ -3,11 +3,13 @@
 use super::aggregate::{all_columns, order};
 use super::columns::Columns;
 use super::refuse;
+use crate::dataflow::ops::top_k::{Ranking, TopK};
 use crate::error::Result;
-use crate::plan::node::{Planner, Stream};
-use crate::types::key::Order;
+use crate::plan::node::{Emit, Planner, Stream, nullable};
+use arrow::datatypes::FieldRef;
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{self as logical, Expr, FetchType, LogicalPlan, SkipType, SortExpr};
+use std::sync::Arc;
 
 /// Which rows of the order are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,13 @@ pub(super) struct Range {
     pub skip: u64,
     /// `None`: all behind `skip`.
     pub fetch: Option<u64>,
+}
+
+/// What a Top-N counts, and whether the count is a column.
+pub(super) struct Top {
+    pub range: Range,
+    pub ranking: Ranking,
+    pub rank: Option<FieldRef>,
 }
 
 impl Planner<'_> {
@@ -64,25 +73,35 @@ impl Planner<'_> {
     }
 
     /// The rows of `input` (columns of `schema`) within `range` of each partition's order.
-    pub(super) fn best(&mut self, input: Stream, schema: &DFSchema, partition: &[Expr], sort: &[SortExpr], range: Range) -> Result<Stream> {
+    fn best(&mut self, input: Stream, schema: &DFSchema, partition: &[Expr], sort: &[SortExpr], range: Range) -> Result<Stream> {
         let width = input.schema.fields().len();
+        let best = self.top_k(input, schema, partition, sort, Top { range, ranking: Ranking::RowNumber, rank: None })?;
+        if best.schema.fields().len() == width { Ok(best) } else { self.select(best, &all_columns(schema), schema, schema) }
+    }
+
+    /// As `best`, with the columns that partition and order need behind the input's, and the rank last if it is asked for.
+    pub(super) fn top_k(&mut self, input: Stream, schema: &DFSchema, partition: &[Expr], sort: &[SortExpr], top: Top) -> Result<Stream> {
         let mut columns = Columns::beside(input, schema);
         let partition = partition.iter().map(|e| columns.place(e)).collect::<Result<Vec<_>>>()?;
-        let sort = sort.iter().map(|s| Ok((columns.place(&s.expr)?, order(s)))).collect::<Result<Vec<_>>>()?;
+        let order = sort.iter().map(|s| Ok((columns.place(&s.expr)?, order(s)))).collect::<Result<Vec<_>>>()?;
         let (input, _) = columns.finish(self)?;
-        let wide = input.schema.fields().len();
-        let best = self.top_k(input, partition, sort, range)?;
-        if wide == width { Ok(best) } else { self.first_columns(best, schema) }
-    }
-
-    /// The columns of `schema`, without those that were computed behind them.
-    fn first_columns(&mut self, input: Stream, schema: &DFSchema) -> Result<Stream> {
-        self.select(input, &all_columns(schema), schema, schema)
-    }
-
-    fn top_k(&mut self, input: Stream, partition: Vec<usize>, order: Vec<(usize, Order)>, range: Range) -> Result<Stream> {
-        let _ = (input, partition, order, range);
-        Err(refuse("ORDER BY … LIMIT in a materialized view is not supported yet", "put the LIMIT into the SELECT that reads the view"))
+        let window = self.window_of(&input, &partition);
+        let fields = input.schema.fields().iter().cloned().chain(top.rank.iter().cloned()).collect::<Vec<_>>();
+        let to = nullable(&fields);
+        let (limit, offset, ranking, rank_column) = (top.range.fetch, top.range.skip, top.ranking, top.rank.is_some());
+        let what = format!("TopK {partition:?} {order:?} {limit:?} {offset} {ranking:?} {window:?} {:?}", top.rank.as_ref().map(|f| f.data_type().clone()));
+        let key = match (ranking, limit) {
+            (Ranking::RowNumber, Some(1)) => Some(partition.clone()),
+            (Ranking::RowNumber, _) if input.key.is_none() && rank_column => Some(partition.iter().copied().chain([fields.len() - 1]).collect()),
+            _ => input.key.clone(),
+        };
+        let (from, append_only, schema) = (Arc::clone(&input.schema), input.append_only, Arc::clone(&to));
+        let bounded = window.is_some() || self.emit == Emit::OnWindowClose;
+        let (node, append_only) = self.add(what, &[&input], |allocate| {
+            Ok(Arc::new(TopK { input: from, partition, order, limit, offset, ranking, rank_column, input_append_only: append_only, window, schema, state: allocate() }))
+        })?;
+        let event_time = if bounded { input.event_time } else { Vec::new() };
+        Ok(Stream { input: node, schema: to, append_only, key, event_time })
     }
 }
 
