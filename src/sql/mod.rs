@@ -1,4 +1,13 @@
-//! Text -> bound statement.
+//! Text -> bound statement: `parse` reads it, `bind` looks its names up and gives a logical plan whose types and
+//! results are those of Postgres. What the plan is for (a view, a SELECT, DML) is decided in `node`.
 
 pub mod ast;
+pub mod bind;
+pub mod errors;
+pub mod functions;
+pub mod names;
 pub mod parse;
+pub mod relations;
+pub mod semantics;
+pub mod types;
+pub mod version;

@@ -1,12 +1,10 @@
-//! Arithmetic where DataFusion's differs from Postgres': integers that overflow are an error (22003) and do not wrap;
-//! numeric division keeps 16 digits behind the point; the difference of two timestamps is an interval of days and time.
+//! Arithmetic whose *result types* differ from DataFusion's: numeric division keeps 16 digits behind the point; the
+//! difference of two timestamps is an interval of days and time. (Overflow is checked elsewhere, behind type coercion.)
 
-use crate::error::{Error, Kind};
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, IntervalMonthDayNanoArray};
-use arrow::compute::kernels::{arity, numeric};
+use arrow::compute::kernels::arity;
 use arrow::datatypes::{DataType, Decimal128Type, IntervalMonthDayNano, IntervalUnit, TimestampMicrosecondType, i256};
 use datafusion::common::{Result, exec_err, plan_err};
-use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use std::sync::Arc;
 
@@ -16,9 +14,6 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Op {
-    Add,
-    Subtract,
-    Multiply,
     /// numeric / numeric
     Divide,
     /// timestamp - timestamp
@@ -32,7 +27,7 @@ struct Arithmetic {
 }
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    [Op::Add, Op::Subtract, Op::Multiply, Op::Divide, Op::Difference].map(function).to_vec()
+    [Op::Divide, Op::Difference].map(function).to_vec()
 }
 
 fn function(op: Op) -> Arc<ScalarUDF> {
@@ -46,9 +41,6 @@ pub fn replacement(operator: Operator, left: &DataType, right: &DataType) -> Opt
     let numerics = is_numeric(left) && is_numeric(right) && !integers;
     let times = matches!((left, right), (DataType::Timestamp(..), DataType::Timestamp(..)));
     match operator {
-        Operator::Plus if integers => Some(function(Op::Add)),
-        Operator::Minus if integers => Some(function(Op::Subtract)),
-        Operator::Multiply if integers => Some(function(Op::Multiply)),
         Operator::Divide if numerics => Some(function(Op::Divide)),
         Operator::Minus if times => Some(function(Op::Difference)),
         _ => None,
@@ -58,10 +50,7 @@ pub fn replacement(operator: Operator, left: &DataType, right: &DataType) -> Opt
 impl ScalarUDFImpl for Arithmetic {
     fn name(&self) -> &str {
         match self.op {
-            Op::Add => "tw_add",
-            Op::Subtract => "tw_subtract",
-            Op::Multiply => "tw_multiply",
-            Op::Divide => "tw_divide",
+            Op::Divide => "tw_numeric_divide",
             Op::Difference => "tw_timestamp_difference",
         }
     }
@@ -74,11 +63,6 @@ impl ScalarUDFImpl for Arithmetic {
         let [left, right] = arguments else { return plan_err!("{} takes two arguments", self.name()) };
         let both = |t: DataType| Ok(vec![t.clone(), t]);
         match self.op {
-            Op::Add | Op::Subtract | Op::Multiply => both(match (left, right) {
-                (DataType::Int64, _) | (_, DataType::Int64) => DataType::Int64,
-                (DataType::Int32, _) | (_, DataType::Int32) => DataType::Int32,
-                _ => DataType::Int16,
-            }),
             Op::Divide => Ok([left, right].map(|t| if t.is_integer() { DataType::Decimal128(38, 0) } else { t.clone() }).to_vec()),
             // Without zones both are wall clocks; with one on either side both are instants.
             Op::Difference => both(match (left, right) {
@@ -88,50 +72,27 @@ impl ScalarUDFImpl for Arithmetic {
         }
     }
 
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
         Ok(match self.op {
             Op::Divide => DataType::Decimal128(38, QUOTIENT_SCALE),
             Op::Difference => DataType::Interval(IntervalUnit::MonthDayNano),
-            _ => self.coerce_types(arguments)?.swap_remove(0),
         })
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [left, right] = arguments.args.as_slice() else { return exec_err!("{} takes two arguments", self.name()) };
-        let checked = match self.op {
-            Op::Add => numeric::add,
-            Op::Subtract => numeric::sub,
-            Op::Multiply => numeric::mul,
-            Op::Divide | Op::Difference => {
-                let (left, right) = (left.to_array(arguments.number_rows)?, right.to_array(arguments.number_rows)?);
-                let column = if self.op == Op::Divide { divide(&left, &right) } else { difference(&left, &right) };
-                return column.map(ColumnarValue::Array);
-            }
+        let (left, right) = (left.to_array(arguments.number_rows)?, right.to_array(arguments.number_rows)?);
+        let column = match self.op {
+            Op::Divide => divide(&left, &right),
+            Op::Difference => difference(&left, &right),
         };
-        datafusion::physical_expr_common::datum::apply(left, right, checked).map_err(|e| overflow(e, left))
+        column.map(ColumnarValue::Array)
     }
-}
-
-/// Postgres names the type that was too small.
-fn overflow(error: DataFusionError, operand: &ColumnarValue) -> DataFusionError {
-    if !matches!(error.find_root(), DataFusionError::ArrowError(e, _) if matches!(**e, arrow::error::ArrowError::ArithmeticOverflow(_))) {
-        return error;
-    }
-    let name = match operand.data_type() {
-        DataType::Int16 => "smallint",
-        DataType::Int32 => "integer",
-        _ => "bigint",
-    };
-    external(Error::new(Kind::NumericOutOfRange, format!("{name} out of range")))
-}
-
-fn external(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
 
 fn divide(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
     let (DataType::Decimal128(_, left_scale), DataType::Decimal128(_, right_scale)) = (left.data_type(), right.data_type()) else {
-        return exec_err!("tw_divide takes numerics");
+        return exec_err!("tw_numeric_divide takes numerics");
     };
     // left / right = l / 10^ls * 10^rs / r; to have 16 digits, l is scaled by 10^(16 - ls + rs).
     let shift = i32::from(QUOTIENT_SCALE) - i32::from(*left_scale) + i32::from(*right_scale);

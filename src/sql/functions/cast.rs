@@ -12,7 +12,7 @@
 
 use crate::error::{Error, Kind};
 use crate::types::text::{Column, Reader, TYPE_KEY, TYPMOD_KEY, TextStyle, canonical_array};
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int16Array, Int32Array, Int64Array, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type};
 use datafusion::common::{Result, exec_err};
@@ -181,7 +181,7 @@ fn out_of_range(target: &DataType) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::Decimal128Array;
+    use arrow::array::{Decimal128Array, Int16Array, Int32Array};
 
     #[test]
     fn floats_round_to_even_and_numerics_away_from_zero() {

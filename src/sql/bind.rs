@@ -1,0 +1,382 @@
+//! Names -> logical plan. One [`Binder`] serves the server: it holds the functions and rules; what the names mean
+//! comes with each call ([`Names`]), so a statement binds against one catalog whatever DDL does meanwhile.
+//!
+//! ```text
+//! tree --name_columns--> tree --SqlToRel--> plan --parameters--> plan --PostgresTypes, TypeCoercion, …--> plan --settle--> bound
+//! ```
+//!
+//! A bound plan is type-coerced and not optimized: views are planned from it, SELECTs go on to [`Binder::run`].
+
+use super::errors::{translate, untranslated};
+use super::functions;
+use super::functions::clock;
+use super::names::{name_columns, shown};
+use super::parse::{self, source::Source};
+use super::relations::Windows;
+use super::semantics::PostgresTypes;
+use super::types;
+use crate::catalog::catalog::PUBLIC;
+use crate::error::{Error, Kind, Result};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::context::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion::logical_expr::{AggregateUDF, Cast, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, TableType, WindowUDF};
+use datafusion::optimizer::analyzer::{resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion};
+use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Views inside views that binding enters.
+const VIEW_DEPTH: usize = 32;
+
+/// What a name in FROM stands for.
+pub enum Named {
+    Relation(Arc<dyn TableSource>),
+    /// Bound again in the place of its name; `columns` rename the query's.
+    View { query: String, columns: Vec<String> },
+}
+
+/// The catalog as a statement sees it.
+pub trait Names: Send + Sync {
+    /// Error: it exists but cannot be read (55000).
+    fn find(&self, schema: &str, name: &str) -> Result<Option<Named>>;
+}
+
+/// A statement's parameters.
+pub enum Parameters<'a> {
+    /// Describe: the types that the client declared, the others are inferred.
+    Declared(&'a [Option<FieldRef>]),
+    /// Execute.
+    Values(&'a [ScalarValue]),
+}
+
+/// What Describe needs, and what runs.
+pub struct Bound {
+    pub plan: LogicalPlan,
+    /// Types of `$1`, `$2`, …
+    pub parameters: Vec<FieldRef>,
+}
+
+impl Bound {
+    /// The result's columns under the names that clients see.
+    pub fn columns(&self) -> Vec<FieldRef> {
+        self.plan.schema().fields().iter().map(|f| Arc::new(f.as_ref().clone().with_name(shown(f.name())))).collect()
+    }
+}
+
+/// See the module.
+pub struct Binder {
+    state: SessionState,
+}
+
+impl Binder {
+    /// `behind_coercion`: rules that need coerced types.
+    pub fn new(behind_coercion: Vec<Arc<dyn AnalyzerRule + Send + Sync>>, runtime: Arc<RuntimeEnv>, partitions: usize) -> Result<Binder> {
+        let mut config = SessionConfig::new().with_target_partitions(partitions.max(1)).with_information_schema(false).with_create_default_catalog_and_schema(false);
+        config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+        config.options_mut().sql_parser.parse_float_as_decimal = true;
+        config.options_mut().execution.time_zone = Some("UTC".to_owned());
+        let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+            vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(PostgresTypes), Arc::new(TypeCoercion::new())];
+        rules.extend(behind_coercion);
+        let mut state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .with_analyzer_rules(rules)
+            .with_relation_planners(vec![Arc::new(Windows)])
+            .with_type_planner(Arc::new(Types))
+            .build();
+        for function in functions::scalars() {
+            datafusion::logical_expr::registry::FunctionRegistry::register_udf(&mut state, function).map_err(untranslated)?;
+        }
+        for function in functions::aggregates() {
+            datafusion::logical_expr::registry::FunctionRegistry::register_udaf(&mut state, function).map_err(untranslated)?;
+        }
+        Ok(Binder { state })
+    }
+
+    /// Binds a query. `source` is the text its spans count in.
+    pub fn query(&self, names: &dyn Names, mut query: Box<ast::Query>, parameters: Parameters<'_>, source: Option<&Source>) -> Result<Bound> {
+        let original = query.clone();
+        name_columns(&mut query);
+        self.bind(names, &query, parameters).map_err(|e| translate(e, source, original.as_ref()))
+    }
+
+    fn bind(&self, names: &dyn Names, query: &ast::Query, parameters: Parameters<'_>) -> DataFusionResult<Bound> {
+        let context = Context { binder: self, names, depth: 0 };
+        let (types, values) = match parameters {
+            Parameters::Declared(types) => (types.to_vec(), None),
+            Parameters::Values(values) => (values.iter().map(|v| Some(field_of(v))).collect(), Some(values)),
+        };
+        let plan = self.plan(&context, query, types.clone())?;
+        let inferred = inferred(&plan, types)?;
+        let plan = match values {
+            Some(values) => {
+                let values = values.iter().map(|v| ScalarAndMetadata::new(v.clone(), None)).collect();
+                plan.replace_params_with_values(&ParamValues::List(values))?
+            }
+            // A second time, so that what is around a parameter sees the type that the first time found.
+            None if !inferred.is_empty() => self.plan(&context, query, inferred.iter().cloned().map(Some).collect())?,
+            None => plan,
+        };
+        Ok(Bound { plan: settle(self.analyze(plan)?)?, parameters: inferred })
+    }
+
+    fn plan(&self, context: &Context<'_>, query: &ast::Query, parameters: Vec<Option<FieldRef>>) -> DataFusionResult<LogicalPlan> {
+        let mut planner_context = PlannerContext::new().with_prepare_param_data_types(parameters);
+        let statement = ast::Statement::Query(Box::new(query.clone()));
+        SqlToRel::new_with_options(context, options()).sql_statement_to_plan_with_context(statement, &mut planner_context)
+    }
+
+    fn analyze(&self, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+        self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})
+    }
+
+    /// Coerces types in a plan that was built by hand.
+    pub fn coerce(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        self.analyze(plan).map_err(untranslated)
+    }
+
+    /// One expression over columns of `schema` (DEFAULT, generated columns, watermarks, RETURNING), coerced.
+    pub fn expression(&self, names: &dyn Names, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
+        let bound = self.raw_expression(names, expr, schema).and_then(|e| {
+            let typed = super::semantics::expression(e, schema)?.data;
+            let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).with_config_options(self.state.config_options().clone()).build();
+            ExprSimplifier::new(context).coerce(typed, schema)
+        });
+        bound.map_err(untranslated)
+    }
+
+    fn raw_expression(&self, names: &dyn Names, expr: ast::Expr, schema: &DFSchema) -> DataFusionResult<Expr> {
+        let context = Context { binder: self, names, depth: 0 };
+        SqlToRel::new_with_options(&context, options()).sql_to_expr(expr, schema, &mut PlannerContext::new())
+    }
+
+    /// Optimizes and starts a bound plan whose scans have providers. `now`: the statement's time, µs.
+    pub async fn run(&self, plan: LogicalPlan, now: i64) -> Result<(SchemaRef, SendableRecordBatchStream)> {
+        let run = async {
+            let plan = clock::fix(plan, now)?;
+            let plan = self.state.optimizer().optimize(plan, &self.state, |_, _| {})?;
+            let physical = self.state.query_planner().create_physical_plan(&plan, &self.state).await?;
+            let schema = physical.schema();
+            Ok((schema, execute_stream(physical, self.state.task_ctx())?))
+        };
+        run.await.map_err(untranslated)
+    }
+
+    /// The optimized plan as text, for EXPLAIN.
+    pub fn explain(&self, plan: LogicalPlan, now: i64) -> Result<String> {
+        let optimized = clock::fix(plan, now).and_then(|plan| self.state.optimizer().optimize(plan, &self.state, |_, _| {}));
+        optimized.map(|plan| plan.display_indent().to_string()).map_err(untranslated)
+    }
+
+    pub fn state(&self) -> &SessionState {
+        &self.state
+    }
+}
+
+fn options() -> ParserOptions {
+    ParserOptions::new()
+        .with_parse_float_as_decimal(true)
+        .with_enable_ident_normalization(true)
+        .with_map_string_types_to_utf8view(false)
+        .with_collect_spans(true)
+        .with_default_null_ordering(NullOrdering::NullsMax)
+}
+
+fn field_of(value: &ScalarValue) -> FieldRef {
+    Arc::new(arrow::datatypes::Field::new("", value.data_type(), true))
+}
+
+/// Types of all parameters; those that nothing around them tells are text, as in Postgres.
+fn inferred(plan: &LogicalPlan, declared: Vec<Option<FieldRef>>) -> DataFusionResult<Vec<FieldRef>> {
+    let found = plan.get_parameter_fields()?;
+    let highest = found.keys().filter_map(|k| k.trim_start_matches('$').parse::<usize>().ok()).max().unwrap_or(0);
+    let text: FieldRef = Arc::new(arrow::datatypes::Field::new("", DataType::Utf8, true));
+    Ok((0..highest.max(declared.len()))
+        .map(|i| {
+            let declared = declared.get(i).cloned().flatten();
+            let found = || found.get(&format!("${}", i + 1)).cloned().flatten();
+            let field = declared.or_else(found).unwrap_or_else(|| text.clone());
+            let settled = types::settled(field.data_type());
+            if settled == *field.data_type() { field } else { Arc::new(field.as_ref().clone().with_data_type(settled)) }
+        })
+        .collect())
+}
+
+/// Result columns of types that Postgres does not have are cast to the nearest.
+fn settle(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+    let odd = plan.schema().fields().iter().any(|f| types::settled(f.data_type()) != *f.data_type());
+    if !odd {
+        return Ok(plan);
+    }
+    let list: Vec<Expr> = plan
+        .schema()
+        .iter()
+        .map(|(qualifier, field)| {
+            let column = Expr::Column((qualifier, field).into());
+            let settled = types::settled(field.data_type());
+            if settled == *field.data_type() {
+                return column;
+            }
+            Expr::Cast(Cast::new(Box::new(column), settled)).alias_qualified(qualifier.cloned(), field.name())
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan).project(list)?.build()
+}
+
+/// The binder's view of the names of one statement.
+struct Context<'a> {
+    binder: &'a Binder,
+    names: &'a dyn Names,
+    /// Views entered so far.
+    depth: usize,
+}
+
+impl Context<'_> {
+    fn view(&self, query: &str, columns: &[String]) -> Result<LogicalPlan> {
+        if self.depth >= VIEW_DEPTH {
+            return Err(Error::new(Kind::TooComplex, "views are nested too deeply"));
+        }
+        let mut query = parse::query(query)?;
+        name_columns(&mut query);
+        let inner = Context { binder: self.binder, names: self.names, depth: self.depth + 1 };
+        let plan = self.binder.plan(&inner, &query, vec![]).map_err(untranslated)?;
+        let list: Vec<Expr> = plan.schema().columns().into_iter().zip(columns).map(|(column, name)| Expr::Column(column).alias(name)).collect();
+        LogicalPlanBuilder::from(plan).project(list).and_then(|b| b.build()).map_err(untranslated)
+    }
+}
+
+/// A view in the place of a table: DataFusion puts its plan there.
+#[derive(Debug)]
+struct ViewSource {
+    plan: LogicalPlan,
+    schema: SchemaRef,
+}
+
+impl TableSource for ViewSource {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        Some(Cow::Borrowed(&self.plan))
+    }
+}
+
+impl ContextProvider for Context<'_> {
+    fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
+        let (schema, table) = (name.schema().unwrap_or(PUBLIC), name.table());
+        let external = |e: Error| DataFusionError::External(Box::new(e));
+        match self.names.find(schema, table).map_err(external)? {
+            Some(Named::Relation(source)) => Ok(source),
+            Some(Named::View { query, columns }) => {
+                let plan = self.view(&query, &columns).map_err(external)?;
+                let schema = plan.schema().inner().clone();
+                Ok(Arc::new(ViewSource { plan, schema }))
+            }
+            None => Err(external(Error::new(Kind::UndefinedTable, format!("relation \"{name}\" does not exist")))),
+        }
+    }
+
+    fn get_table_function_source(&self, name: &str, arguments: Vec<Expr>) -> DataFusionResult<Arc<dyn TableSource>> {
+        let Some(function) = self.binder.state.table_functions().get(&name.to_lowercase()) else {
+            return Err(DataFusionError::Plan(format!("table function '{name}' not found")));
+        };
+        let context = SimplifyContext::builder().with_config_options(self.binder.state.config_options().clone()).build();
+        let simplifier = ExprSimplifier::new(context);
+        let schema = DFSchema::empty();
+        let arguments = arguments.into_iter().map(|a| simplifier.coerce(a, &schema).and_then(|e| simplifier.simplify(e))).collect::<DataFusionResult<Vec<_>>>()?;
+        let provider = function.create_table_provider_with_args(datafusion::catalog::TableFunctionArgs::new(&arguments, &self.binder.state))?;
+        Ok(datafusion::datasource::provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DataFusionResult<Arc<dyn TableSource>> {
+        let table = datafusion::datasource::cte_worktable::CteWorkTable::new(name, schema);
+        Ok(datafusion::datasource::provider_as_source(Arc::new(table)))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.binder.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        self.binder.state.relation_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(Types))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.binder.state.scalar_functions().get(unqualified(name)).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.binder.state.higher_order_functions().get(unqualified(name)).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.binder.state.aggregate_functions().get(unqualified(name)).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.binder.state.window_functions().get(unqualified(name)).cloned()
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.binder.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.binder.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.binder.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.binder.state.window_functions().keys().cloned().collect()
+    }
+}
+
+/// `pg_catalog.f` is `f`.
+fn unqualified(name: &str) -> &str {
+    name.strip_prefix("pg_catalog.").unwrap_or(name)
+}
+
+/// Types in expressions are those of column definitions.
+#[derive(Debug)]
+struct Types;
+
+impl TypePlanner for Types {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> DataFusionResult<Option<FieldRef>> {
+        let (field, _) = types::field("", sql_type).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        Ok(Some(Arc::new(field)))
+    }
+}

@@ -1,0 +1,224 @@
+//! DataFusion's answers to wrong SQL in the words, codes and places of Postgres. What the rest of the house knows how to word
+//! (values, schema errors) is left to it; here are the texts that only binding gives.
+
+use super::names::{function_name, shown};
+use super::parse::source::Source;
+use super::types::sql_type;
+use crate::error::{Error, Kind};
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::{Diagnostic, SchemaError};
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::ast::{Expr, Spanned, Visit, Visitor};
+use datafusion::sql::sqlparser::tokenizer::Location;
+use std::ops::ControlFlow;
+
+/// What Postgres says when no function or operator takes the arguments.
+const NO_MATCH: &str = "No function matches the given name and argument types. You might need to add explicit type casts.";
+const NO_OPERATOR: &str = "No operator matches the given name and argument types. You might need to add explicit type casts.";
+
+/// The error of binding `tree`, part of `source`.
+pub fn translate(error: DataFusionError, source: Option<&Source>, tree: &impl Visit) -> Error {
+    let diagnosed = diagnostic(&error).and_then(|d| d.span).map(|span| Location { line: span.start.line, column: span.start.column });
+    let translated = untranslated(error);
+    let Some(source) = source else { return translated };
+    if translated.position().is_some() {
+        return translated;
+    }
+    let found = match translated.kind() {
+        Kind::UndefinedFunction => quoted_function(translated.message()).and_then(|name| find_function(tree, &name)),
+        Kind::UndefinedTable => quoted(translated.message()).and_then(|name| find_relation(tree, name)),
+        Kind::UndefinedColumn | Kind::AmbiguousColumn | Kind::Grouping => quoted(translated.message()).and_then(|name| find_column(tree, name)),
+        _ => None,
+    };
+    match found.or(diagnosed).and_then(|place| source.position(place)) {
+        Some(position) => translated.at(position),
+        None => translated,
+    }
+}
+
+fn diagnostic(error: &DataFusionError) -> Option<&Diagnostic> {
+    match error {
+        DataFusionError::Diagnostic(diagnostic, _) => Some(diagnostic),
+        DataFusionError::Context(_, inner) => diagnostic(inner),
+        DataFusionError::Collection(all) => all.first().and_then(diagnostic),
+        DataFusionError::Shared(inner) => diagnostic(inner),
+        _ => None,
+    }
+}
+
+/// Without a place.
+pub fn untranslated(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => untranslated(*inner),
+        DataFusionError::Collection(mut all) if !all.is_empty() => untranslated(all.swap_remove(0)),
+        DataFusionError::Plan(message) => plan(&message).unwrap_or_else(|| Error::from(DataFusionError::Plan(message))),
+        DataFusionError::SchemaError(inner, backtrace) => match inner.as_ref() {
+            SchemaError::FieldNotFound { field, .. } => undefined_column(field.relation.as_ref().map(|r| r.to_string()).as_deref(), &field.name),
+            _ => Error::from(DataFusionError::SchemaError(inner, backtrace)),
+        },
+        DataFusionError::Internal(message) => plan(&message).unwrap_or_else(|| Error::from(DataFusionError::Internal(message))),
+        DataFusionError::Execution(message) => plan(&message).unwrap_or_else(|| Error::from(DataFusionError::Execution(message))),
+        other => Error::from(other),
+    }
+}
+
+fn undefined_column(relation: Option<&str>, name: &str) -> Error {
+    let name = shown(name);
+    match relation {
+        Some(relation) => Error::new(Kind::UndefinedColumn, format!("column {relation}.{name} does not exist")),
+        None => Error::new(Kind::UndefinedColumn, format!("column \"{name}\" does not exist")),
+    }
+}
+
+/// Texts of the binder and of type coercion.
+fn plan(message: &str) -> Option<Error> {
+    let text = message.strip_prefix("Error during planning: ").unwrap_or(message);
+    if let Some(rest) = text.strip_prefix("Invalid function '") {
+        let name = rest.split('\'').next()?;
+        return Some(Error::new(Kind::UndefinedFunction, format!("function {name} does not exist")).with_hint(NO_MATCH));
+    }
+    if let Some(rest) = text.strip_prefix("table function '") {
+        let name = rest.split('\'').next()?;
+        return Some(Error::new(Kind::UndefinedFunction, format!("function {name} does not exist")).with_hint(NO_MATCH));
+    }
+    if text.contains("must appear in the GROUP BY clause") || text.contains("must be in GROUP BY") {
+        let column = quoted(text).unwrap_or("?");
+        return Some(Error::new(Kind::Grouping, format!("column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function", shown(column))));
+    }
+    if let Some(rest) = after(text, "Cannot coerce arithmetic expression ").or_else(|| after(text, "Cannot infer common argument type for ")) {
+        return Some(operator(rest));
+    }
+    if let Some(rest) = after(text, "Failed to coerce arguments to satisfy a call to '").or_else(|| after(text, "Failed to coerce arguments to satisfy a call to \"")) {
+        let name = rest.split(['\'', '"']).next()?;
+        return Some(Error::new(Kind::UndefinedFunction, format!("function {name} does not exist for these arguments")).with_hint(NO_MATCH));
+    }
+    if text.starts_with("Function '") || text.contains("does not support zero arguments") || text.contains("No function matches the given name and argument types") {
+        let name = text.split('\'').nth(1).unwrap_or("?").split('(').next().unwrap_or("?");
+        return Some(Error::new(Kind::UndefinedFunction, format!("function {name} does not exist for these arguments")).with_hint(NO_MATCH));
+    }
+    if text.contains("aggregate") && (text.contains("WHERE") || text.contains("Filter")) {
+        return Some(Error::new(Kind::Grouping, "aggregate functions are not allowed in WHERE"));
+    }
+    if text.contains("UNION queries have different number of columns") || text.contains("have different number of columns") {
+        return Some(Error::new(Kind::Syntax, "each UNION, INTERSECT or EXCEPT query must have the same number of columns"));
+    }
+    if text.contains("Inconsistent data length") || text.contains("Inconsistent data type across values list") {
+        return Some(Error::new(Kind::Syntax, "VALUES lists must all be the same length and have matching types"));
+    }
+    if text.contains("Correlated scalar subquery must be aggregated") || text.contains("correlated") && text.contains("not supported") {
+        return Some(Error::not_supported("this correlated subquery is not supported").with_hint("write it as a join, or aggregate in the subquery"));
+    }
+    if text.contains("Cannot create filter with non-boolean predicate") {
+        return Some(Error::new(Kind::DatatypeMismatch, "argument of WHERE must be type boolean"));
+    }
+    if text.contains("Projections require unique expression names") {
+        let column = quoted(text).unwrap_or("?");
+        return Some(Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", shown(column))));
+    }
+    if text.contains("table name") && text.contains("more than once") {
+        return Some(Error::new(Kind::DuplicateObject, text.to_owned()));
+    }
+    None
+}
+
+fn after<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    text.find(prefix).map(|at| &text[at + prefix.len()..])
+}
+
+/// "Utf8 + Int64 to valid types", "comparison operation Boolean = Int32".
+fn operator(text: &str) -> Error {
+    let text = text.trim_start_matches("comparison operation ").trim_start_matches("regex operation ").split(" to valid types").next().unwrap_or(text);
+    let words: Vec<String> = text.split(' ').map(|word| arrow_type(word).unwrap_or_else(|| word.trim_end_matches(['.', ','].as_slice()).to_owned())).collect();
+    Error::new(Kind::UndefinedFunction, format!("operator does not exist: {}", words.join(" "))).with_hint(NO_OPERATOR)
+}
+
+fn arrow_type(word: &str) -> Option<String> {
+    let data_type = match word.split('(').next()? {
+        "Utf8" | "Utf8View" | "LargeUtf8" => DataType::Utf8,
+        "Boolean" => DataType::Boolean,
+        "Int16" => DataType::Int16,
+        "Int32" => DataType::Int32,
+        "Int64" => DataType::Int64,
+        "Float32" => DataType::Float32,
+        "Float64" => DataType::Float64,
+        "Date32" => DataType::Date32,
+        "Decimal128" | "Decimal256" => return Some("numeric".into()),
+        "Timestamp" if word.contains("UTC") => crate::sql::types::timestamptz(),
+        "Timestamp" => crate::sql::types::TIMESTAMP,
+        "Interval" => return Some("interval".into()),
+        "Binary" => DataType::Binary,
+        _ => return None,
+    };
+    Some(sql_type(&Field::new("", data_type, true)))
+}
+
+/// The first text between double quotes.
+fn quoted(message: &str) -> Option<&str> {
+    message.split('"').nth(1).or_else(|| message.strip_prefix("column ").and_then(|rest| rest.split(' ').next()))
+}
+
+fn quoted_function(message: &str) -> Option<String> {
+    message.strip_prefix("function ")?.split(' ').next().map(str::to_lowercase)
+}
+
+struct Find<F: FnMut(&Expr) -> Option<Location>>(F);
+
+impl<F: FnMut(&Expr) -> Option<Location>> Visitor for Find<F> {
+    type Break = Location;
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Location> {
+        match (self.0)(expr) {
+            Some(place) => ControlFlow::Break(place),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn find(tree: &impl Visit, matches: impl FnMut(&Expr) -> Option<Location>) -> Option<Location> {
+    match tree.visit(&mut Find(matches)) {
+        ControlFlow::Break(place) => Some(place),
+        ControlFlow::Continue(()) => None,
+    }
+}
+
+fn find_function(tree: &impl Visit, name: &str) -> Option<Location> {
+    find(tree, |e| match e {
+        Expr::Function(f) if function_name(&f.name).as_deref() == Some(name) => Some(f.name.span().start),
+        _ => None,
+    })
+}
+
+/// `name` may be qualified: `t.a`.
+fn find_column(tree: &impl Visit, name: &str) -> Option<Location> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let same = |ident: &datafusion::sql::sqlparser::ast::Ident, name: &str| super::types::folded(ident) == name;
+    find(tree, |e| match e {
+        Expr::Identifier(ident) if same(ident, parts.last()?) => Some(ident.span.start),
+        Expr::CompoundIdentifier(idents) if idents.len() >= parts.len() && idents.iter().rev().zip(parts.iter().rev()).all(|(i, p)| same(i, p)) => {
+            idents.first().map(|i| i.span.start)
+        }
+        _ => None,
+    })
+}
+
+fn find_relation(tree: &impl Visit, name: &str) -> Option<Location> {
+    let mut visitor = Relations(name);
+    match tree.visit(&mut visitor) {
+        ControlFlow::Break(place) => Some(place),
+        ControlFlow::Continue(()) => None,
+    }
+}
+
+struct Relations<'a>(&'a str);
+
+impl Visitor for Relations<'_> {
+    type Break = Location;
+
+    fn pre_visit_relation(&mut self, relation: &datafusion::sql::sqlparser::ast::ObjectName) -> ControlFlow<Location> {
+        let parts: Vec<String> = relation.0.iter().filter_map(|p| p.as_ident()).map(super::types::folded).collect();
+        if parts.join(".") == self.0 || parts.last().is_some_and(|last| last == self.0) {
+            return ControlFlow::Break(relation.span().start);
+        }
+        ControlFlow::Continue(())
+    }
+}
