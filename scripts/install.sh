@@ -9,9 +9,10 @@ need() { packages+=("$1"); reasons+=("$1 ($2)"); }
 has() { command -v "$1" >/dev/null 2>&1; }
 # A library has no command to look for: ask the package manager, or else the compiler's search path.
 has_library() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' || pkg-config --exists "$2" 2>/dev/null; }
-has_libclang() { ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib*/libclang*.so* >/dev/null 2>&1 || [ -n "${LIBCLANG_PATH:-}" ]; }
+has_file() { compgen -G "$1" >/dev/null; }
+has_libclang() { has_file '/usr/lib/llvm-*/lib/libclang*.so*' || has_file '/usr/lib*/libclang*.so*' || [ -n "${LIBCLANG_PATH:-}" ]; }
 java_version() { java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -1; }
-has_postgres() { has postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; }
+has_postgres() { has postgres || has_file '/usr/lib/postgresql/*/bin/postgres'; }
 
 for group in "$@"; do
   case $group in

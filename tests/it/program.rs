@@ -2,6 +2,7 @@
 
 use crate::server::{Server, free_port, run_to_end};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
 /// The one line on standard error of a start that fails.
 fn refusal(args: &[&str]) -> String {
@@ -57,6 +58,43 @@ fn a_data_directory_that_cannot_be_written_is_refused() {
     assert!(said.contains("data directory") && said.contains("--data-dir"), "{said}");
     let said = refusal(&serve_on("/proc/tidewater", &listen, &http));
     assert!(said.contains("data directory \"/proc/tidewater\""), "{said}");
+}
+
+/// A small disk of its own, if this machine lets us have one: only the administrator may mount.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn mount(options: &str) -> Option<Disk> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tidewater-test"]).arg(dir.path()).stderr(Stdio::null()).status();
+        mounted.is_ok_and(|s| s.success()).then_some(Disk(dir))
+    }
+
+    fn refusal(&self) -> String {
+        let (listen, http) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+        refusal(&serve_on(&self.0.path().join("data").to_string_lossy(), &listen, &http))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        Command::new("umount").arg(self.0.path()).status().ok();
+    }
+}
+
+#[test]
+fn a_full_or_read_only_disk_is_refused() {
+    let Some(disk) = Disk::mount("ro") else {
+        println!("not run: mounting a small disk needs the administrator");
+        return;
+    };
+    let said = disk.refusal();
+    assert!(said.contains("read-only"), "{said}");
+    // The first has no room for our own files, the second none for the store's.
+    for size in ["size=4k", "size=64k"] {
+        let said = Disk::mount(size).unwrap().refusal();
+        assert!(said.contains("full") || said.to_lowercase().contains("no space"), "{size}: {said}");
+    }
 }
 
 #[test]
