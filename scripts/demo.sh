@@ -8,7 +8,7 @@ binary=${CARGO_TARGET_DIR:-$HOME/.cache/tidewater/target}/release/tidewater
 data_dir=${TIDEWATER_DATA_DIR:-./tidewater-data}
 listen=${TIDEWATER_LISTEN:-127.0.0.1:8433}
 host=${listen%:*} port=${listen##*:}
-log=$data_dir.log
+log=$data_dir/server.log
 server=
 
 query() { PGOPTIONS= psql -X -q -A -t -F '  ' -v ON_ERROR_STOP=1 "host=$host port=$port user=tidewater dbname=tidewater connect_timeout=5" "$@"; }
@@ -25,7 +25,7 @@ stop() {
 trap stop EXIT
 trap 'exit 0' INT TERM
 
-mkdir -p "$(dirname "$data_dir")"
+mkdir -p "$data_dir"
 # Its own session, so that a Ctrl-C reaches this script alone, which then stops the server in order.
 setsid "$binary" serve --data-dir "$data_dir" --listen "$listen" >"$log" 2>&1 </dev/null &
 server=$!
