@@ -6,6 +6,9 @@
 use super::slots::Slot;
 use std::collections::VecDeque;
 
+/// Buffers up to eight times this are kept however little is written.
+const SMALL: usize = 64 << 10;
+
 /// Where a change stands in the log, counted from 1 for ever; 0: nowhere.
 pub(super) type Position = u64;
 
@@ -43,11 +46,13 @@ pub(super) struct Changes {
     /// Rounds handed over and not committed, oldest first.
     handed_over: VecDeque<Segment>,
     current: Segment,
+    /// Buffers of a committed segment: new ones of this size would be fresh pages, which cost more than what is written to them.
+    spare: Option<Segment>,
 }
 
 impl Changes {
     pub(super) fn new(round: u32) -> Changes {
-        Changes { handed_over: VecDeque::new(), current: Segment::new(round, 1) }
+        Changes { handed_over: VecDeque::new(), current: Segment::new(round, 1), spare: None }
     }
 
     /// Where the next change will stand.
@@ -96,19 +101,32 @@ impl Changes {
         segment.changes.iter().enumerate().map(|(i, c)| (segment.first + i as u64, c.slot, segment.row(c), c.weight))
     }
 
+    /// Number of changes of the current round, and bytes of their rows.
+    pub(super) fn current_size(&self) -> (usize, usize) {
+        (self.current.changes.len(), self.current.rows.len())
+    }
+
     pub(super) fn hand_over(&mut self, next_round: u32) {
-        let next = Segment::new(next_round, self.current.end());
+        let first = self.current.end();
+        let next = match self.spare.take() {
+            Some(spare) => Segment { round: next_round, first, ..spare },
+            None => Segment::new(next_round, first),
+        };
         self.handed_over.push_back(std::mem::replace(&mut self.current, next));
     }
 
     /// Drops rounds up to `round`.
     pub(super) fn commit(&mut self, round: u32) {
         while self.handed_over.front().is_some_and(|s| s.round <= round) {
-            self.handed_over.pop_front();
+            let Some(mut segment) = self.handed_over.pop_front() else { return };
+            segment.changes.clear();
+            segment.rows.clear();
+            // One that was hardly used gives its memory back: the load has fallen.
+            self.spare = Some(segment).filter(|s| s.rows.capacity() <= self.current.rows.len().max(SMALL) * 8);
         }
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.handed_over.iter().chain([&self.current]).map(|s| s.changes.capacity() * size_of::<Change>() + s.rows.capacity()).sum()
+        self.handed_over.iter().chain([&self.current]).chain(&self.spare).map(|s| s.changes.capacity() * size_of::<Change>() + s.rows.capacity()).sum()
     }
 }

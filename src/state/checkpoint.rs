@@ -70,6 +70,12 @@ impl Ops {
         self.items.push(Item { start, key, value: value.len() as u32, action });
     }
 
+    /// Makes room for `items` more operations with `bytes` of keys and values.
+    pub fn reserve(&mut self, items: usize, bytes: usize) {
+        self.items.reserve(items);
+        self.bytes.reserve(bytes);
+    }
+
     /// Moves all of `other` behind these.
     pub fn append(&mut self, other: Ops) {
         let shift = self.bytes.len();
@@ -107,14 +113,32 @@ impl Ops {
 
     /// Orders the operations by key, keeping the order of those on one key. Sorted writes are three times as fast.
     pub fn sort(&mut self) {
-        let bytes = &self.bytes;
-        self.items.sort_by(|a, b| bytes[a.start..a.start + a.key as usize].cmp(&bytes[b.start..b.start + b.key as usize]));
+        // Nearly all pairs are told apart by the first 16 bytes, side by side in the array that is sorted.
+        let mut order: Vec<([u64; 2], u32)> = self.items.iter().enumerate().map(|(i, item)| (prefix(self.key(item)), i as u32)).collect();
+        order.sort_unstable_by(|(a, i), (b, j)| {
+            let key = |i: &u32| self.key(&self.items[*i as usize]);
+            a.cmp(b).then_with(|| key(i).cmp(key(j))).then(i.cmp(j))
+        });
+        self.items = order.into_iter().map(|(_, i)| self.items[i as usize]).collect();
+    }
+
+    fn key(&self, item: &Item) -> &[u8] {
+        &self.bytes[item.start..item.start + item.key as usize]
     }
 
     fn item(&self, i: &Item) -> (Action, &[u8], &[u8]) {
         let end = i.start + i.key as usize;
         (i.action, &self.bytes[i.start..end], &self.bytes[end..end + i.value as usize])
     }
+}
+
+/// The first bytes of a key as numbers that order like them.
+fn prefix(key: &[u8]) -> [u64; 2] {
+    let mut bytes = [0; 16];
+    let length = key.len().min(16);
+    bytes[..length].copy_from_slice(&key[..length]);
+    let prefix = u128::from_be_bytes(bytes);
+    [(prefix >> 64) as u64, prefix as u64]
 }
 
 /// First byte of every key: which kind of table it belongs to.

@@ -31,6 +31,9 @@ use std::sync::Arc;
 const FIRST_STEP: usize = 32;
 const LAST_STEP: usize = 4096;
 
+/// Bytes of a usual key on disk without the row, and of the weight: for making room.
+const USUAL_PREFIX: usize = 48;
+
 /// One worker's share of one state table.
 pub struct Multiset {
     slots: Slots,
@@ -52,7 +55,7 @@ struct Group {
     known: Known,
     /// Its newest change.
     newest: Position,
-    /// Changes before this one were made by another group in the same slot.
+    /// Changes before this one were made by another group in the same slot; without a group: all.
     born: Position,
     /// Whether it is in the list of empty groups.
     listed: bool,
@@ -147,6 +150,8 @@ impl Multiset {
         for &slot in slots {
             if self.groups[slot as usize].known != Known::All {
                 unknown.push((self.prefix(slot), slot));
+            } else {
+                self.settle(slot);
             }
         }
         if unknown.is_empty() {
@@ -168,6 +173,7 @@ impl Multiset {
         for ((_, slot), mut rows) in unknown.iter().zip(loaded) {
             let group = &mut self.groups[*slot as usize];
             self.changes.chain(group.newest, contained).for_each(|(row, weight)| rows.add(row, weight));
+            rows.settle();
             self.row_bytes = self.row_bytes + rows.heap() - group.rows.heap();
             group.rows = rows;
             group.known = Known::All;
@@ -189,6 +195,7 @@ impl Multiset {
         let mut bound: Option<Box<[u8]>> = None;
         let mut step = FIRST_STEP;
         loop {
+            self.settle(slot);
             let group = &self.groups[slot as usize];
             for (row, weight) in group.rows.after(bound.as_deref()) {
                 if !each(row, weight) {
@@ -203,6 +210,14 @@ impl Multiset {
             self.extend(slot, step)?;
             step = (step * 2).min(LAST_STEP);
         }
+    }
+
+    /// Brings the known rows in order.
+    fn settle(&mut self, slot: Slot) {
+        let rows = &mut self.groups[slot as usize].rows;
+        self.row_bytes -= rows.heap();
+        rows.settle();
+        self.row_bytes += rows.heap();
     }
 
     /// Moves the group's bound behind the next `step` stored rows, or to its end.
@@ -283,7 +298,8 @@ impl Multiset {
     }
 
     fn forget(&mut self, slot: Slot) {
-        let group = std::mem::take(&mut self.groups[slot as usize]);
+        let nobody = Group { born: Position::MAX, ..Group::default() };
+        let group = std::mem::replace(&mut self.groups[slot as usize], nobody);
         self.row_bytes -= group.rows.heap();
         self.slots.remove(slot);
     }
@@ -291,8 +307,10 @@ impl Multiset {
     pub fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) {
         self.extent.delete_closed(ops);
         let (mut prefix, mut prefix_of) = (Vec::new(), None);
+        let (changes, row_bytes) = self.changes.current_size();
+        ops.reserve(changes, row_bytes + changes * USUAL_PREFIX);
         for (position, slot, row, weight) in self.changes.current() {
-            if !self.slots.is_live(slot) || position < self.groups[slot as usize].born {
+            if position < self.groups[slot as usize].born {
                 continue; // its window was closed
             }
             if prefix_of != Some(slot) {
