@@ -26,3 +26,6 @@ pub mod server;
 mod startup;
 pub mod types;
 mod wire;
+
+#[cfg(test)]
+mod tests;
