@@ -44,24 +44,17 @@ impl ExactSum {
             *count += times;
             return self.shrink();
         }
+        // Which expansion a value goes to depends on the value alone, so that taking it back meets it there.
+        let large = value.abs() >= LARGE;
+        let scaled = if large { value * DOWN } else { value };
         match times {
-            1 => self.add_one(value),
-            -1 => self.add_one(-value),
+            1 => self.add_part(scaled, large),
+            -1 => self.add_part(-scaled, large),
             _ => {
                 // |times| < 2^53 is exact as a double; the product and its rounding error are both added.
-                let times = times as f64;
-                let scaled = if value.abs() >= LARGE { value * DOWN } else { value };
-                let product = scaled * times;
-                let error = scaled.mul_add(times, -product);
-                if value.abs() >= LARGE {
-                    let large = &mut self.more().large;
-                    grow_expansion(large, product);
-                    grow_expansion(large, error);
-                    self.shrink();
-                } else {
-                    self.add_one(product);
-                    self.add_one(error);
-                }
+                let product = scaled * times as f64;
+                self.add_part(product, large);
+                self.add_part(scaled.mul_add(times as f64, -product), large);
             }
         }
     }
@@ -142,17 +135,19 @@ impl ExactSum {
         })
     }
 
-    fn add_one(&mut self, value: f64) {
-        if value.abs() >= LARGE {
-            grow_expansion(&mut self.more().large, value * DOWN);
+    fn add_part(&mut self, value: f64, large: bool) {
+        if large {
+            grow_expansion(&mut self.more().large, value);
             return self.shrink();
         }
         if self.more.is_none() {
             let (rest, e1) = two_sum(value, self.low);
             let (high, e2) = two_sum(rest, self.high);
-            match (e1 == 0.0, e2 == 0.0) {
-                (true, _) => return (self.low, self.high) = (e2, high),
-                (_, true) => return (self.low, self.high) = (e1, high),
+            // Three parts in rising magnitude, any of which may be zero: two places are enough unless none is.
+            match (e1 == 0.0, e2 == 0.0, high == 0.0) {
+                (true, _, false) => return (self.low, self.high) = (e2, high),
+                (_, true, false) => return (self.low, self.high) = (e1, high),
+                (_, _, true) => return (self.low, self.high) = if e2 == 0.0 { (0.0, e1) } else { (e1, e2) },
                 _ => {}
             }
         }

@@ -13,6 +13,9 @@ pub mod unnest;
 pub mod upsert;
 pub mod windowed;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) mod consolidate;
 pub(crate) mod counts;
 pub(crate) mod evaluate;

@@ -28,6 +28,9 @@ pub(super) struct Call {
     pub table: Option<Multiset>,
 }
 
+/// The part of a hash that `virtual_node` looks at.
+const OWNER: u64 = 0xFF << 56;
+
 struct Distinct {
     codec: Codec,
     counts: Counts,
@@ -152,7 +155,12 @@ impl Distinct {
             key.extend_from_slice(value);
             keys.push(&key);
         }
-        let groups = Groups::of_rows(&keys);
+        let mut groups = Groups::of_rows(&keys);
+        // A value lives where its group lives: the top byte of the hash, which says on which worker, is the group's.
+        for (hash, row) in groups.hashes.iter_mut().zip(&groups.first) {
+            let group = update.groups[*row as usize];
+            *hash = (update.touched.hashes[group as usize] & OWNER) | (*hash & !OWNER);
+        }
         let mut sums = vec![0i64; groups.len()];
         groups.of_row.iter().enumerate().for_each(|(row, g)| sums[*g as usize] += update.weight(row));
         let before = self.counts.add(&groups.keys, &groups.hashes, &sums)?;

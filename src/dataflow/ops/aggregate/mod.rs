@@ -14,6 +14,8 @@
 mod call;
 mod changes;
 mod columns;
+#[cfg(test)]
+mod tests;
 
 use self::call::Call;
 pub use self::call::CallTables;

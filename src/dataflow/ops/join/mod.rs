@@ -17,6 +17,8 @@
 mod pairs;
 mod preserved;
 mod side;
+#[cfg(test)]
+mod tests;
 
 use self::pairs::Pairing;
 use self::preserved::Preserved;

@@ -6,6 +6,8 @@
 //! below the limit are dropped at once. *Forgotten*: with a window among the partition columns, what belongs to closed windows; otherwise never.
 
 mod ranked;
+#[cfg(test)]
+mod tests;
 
 use self::ranked::{Ranked, Window, difference};
 use super::aggregate::WindowGroup;
