@@ -30,6 +30,11 @@ pub trait Source: Send + Sync {
     /// What the batches hold: the declared columns that are not generated, metadata (INCLUDE) columns among them, in declared order.
     fn schema(&self) -> SchemaRef;
 
+    /// Options to keep with the source's own, known once `start` was asked: they tie later readings to the same input (a topic's id).
+    fn pinned(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
     /// Whether partitions may be added later, so that it is worth asking for them again.
     fn discovers(&self) -> bool {
         false

@@ -5,6 +5,7 @@ mod datagen;
 mod encode;
 mod file;
 mod generated;
+mod kafka;
 mod lines;
 mod nexmark;
 pub mod options;
@@ -28,6 +29,7 @@ pub struct Connector {
 
 /// All connectors that can be read from.
 pub const SOURCES: &[Connector] = &[
+    Connector { name: "kafka", help: "A Kafka topic.", options: kafka::source::OPTIONS, build: |r| Ok(Arc::new(kafka::source::build(r)?)) },
     Connector { name: "file", help: "JSON lines or CSV from files on the server.", options: file::OPTIONS, build: |r| Ok(Arc::new(file::build(r)?)) },
     Connector { name: "nexmark", help: "The Nexmark benchmark's persons, auctions and bids.", options: nexmark::OPTIONS, build: |r| Ok(Arc::new(nexmark::build(r)?)) },
     Connector { name: "payments", help: "Card payments with late rows, duplicates and planted frauds.", options: payments::OPTIONS, build: |r| Ok(Arc::new(payments::build(r)?)) },

@@ -1,0 +1,46 @@
+//! Kafka topics as sources: one reader per partition, by assignment, in batches. Offsets live in Tidewater's checkpoints; the consumer group only shows them
+//! to those who monitor it.
+
+mod batch;
+mod reader;
+pub mod source;
+mod upsert;
+
+use parking_lot::Mutex;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+
+/// A client that keeps the last trouble it had, for the words of an error.
+type Consumer = BaseConsumer<Context>;
+
+/// What librdkafka's threads tell us.
+#[derive(Debug, Default)]
+struct Context {
+    trouble: Mutex<Option<String>>,
+}
+
+impl Context {
+    /// The last trouble, once.
+    fn take_trouble(&self) -> Option<String> {
+        self.trouble.lock().take()
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // A broker that is down is told in tidewater.sources; its client repeats itself too often for the log.
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => tracing::error!(facility, "kafka client: {message}"),
+            _ => tracing::debug!(facility, "kafka client: {message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code().map_or_else(|| error.to_string(), |c| c.to_string());
+        *self.trouble.lock() = Some(if reason.is_empty() { code } else { reason.to_string() });
+    }
+}
+
+impl ConsumerContext for Context {}
