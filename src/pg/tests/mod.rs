@@ -3,6 +3,7 @@
 mod cancel;
 mod client;
 mod fake;
+mod formats;
 mod fuzz;
 mod protocol;
 mod raw;

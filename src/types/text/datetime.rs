@@ -159,7 +159,10 @@ pub(super) fn fraction_micros(digits: &str) -> Option<i64> {
     }
     let digit = |i: usize| digits.as_bytes().get(i).map_or(0, |d| (d - b'0') as i64);
     let micros = (0..6).fold(0, |sum, i| sum * 10 + digit(i));
-    Some(micros + i64::from(digit(6) >= 5))
+    // To the nearest, and from the middle to the even one, as C's rint does for Postgres.
+    let above_middle = digits.bytes().skip(7).any(|d| d != b'0');
+    let up = digit(6) > 5 || (digit(6) == 5 && (above_middle || micros % 2 == 1));
+    Some(micros + i64::from(up))
 }
 
 /// An unsigned number of at most 7 digits.

@@ -91,7 +91,7 @@ pub fn parse_interval(text: &str) -> Result<IntervalMonthDayNano> {
     if !known {
         return Err(invalid());
     }
-    sum.finish().ok_or_else(|| Error::new(Kind::DatetimeOverflow, format!("interval field value out of range: \"{text}\"")))
+    sum.finish().ok_or_else(|| Error::new(Kind::IntervalOverflow, format!("interval field value out of range: \"{text}\"")))
 }
 
 /// Fields as they add up; i128 so that no sum of the few that fit into a text overflows.
@@ -328,7 +328,7 @@ mod tests {
             ("P", "22007 invalid input syntax for type interval: \"P\""),
             ("1 2 days", "22007 invalid input syntax for type interval: \"1 2 days\""),
             ("days", "22007 invalid input syntax for type interval: \"days\""),
-            ("9999999999 years", "22008 interval field value out of range: \"9999999999 years\""),
+            ("9999999999 years", "22015 interval field value out of range: \"9999999999 years\""),
         ];
         for (text, expected) in cases {
             assert_eq!(round(text), expected, "{text}");
