@@ -67,9 +67,9 @@ impl<'w> Connection<'w> {
             Err(Stop::Error(e)) => {
                 self.report_error(&e);
                 self.skipping_to_sync = extended;
-                if extended { self.wire.flush().await } else { self.ready().await }
+                if extended { self.interrupts.finish(self.wire).await } else { self.ready().await }
             }
-            Ok(()) if self.wire.pending() >= FLUSH_BYTES => self.wire.flush().await,
+            Ok(()) if self.wire.pending() >= FLUSH_BYTES => self.interrupts.finish(self.wire).await,
             other => other,
         }
     }
@@ -89,7 +89,7 @@ impl<'w> Connection<'w> {
                 self.close(&target);
                 Ok(())
             }
-            Message::Flush => self.wire.flush().await,
+            Message::Flush => self.interrupts.finish(self.wire).await,
             Message::Sync => {
                 self.skipping_to_sync = false;
                 self.ready().await
@@ -107,7 +107,7 @@ impl<'w> Connection<'w> {
             self.portals.clear();
         }
         reply::ready(&mut self.wire.out, status);
-        self.wire.flush().await
+        self.interrupts.finish(self.wire).await
     }
 
     fn report_error(&mut self, error: &Error) {

@@ -187,6 +187,15 @@ impl Interrupts {
         }
     }
 
+    /// Sends what must be sent: a cancelled statement still gets its answer out, only the server's end is stronger.
+    pub async fn finish(&mut self, wire: &mut Wire) -> Result<(), Stop> {
+        tokio::select! {
+            biased;
+            flushed = wire.flush() => flushed,
+            () = shutting_down(&mut self.shutdown) => Err(Stop::Fatal(terminated())),
+        }
+    }
+
     /// Sends what is gathered; waits for a slow client no longer than until an interruption.
     pub async fn flush(&mut self, wire: &mut Wire) -> Result<(), Stop> {
         tokio::select! {
@@ -202,6 +211,6 @@ async fn shutting_down(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|s| *s).await;
 }
 
-pub fn terminated() -> Error {
+fn terminated() -> Error {
     Error::new(Kind::AdminShutdown, "terminating connection due to administrator command")
 }

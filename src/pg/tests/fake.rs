@@ -3,6 +3,7 @@
 //! | statement | answer |
 //! | --- | --- |
 //! | `rows N` | N rows of (i int4, t text), in batches of 1000 |
+//! | `wide N` | N rows of (int8, text, float8, timestamp, numeric), the same 8192 again and again |
 //! | `types` | one row of every type, and one of NULLs |
 //! | `echo T1 T2 …` | the parameters, of these types unless declared |
 //! | `forever`, `stuck`, `hang` | rows without end; a stream that never yields; an execute that never ends |
@@ -17,8 +18,10 @@ use crate::pg::backend::{Backend, Description, Execution, Notice, Parameter, Par
 use crate::pg::server::{PgStats, Server};
 use crate::pg::types::{self, field_of};
 use crate::types::text::{TextStyle, parse_value};
-use arrow::array::{ArrayRef, Int32Array, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{
+    ArrayRef, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray, new_null_array,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -88,6 +91,7 @@ impl Session for FakeSession {
                 let parameters: Vec<u32> = named.collect();
                 Description { columns: Some(parameters.iter().map(|oid| column("echo", oid_field(*oid))).collect()), parameters }
             }
+            "wide" => Description { parameters: vec![], columns: Some(columns_of(&wide(0))) },
             "types" => Description { parameters: vec![], columns: Some(columns_of(&every_type())) },
             "rows" | "forever" | "stuck" | "late" => Description { parameters: vec![], columns: Some(columns_of(&numbers(0, 0))) },
             _ => Description { parameters: vec![], columns: None },
@@ -101,6 +105,7 @@ impl Session for FakeSession {
         }
         match verb {
             "rows" => Ok(self.rows(numbers(0, 0).schema(), counted(rest.parse().unwrap_or(0)).boxed())),
+            "wide" => Ok(self.rows(wide(0).schema(), repeated(rest.parse().unwrap_or(0)).boxed())),
             "types" => {
                 let batch = every_type();
                 Ok(self.rows(batch.schema(), stream::iter([Ok(batch)]).boxed()))
@@ -214,6 +219,32 @@ pub fn numbers(first: i32, count: i32) -> RecordBatch {
 
 fn counted(rows: i32) -> impl futures::Stream<Item = Result<RecordBatch>> + Send + 'static {
     stream::iter((0..rows).step_by(1000).map(move |first| Ok(numbers(first, 1000.min(rows - first)))))
+}
+
+fn wide(rows: usize) -> RecordBatch {
+    let of = |name: &str, t: DataType| Field::new(name, t, false);
+    let timestamp = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let fields = vec![
+        of("id", DataType::Int64),
+        of("name", DataType::Utf8),
+        of("score", DataType::Float64),
+        of("at", timestamp),
+        of("price", DataType::Decimal128(12, 2)),
+    ];
+    let numbers = 0..rows as i64;
+    let arrays: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(numbers.clone().map(|i| i * 1_000_003))),
+        Arc::new(StringArray::from_iter_values(numbers.clone().map(|i| format!("customer {i}")))),
+        Arc::new(Float64Array::from_iter_values(numbers.clone().map(|i| i as f64 / 7.0))),
+        Arc::new(TimestampMicrosecondArray::from_iter_values(numbers.clone().map(|i| 1_700_000_000_000_000 + i * 1_234_567))),
+        Arc::new(Decimal128Array::from_iter_values(numbers.map(|i| i as i128 * 101)).with_precision_and_scale(12, 2).unwrap()),
+    ];
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+}
+
+fn repeated(rows: usize) -> impl futures::Stream<Item = Result<RecordBatch>> + Send + 'static {
+    let batch = wide(8192);
+    stream::iter((0..rows).step_by(8192).map(move |first| Ok(batch.slice(0, 8192.min(rows - first)))))
 }
 
 /// Every type with a value as its text, by OID.

@@ -8,3 +8,4 @@ mod fuzz;
 mod protocol;
 mod raw;
 mod startup;
+mod throughput;
