@@ -298,7 +298,9 @@ fn sources() -> Vec<Source> {
             }
         }
     }
-    let kept = paths.into_iter().filter(|p| !test_files.contains(p));
+    // A test module may be a file or a whole folder.
+    let only_tests = |path: &String| test_files.iter().any(|t| path == t || path.starts_with(&format!("{}/", t.trim_end_matches(".rs"))));
+    let kept = paths.into_iter().filter(|p| !only_tests(p));
     kept.map(|path| Source { code: blank_tests(&blank_comments_and_strings(&read(&path))), path }).collect()
 }
 
