@@ -80,6 +80,18 @@ pub fn checked_expr(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transform
     })
 }
 
+/// The operator that a function of ours stands for.
+pub(crate) fn symbol(function: &str) -> Option<&'static str> {
+    Some(match function {
+        "tw_add" => "+",
+        "tw_subtract" | "tw_negate" => "-",
+        "tw_multiply" => "*",
+        "tw_divide" => "/",
+        "tw_modulo" => "%",
+        _ => return None,
+    })
+}
+
 fn is_checked(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Float32 | DataType::Float64)
 }
@@ -181,13 +193,7 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        let symbol = match self.operation {
-            Operation::Add => "+",
-            Operation::Subtract | Operation::Negate => "-",
-            Operation::Multiply => "*",
-            Operation::Divide => "/",
-            Operation::Modulo => "%",
-        };
+        let symbol = symbol(self.name()).unwrap_or_default();
         let operand = |e: &Expr| match e {
             Expr::Column(_) | Expr::Literal(..) | Expr::Cast(_) => format!("{}", e.schema_name()),
             other => format!("({})", other.schema_name()),

@@ -2,12 +2,13 @@
 //! A plain column is handed on without evaluation; integer and float arithmetic was made checked before (`arithmetic.rs`).
 
 use super::error::of_arrow;
+use super::text::sql;
 use crate::error::{Error, Result};
 use crate::types::expr::{Expr, ExprRef};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::DFSchema;
 use datafusion::logical_expr as logical;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 /// Binds a logical expression to the columns of `schema`, by position.
 pub(crate) fn bind(expr: &logical::Expr, schema: &DFSchema) -> Result<ExprRef> {
     let inner = create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
-    of_physical(inner, schema, text(expr))
+    of_physical(inner, schema, sql(expr))
 }
 
 /// The column at `index`.
@@ -51,18 +52,6 @@ fn of_physical(inner: Arc<dyn PhysicalExpr>, schema: &DFSchema, sql: String) -> 
         None => Ok(Transformed::no(e)),
     })?;
     Ok(Arc::new(Physical { inner, nameless: nameless.data, data_type, columns, sql }))
-}
-
-/// The expression over names without qualifiers, as EXPLAIN shows it.
-fn text(expr: &logical::Expr) -> String {
-    let plain = expr.clone().transform_up(|e| {
-        Ok(match e {
-            logical::Expr::Column(c) => Transformed::yes(logical::Expr::Column(Column::new_unqualified(c.name))),
-            logical::Expr::Alias(a) => Transformed::yes(*a.expr),
-            other => Transformed::no(other),
-        })
-    });
-    plain.map_or_else(|_| expr.to_string(), |e| e.data.to_string())
 }
 
 struct ColumnRef {

@@ -9,7 +9,12 @@ mod expr;
 mod lower;
 mod node;
 mod optimize;
+#[cfg(test)]
+mod oracle;
 pub mod relation;
+#[cfg(test)]
+mod tests;
+mod text;
 mod time;
 
 use crate::dataflow::operator::{Fragment, Spec};

@@ -15,7 +15,7 @@ use crate::types::key::Order;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
-use datafusion::logical_expr::{self as logical, Expr, LogicalPlan, SortExpr};
+use datafusion::logical_expr::{self as logical, Expr, ExprSchemable, LogicalPlan, SortExpr};
 use std::sync::Arc;
 
 impl Planner<'_> {
@@ -112,10 +112,23 @@ fn placed(call: &AggregateFunction, output: &DataType, columns: &mut Columns<'_>
         return Err(Error::not_supported(format!("IGNORE NULLS in {name}() in a materialized view is not supported")).with_hint(format!("write {name}(x) FILTER (WHERE x IS NOT NULL)")));
     }
     let counts_rows = function == Function::Count && !params.distinct && params.args.iter().all(|a| matches!(a, Expr::Literal(v, _) if !v.is_null()));
-    let args = if counts_rows { Vec::new() } else { params.args.iter().map(|a| columns.place(a)).collect::<Result<Vec<_>>>()? };
+    let arg = |a: &Expr, columns: &mut Columns<'_>| columns.place(if matches!(function, Function::Sum | Function::Avg) { exact(a, columns.schema()) } else { a });
+    let args = if counts_rows { Vec::new() } else { params.args.iter().map(|a| arg(a, columns)).collect::<Result<Vec<_>>>()? };
     let filter = params.filter.as_ref().map(|f| columns.place(f)).transpose()?;
     let order_by = params.order_by.iter().map(|s| Ok((columns.place(&s.expr)?, order(s)))).collect::<Result<Vec<_>>>()?;
     Ok(Placed(AggregateCall { function, args, distinct: params.distinct, filter, order_by, output: output.clone() }))
+}
+
+/// The argument of a sum without a cast that only widens it: our sums are exact over the narrow type, and faster.
+fn exact<'e>(arg: &'e Expr, schema: &DFSchema) -> &'e Expr {
+    let Expr::Cast(cast) = arg else { return arg };
+    let Ok(from) = cast.expr.get_type(schema) else { return arg };
+    let widens = match (&from, cast.field.data_type()) {
+        (from, DataType::Int64 | DataType::Decimal128(..)) if from.is_signed_integer() => true,
+        (DataType::Decimal128(precision, scale), DataType::Decimal128(to, to_scale)) => to_scale >= scale && *to as i16 - *to_scale as i16 >= *precision as i16 - *scale as i16,
+        _ => false,
+    };
+    if widens { &cast.expr } else { arg }
 }
 
 pub(super) fn order(sort: &SortExpr) -> Order {

@@ -38,6 +38,10 @@ impl<'s> Columns<'s> {
         Columns { input, schema, exprs, names, times, keep_input: true }
     }
 
+    pub fn schema(&self) -> &'s DFSchema {
+        self.schema
+    }
+
     /// A place for `expr`, to be looked up in what [`Columns::finish`] gives.
     pub fn place(&mut self, expr: &Expr) -> Result<usize> {
         let bound = bind(expr, self.schema)?;

@@ -1,0 +1,185 @@
+//! What the oracle asks: a fixed list with one query per shape, and a small grammar for the rest.
+//!
+//! In a query over events, `{used:E}` stands for "the row was in time for a window that ends at E": TRUE in the view, which finds out by itself, and a comparison with the
+//! row's watermark column in the batch query. `{closed:E}` likewise for EMIT ON WINDOW CLOSE and the newest watermark.
+
+use super::world::Random;
+use crate::types::time::{WATERMARK_NONE, Watermarks};
+use super::world::{E, P};
+
+/// A query; `late_column` is the watermark that its windows obey, `emit` whether it waits for them to close.
+#[derive(Clone)]
+pub struct Query {
+    pub sql: String,
+    pub late_column: &'static str,
+    pub emit: bool,
+    /// Counts the rows (per window) that came too late.
+    pub late: Option<String>,
+}
+
+impl Query {
+    pub fn new(sql: impl Into<String>) -> Query {
+        Query { sql: sql.into(), late_column: "wm", emit: false, late: None }
+    }
+
+    fn both(sql: &str) -> Query {
+        Query { late_column: "wm2", ..Query::new(sql) }
+    }
+
+    fn closing(self) -> Query {
+        Query { emit: true, ..self }
+    }
+
+    fn counting_late(self, sql: String) -> Query {
+        Query { late: Some(sql), ..self }
+    }
+
+    /// The text for the view.
+    pub fn view(&self) -> String {
+        replace(&self.sql, |_, _| "TRUE".to_string())
+    }
+
+    /// The text for the judge, after an epoch that ended with these watermarks.
+    pub fn batch(&self, now: &Watermarks) -> String {
+        let sources = if self.late_column == "wm" { vec![E] } else { vec![E, P] };
+        let watermark = now.of(&sources);
+        replace(&self.sql, |what, end| match what {
+            "used" => format!("({end} IS NULL OR {end} > {}{})", alias(end), self.late_column),
+            // No promise yet: nothing is closed.
+            _ if watermark == WATERMARK_NONE => "FALSE".to_string(),
+            _ => format!("{end} <= arrow_cast({watermark}, 'Timestamp(Microsecond, None)')"),
+        })
+    }
+}
+
+/// `x.` if the expression's column is qualified by x.
+fn alias(end: &str) -> String {
+    end.split_once("(").map_or(end, |(_, rest)| rest).split_once('.').map_or(String::new(), |(alias, _)| format!("{alias}."))
+}
+
+fn replace(sql: &str, with: impl Fn(&str, &str) -> String) -> String {
+    let mut text = sql.to_string();
+    while let Some(start) = text.find('{') {
+        let end = start + text[start..].find('}').expect("a closing brace");
+        let (what, expr) = text[start + 1..end].split_once(':').expect("a colon");
+        let replacement = with(what, expr);
+        text.replace_range(start..=end, &replacement);
+    }
+    text
+}
+
+const WS: &str = "tw_window_start(ts, INTERVAL '10 seconds')";
+const WE: &str = "tw_window_end(ts, INTERVAL '10 seconds')";
+const HOP: &str = "(SELECT *, tw_window_plus(ws, INTERVAL '10 seconds') AS we FROM (SELECT *, unnest(tw_hop_starts(ts, INTERVAL '4 seconds', INTERVAL '10 seconds')) AS ws FROM e))";
+
+/// One query per shape.
+pub fn fixed() -> Vec<Query> {
+    let plain = [
+        "SELECT id, v + g AS x, upper(s) AS t FROM a WHERE v > 3 OR g IS NULL",
+        "SELECT g, count(*) AS n, sum(v) AS t, min(v) AS lo, max(v) AS hi, avg(v) AS m FROM a GROUP BY g",
+        "SELECT g, count(DISTINCT s) AS n, sum(v) FILTER (WHERE v > 5) AS t FROM a GROUP BY g HAVING count(*) > 1",
+        "SELECT count(*) AS n, sum(f) AS t, max(s) AS x, stddev(f) AS d FROM a",
+        "SELECT g, bool_and(v > 3) AS x, bool_or(v > 3) AS y, string_agg(s, ',' ORDER BY s, id) AS t, array_agg(v ORDER BY v, id) AS l FROM a GROUP BY g",
+        "SELECT a.id, a.v, b.w, b.u FROM a JOIN b ON a.g = b.k",
+        "SELECT a.id, b.w FROM a LEFT JOIN b ON a.g = b.k AND b.w > a.v",
+        "SELECT a.id, b.w, b.u FROM a RIGHT JOIN b ON a.g = b.k",
+        "SELECT a.id, a.g, b.k, b.w FROM a FULL JOIN b ON a.g = b.k",
+        "SELECT a.id, b.w FROM a CROSS JOIN b WHERE a.v < b.w",
+        "SELECT id, v FROM a WHERE g IN (SELECT k FROM b)",
+        "SELECT id, v FROM a WHERE g NOT IN (SELECT k FROM b)",
+        "SELECT id FROM a WHERE EXISTS (SELECT 1 FROM b WHERE b.k = a.g AND b.w > 1)",
+        "SELECT id FROM a WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.k = a.g AND b.w > a.v)",
+        "SELECT id, v FROM a WHERE v > (SELECT avg(w) FROM b)",
+        "SELECT id, (SELECT max(w) FROM b WHERE b.k = a.g) AS m FROM a",
+        "SELECT g AS x, s AS t FROM a UNION ALL SELECT k, u FROM b",
+        "SELECT g AS x FROM a UNION SELECT k FROM b",
+        "SELECT DISTINCT g, s FROM a",
+        "SELECT id, v, s FROM a ORDER BY v DESC NULLS LAST, id LIMIT 3 OFFSET 1",
+        "SELECT id, g, v FROM (SELECT *, row_number() OVER (PARTITION BY g ORDER BY v DESC, id) AS n FROM a) WHERE n <= 2",
+        "SELECT DISTINCT ON (g) g, id, v FROM a ORDER BY g, v DESC, id",
+        "SELECT id, n FROM (SELECT *, rank() OVER (PARTITION BY g ORDER BY v) AS n FROM a) WHERE n = 1",
+        "SELECT x.g, x.n, y.k, y.m FROM (SELECT g, count(*) AS n FROM a GROUP BY g) x JOIN (SELECT k, max(w) AS m FROM b GROUP BY k) y ON x.g = y.k",
+        "SELECT m, count(*) AS c FROM (SELECT k, max(w) AS m FROM b GROUP BY k) GROUP BY m",
+        "SELECT g, sum(n) AS t FROM (SELECT g, count(*) AS n FROM a GROUP BY g UNION ALL SELECT k, count(*) FROM b GROUP BY k) GROUP BY g",
+        "SELECT k, w, u, count(*) AS n FROM b GROUP BY k, w, u",
+        "SELECT x, count(*) AS n FROM (SELECT CASE WHEN v > 5 THEN 'big' WHEN v IS NULL THEN NULL ELSE 'small' END AS x FROM a) GROUP BY x",
+        "SELECT * FROM (VALUES (1, 'x'), (2, 'y')) AS c(k, n) WHERE k IN (SELECT g FROM a)",
+        "SELECT auction, count(*) AS n, max(price) AS p, min(ts) AS t FROM e GROUP BY auction",
+        "SELECT k FROM b WHERE k NOT IN (SELECT g FROM a WHERE g IS NOT NULL)",
+        "SELECT x.id, y.id AS other FROM a x JOIN a y ON x.g = y.g AND x.id < y.id",
+        "SELECT a.id, e.price FROM a JOIN e ON a.g = e.auction WHERE e.price > 10",
+        "SELECT g, u, count(*) AS n FROM a LEFT JOIN b ON a.g = b.k GROUP BY g, u",
+        "SELECT 1 AS one, count(*) AS n FROM b",
+        "SELECT g FROM a INTERSECT SELECT k FROM b",
+        "SELECT g FROM a EXCEPT SELECT k FROM b",
+    ];
+    let mut all = plain.map(Query::new).to_vec();
+    all.extend(events());
+    all
+}
+
+/// Queries over event time.
+fn events() -> Vec<Query> {
+    let tumble = format!("SELECT auction, {WS} AS ws, {WE} AS we, count(*) AS n, sum(price) AS t FROM e WHERE {{used:{WE}}} GROUP BY auction, {WS}, {WE}");
+    let hop = format!("SELECT auction, ws, we, count(*) AS n, max(price) AS p, count(DISTINCT kind) AS k FROM {HOP} WHERE {{used:we}} GROUP BY auction, ws, we");
+    let counts = format!("SELECT auction, ws, we, count(*) AS n FROM {HOP} WHERE {{used:we}} GROUP BY auction, ws, we");
+    let q5 = format!("SELECT c.auction, c.n, c.ws FROM ({counts}) c JOIN (SELECT ws, we, max(n) AS m FROM ({counts}) GROUP BY ws, we) x ON c.ws = x.ws AND c.we = x.we WHERE c.n >= x.m");
+    let q8 = "SELECT x.auction, x.ws, x.n, y.m FROM (SELECT auction, tw_window_start(ts, INTERVAL '10 seconds') AS ws, count(*) AS n FROM e WHERE {used:tw_window_end(ts, INTERVAL '10 seconds')} GROUP BY 1, 2) x \
+              JOIN (SELECT seller, tw_window_start(ts, INTERVAL '10 seconds') AS ws, count(*) AS m FROM p WHERE {used:tw_window_end(ts, INTERVAL '10 seconds')} GROUP BY 1, 2) y ON x.auction = y.seller AND x.ws = y.ws";
+    let close = |sql: &str| Query::new(format!("SELECT * FROM ({sql}) WHERE {{closed:we}}")).closing();
+    let unions = "SELECT ws, we, count(*) AS n FROM (SELECT tw_window_start(ts, INTERVAL '10 seconds') AS ws, tw_window_end(ts, INTERVAL '10 seconds') AS we, wm2 FROM e UNION ALL \
+                  SELECT tw_window_start(ts, INTERVAL '10 seconds'), tw_window_end(ts, INTERVAL '10 seconds'), wm2 FROM p) WHERE {used:we} GROUP BY ws, we";
+    let distinct = format!("SELECT DISTINCT auction, {WE} AS we FROM e WHERE {{used:{WE}}}");
+    let late_tumble = format!("SELECT count(*) AS n FROM e WHERE {WE} <= wm");
+    let late_hop = format!("SELECT count(*) AS n FROM {HOP} WHERE we <= wm");
+    vec![Query::new(&tumble).counting_late(late_tumble), Query::new(&hop).counting_late(late_hop), Query::new(q5), close(&tumble), close(&hop), Query::both(unions), Query::new(distinct), same_watermark(q8)]
+}
+
+/// Each side obeys its own source's watermark.
+fn same_watermark(sql: &str) -> Query {
+    Query::new(sql)
+}
+
+/// A random query over a and b.
+pub fn random(random: &mut Random) -> Query {
+    Query::new(select(random, 2))
+}
+
+/// A query with integer columns x and y.
+fn select(random: &mut Random, depth: u32) -> String {
+    match random.below(if depth == 0 { 2 } else { 9 }) {
+        0 => format!("SELECT {} AS x, {} AS y FROM a{}", random.pick(&["id", "g", "v"]), random.pick(&["v", "g", "v + 1", "length(s)::bigint"]), condition(random, "v", "g")),
+        1 => format!("SELECT {} AS x, w AS y FROM b{}", random.pick(&["k", "w"]), condition(random, "k", "w")),
+        2 => {
+            let function = random.pick(&["count(*)", "count(y)", "max(y)", "min(y)", "count(DISTINCT y)", "max(y) FILTER (WHERE y > 1)"]);
+            format!("SELECT x, {function} AS y FROM ({}) GROUP BY x{}", select(random, depth - 1), random.pick(&["", " HAVING count(*) > 1"]))
+        }
+        3 | 4 => {
+            let kind = random.pick(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
+            let on = random.pick(&["l.x = r.x", "l.x = r.x AND l.y < r.y", "l.x = r.x AND l.y = r.y", "l.y = r.x"]);
+            format!("SELECT {} AS x, {} AS y FROM ({}) l {kind} ({}) r ON {on}", random.pick(&["l.x", "coalesce(l.x, r.x)", "r.x"]), random.pick(&["r.y", "l.y"]), select(random, depth - 1), select(random, depth - 1))
+        }
+        5 => format!("{} {} {}", wrapped(random, depth), random.pick(&["UNION ALL", "UNION"]), wrapped(random, depth)),
+        6 => {
+            let test = random.pick(&["IN", "NOT IN"]);
+            format!("SELECT x, y FROM ({}) q WHERE x {test} (SELECT y FROM ({}) r)", select(random, depth - 1), select(random, depth - 1))
+        }
+        7 => format!("SELECT x, y FROM ({}) q WHERE {} EXISTS (SELECT 1 FROM ({}) r WHERE r.x = q.x{})", select(random, depth - 1), random.pick(&["", "NOT"]), select(random, depth - 1), random.pick(&["", " AND r.y > q.y"])),
+        _ => format!("SELECT DISTINCT x, y FROM ({}) q", select(random, depth - 1)),
+    }
+}
+
+fn wrapped(random: &mut Random, depth: u32) -> String {
+    format!("SELECT x, y FROM ({}) q", select(random, depth - 1))
+}
+
+fn condition(random: &mut Random, first: &str, second: &str) -> String {
+    let value = random.below(6);
+    match random.below(6) {
+        0 => format!(" WHERE {first} > {value}"),
+        1 => format!(" WHERE {first} = {second}"),
+        2 => format!(" WHERE {second} IS NULL OR {first} < {value}"),
+        3 => format!(" WHERE {second} IN (1, 2, {value})"),
+        _ => String::new(),
+    }
+}
