@@ -1,0 +1,61 @@
+//! The engine in this process, over a store in memory and a clock that the test moves, served on a free port like any server.
+
+use crate::client::Client;
+use std::sync::Arc;
+use tidewater::node::node::{Started, start_on};
+use tidewater::node::session::SessionBackend;
+use tidewater::node::shared::Limits;
+use tidewater::state::memory::MemoryStore;
+use tidewater::types::time::ManualClock;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+pub struct Clocked {
+    clock: Arc<ManualClock>,
+    now: std::cell::Cell<i64>,
+    port: u16,
+    stop: watch::Sender<bool>,
+    started: Started,
+    runtime: Runtime,
+}
+
+impl Clocked {
+    /// `now`: µs since 1970.
+    pub fn start(now: i64) -> Clocked {
+        let clock = Arc::new(ManualClock::at(now));
+        let limits = Limits {
+            epoch_rows: 64 * 1024,
+            build_rows: 64 * 1024,
+            checkpoint_interval: Duration::from_millis(200),
+            state_bytes: 64 << 20,
+            run_bytes: 64 << 20,
+            replay_timeout: Duration::from_secs(10),
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let started = start_on(Arc::new(MemoryStore::new()), clock.clone(), limits, 2).unwrap();
+        let backend = Arc::new(SessionBackend::new(started.engine.clone()));
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (stop, stopped) = watch::channel(false);
+        runtime.spawn(async move { tidewater::pg::server::Server::new(backend).serve(listener, stopped).await });
+        Clocked { clock, now: std::cell::Cell::new(now), port, stop, started, runtime }
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.port).unwrap()
+    }
+
+    pub fn advance(&self, micros: i64) {
+        self.now.set(self.now.get() + micros);
+        self.clock.set(self.now.get());
+    }
+}
+
+impl Drop for Clocked {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.started.engine.stop()).ok();
+        self.stop.send_replace(true);
+    }
+}
