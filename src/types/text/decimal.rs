@@ -141,9 +141,34 @@ impl<'a> Literal<'a> {
 
 /// Reads into Decimal128(precision, scale).
 pub fn parse_decimal128(text: &str, precision: u8, scale: i8) -> Result<i128> {
+    if let Some(value) = parse_short(text.as_bytes(), precision, scale) {
+        return Ok(value);
+    }
     let limit = 10i128.checked_pow(precision as u32);
     let value = Literal::parse(text)?.unscaled::<i128>(scale as i64);
     value.filter(|v| limit.is_none_or(|limit| v.unsigned_abs() < limit.unsigned_abs())).ok_or_else(|| overflow(precision, scale))
+}
+
+/// `[-]digits[.digits]` that fits a machine word and needs no rounding: how prices come by the million. `None` leaves
+/// the text to [`Literal`], be it right or wrong.
+fn parse_short(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    if digits.is_empty() || digits.len() > 18 {
+        return None;
+    }
+    let (mut value, mut point) = (0i64, None);
+    for (i, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + (byte - b'0') as i64,
+            b'.' if point.is_none() && digits.len() > 1 => point = Some(i),
+            _ => return None,
+        }
+    }
+    let fraction = point.map_or(0, |p| digits.len() - p - 1);
+    let missing = u32::try_from(scale as i64 - fraction as i64).ok()?;
+    let value = (value as i128).checked_mul(10i128.checked_pow(missing)?)?;
+    let fits = value < 10i128.checked_pow(precision as u32)?;
+    fits.then_some(if digits.len() < text.len() { -value } else { value })
 }
 
 /// Reads into Decimal256(precision, scale).

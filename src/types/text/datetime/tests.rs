@@ -146,3 +146,34 @@ fn extreme_values_print_and_strange_texts_do_not_panic() {
         let _ = (parse_date(text), parse_time(text), parse_timestamp(text), parse_timestamptz(text, Zone::Utc));
     }
 }
+
+#[test]
+fn the_short_way_reads_what_the_long_way_reads() {
+    // A leading blank takes the long way.
+    let texts = [
+        "2024-02-29",
+        "2024-02-29 12:30:15",
+        "2024-02-29T12:30:15.5",
+        "2024-02-29T12:30:15.1234565Z",
+        "2024-02-29 12:30:15+01",
+        "2024-02-29 12:30:15-0130",
+        "2024-02-29 12:30:15.25+05:30",
+        "2024-02-29 24:00:00",
+        "2024-02-29 24:00:01",
+        "2024-02-30",
+        "0000-01-01",
+        "2024-02-29 12:30:15.",
+        "2024-02-29 12:30:15+1",
+        "2024-02-29 12:30:15+16",
+        "2024-02-29 12:30:15 ",
+        "2024-02-29x",
+    ];
+    let berlin = Zone::parse("Europe/Berlin").unwrap();
+    for text in texts {
+        let long = format!(" {text}");
+        let shown = |r: Result<i64>| r.map_err(|e| e.sqlstate());
+        assert_eq!(shown(parse_timestamp(text)), shown(parse_timestamp(&long)), "{text}");
+        assert_eq!(shown(parse_timestamptz(text, berlin)), shown(parse_timestamptz(&long, berlin)), "{text}");
+        assert_eq!(shown(parse_date(text).map(i64::from)), shown(parse_date(&long).map(i64::from)), "{text}");
+    }
+}
