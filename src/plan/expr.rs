@@ -2,6 +2,7 @@
 //! A plain column is handed on without evaluation; integer and float arithmetic was made checked before (`arithmetic.rs`).
 
 use super::error::of_arrow;
+use super::lazy::lazy;
 use super::text::sql;
 use crate::error::{Error, Result};
 use crate::types::expr::{Expr, ExprRef};
@@ -20,7 +21,7 @@ use std::sync::Arc;
 /// Binds a logical expression to the columns of `schema`, by position.
 pub(crate) fn bind(expr: &logical::Expr, schema: &DFSchema) -> Result<ExprRef> {
     let inner = create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
-    of_physical(inner, schema, sql(expr))
+    of_physical(lazy(inner)?.data, schema, sql(expr))
 }
 
 /// The column at `index`.
