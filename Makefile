@@ -31,8 +31,8 @@ check: ## type-check everything, fast
 tidy: ## only the text checks over the tree
 	$(CARGO) test --release --test tidy
 
-fuzz: install-test ## the oracle on random plans and input, until stopped (FUZZ_SECONDS=n for a bound, SEED=n to replay)
-	FUZZ_SECONDS=$${FUZZ_SECONDS:-86400} $(CARGO) test --release --lib -- --nocapture oracle
+fuzz: install-test ## the oracle on random plans and input, until stopped (TIDEWATER_ORACLE_SECONDS bounds it, TIDEWATER_SEED repeats)
+	TIDEWATER_ORACLE_SECONDS=$${TIDEWATER_ORACLE_SECONDS:-86400} $(CARGO) test --release --locked --lib --test it -- --nocapture random_
 
 bench: install-test build ## Nexmark and latency through the shipped binary: tables, every result verified
 	BENCH_EVENTS=$${BENCH_EVENTS:-2000000} $(CARGO) test --release --locked --test it -- --nocapture --test-threads 1 bench

@@ -4,6 +4,7 @@
 use crate::client::Client;
 use crate::kafka::Kafka;
 use crate::oracle::{SECOND, micros};
+use crate::random::Random;
 use crate::server::Server;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -42,21 +43,6 @@ fn produce(kafka: &Kafka, topic: &str, from: i64, to: i64) {
     feeder.flush();
 }
 
-/// A small random generator; its seed is printed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
-fn seed() -> u64 {
-    let given = std::env::var("SEED").ok().and_then(|s| s.parse().ok());
-    given.unwrap_or_else(|| std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64)
-}
-
 fn create(client: &mut Client, kafka: &Kafka, topic: &str) {
     client.run(&format!(
         "CREATE SOURCE {topic} (id BIGINT, k BIGINT, amount BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5 seconds') \
@@ -86,9 +72,7 @@ fn check_kept(seen: &Closed, now: &Closed, when: &str) {
 
 #[test]
 fn kafka_slow_ten_kills_in_a_million_events() {
-    let seed = seed();
-    println!("SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = Random::from_environment();
     let kafka = Kafka::shared();
     kafka.create_topic("crash", PARTITIONS as i32);
     let mut server = Server::with(&["--threads", "2", "--checkpoint-interval", "400ms"]);

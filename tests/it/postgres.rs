@@ -4,16 +4,20 @@ use crate::client::Client;
 use crate::server::free_port;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub struct Postgres {
     pub port: u16,
     dir: PathBuf,
 }
 
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
 impl Postgres {
     pub fn start() -> Postgres {
+        let name = format!("tidewater-judge-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         // Not under a directory that only this user may enter: PostgreSQL refuses to run as the administrator.
-        let postgres = Postgres { port: free_port(), dir: std::env::temp_dir().join(format!("tidewater-judge-{}", std::process::id())) };
+        let postgres = Postgres { port: free_port(), dir: std::env::temp_dir().join(name) };
         std::fs::create_dir_all(&postgres.dir).unwrap();
         let dir = postgres.dir.to_string_lossy().to_string();
         if is_root() {

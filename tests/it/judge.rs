@@ -1,0 +1,153 @@
+//! The second judge: the same random INSERT, UPDATE and DELETE go to Tidewater and to a real PostgreSQL; what Tidewater maintains as
+//! materialized views, PostgreSQL computes as plain views. After every few statements all of them must hold the same rows; in between
+//! Tidewater is killed and started again.
+//!
+//! `TIDEWATER_SEED` repeats a run, `TIDEWATER_ORACLE_SECONDS` goes on for that long.
+
+use crate::client::{Client, SqlError};
+use crate::postgres::Postgres;
+use crate::random::Random;
+use crate::server::Server;
+use std::time::{Duration, Instant};
+
+const TABLES: &str = "CREATE TABLE a (id int PRIMARY KEY, g int, v bigint, s text, n numeric(10,2)); \
+                      CREATE TABLE b (id int PRIMARY KEY, g int, w int, ok boolean)";
+
+/// Ties are broken by unique columns, so that both sides have one right answer.
+const VIEWS: &[(&str, &str)] = &[
+    ("filtered", "SELECT id, v * 2 + 1 AS x, upper(s) AS s FROM a WHERE v > 10 OR s IS NULL"),
+    (
+        "computed",
+        "SELECT id, CASE WHEN v % 2 = 0 THEN 'even' WHEN v IS NULL THEN 'none' ELSE 'odd' END AS parity, coalesce(s, '-') AS s, v / 3 AS third FROM a",
+    ),
+    ("grouped", "SELECT g, count(*) AS n, count(v) AS known, sum(v) AS total, min(v) AS least, max(s) AS last FROM a GROUP BY g"),
+    ("averaged", "SELECT g, round(avg(v), 6) AS mean, sum(n) AS money, round(stddev_samp(n), 6) AS spread FROM a GROUP BY g"),
+    ("overall", "SELECT count(*) AS n, sum(v) AS total, max(n) AS most, bool_or(v > 90) AS big FROM a"),
+    (
+        "kinds",
+        "SELECT g, count(DISTINCT v) AS kinds, sum(v) FILTER (WHERE s IS NOT NULL) AS named, string_agg(s, ',' ORDER BY s, id) AS names FROM a GROUP BY g HAVING count(*) > 1",
+    ),
+    ("distinct_rows", "SELECT DISTINCT g, v FROM a"),
+    ("joined", "SELECT a.id, b.id AS other, a.v + b.w AS sum FROM a JOIN b ON a.g = b.g"),
+    ("left_joined", "SELECT a.id, b.id AS other, b.w FROM a LEFT JOIN b ON a.g = b.g AND b.ok"),
+    ("right_joined", "SELECT a.id, b.id AS other FROM a RIGHT JOIN b ON a.v = b.w"),
+    ("full_joined", "SELECT a.id, b.id AS other FROM a FULL JOIN b ON a.id = b.id"),
+    ("existing", "SELECT id FROM a WHERE EXISTS (SELECT 1 FROM b WHERE b.g = a.g AND b.w > 50)"),
+    ("missing", "SELECT id FROM a WHERE NOT EXISTS (SELECT 1 FROM b WHERE b.g = a.g)"),
+    ("among", "SELECT id FROM a WHERE g IN (SELECT g FROM b WHERE ok)"),
+    ("not_among", "SELECT id FROM a WHERE g NOT IN (SELECT g FROM b WHERE g IS NOT NULL)"),
+    ("united", "SELECT g FROM a UNION SELECT g FROM b"),
+    ("stacked", "SELECT g, v FROM a UNION ALL SELECT g, w FROM b"),
+    ("top", "SELECT id, v FROM a ORDER BY v DESC NULLS LAST, id LIMIT 5"),
+    ("ranked", "SELECT * FROM (SELECT id, g, v, row_number() OVER (PARTITION BY g ORDER BY v DESC NULLS LAST, id) AS r FROM a) x WHERE r <= 2"),
+    ("nested", "SELECT n, count(*) AS groups FROM (SELECT g, count(*) AS n FROM a GROUP BY g) x GROUP BY n"),
+    ("joined_groups", "SELECT x.g, x.n, y.w FROM (SELECT g, count(*) AS n FROM a GROUP BY g) x JOIN (SELECT g, max(w) AS w FROM b GROUP BY g) y ON x.g = y.g"),
+    ("above_average", "SELECT id FROM a WHERE v > (SELECT avg(v) FROM a)"),
+    ("on_views", "SELECT g.g, g.n, o.n AS of FROM grouped g CROSS JOIN overall o"),
+];
+
+/// Both databases with the same objects.
+struct Pair {
+    server: Server,
+    ours: Client,
+    theirs: Client,
+    views: Vec<&'static str>,
+}
+
+impl Pair {
+    fn new(postgres: &Postgres) -> Pair {
+        let server = Server::with(&["--checkpoint-interval", "100ms"]);
+        let (mut ours, mut theirs) = (server.connect(), Client::connect(postgres.port).unwrap());
+        ours.run(TABLES);
+        theirs.run(TABLES);
+        for (name, query) in VIEWS {
+            theirs.run(&format!("CREATE VIEW {name} AS {query}"));
+            ours.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}"));
+        }
+        Pair { server, ours, theirs, views: VIEWS.iter().map(|v| v.0).collect() }
+    }
+
+    /// The same statement on both: the same rows, or errors of the same kind.
+    fn run(&mut self, sql: &str) {
+        let code = |e: &SqlError| e.code.clone();
+        let (ours, theirs) = (self.ours.try_rows(sql), self.theirs.try_rows(sql));
+        let same = match (&ours, &theirs) {
+            (Ok(a), Ok(b)) => a == b,
+            (Err(a), Err(b)) => code(a) == code(b),
+            _ => false,
+        };
+        assert!(same, "{sql}\nTidewater:  {ours:?}\nPostgreSQL: {theirs:?}");
+    }
+
+    fn compare(&mut self, after: &str) {
+        for name in ["a", "b"].iter().chain(&self.views) {
+            let sql = format!("SELECT * FROM {name}");
+            let (mut ours, mut theirs) = (self.ours.texts(&sql), self.theirs.texts(&sql));
+            ours.sort();
+            theirs.sort();
+            assert!(ours == theirs, "{name} differs after {after}\nTidewater:  {ours:?}\nPostgreSQL: {theirs:?}");
+        }
+    }
+
+    fn kill_and_restart(&mut self) {
+        self.server.kill();
+        self.server.restart();
+        self.ours = self.server.connect();
+    }
+}
+
+fn value(random: &mut Random, bound: u64) -> String {
+    if random.below(8) == 0 { "NULL".to_string() } else { random.below(bound).to_string() }
+}
+
+fn row_of_a(random: &mut Random) -> String {
+    let text = ["NULL", "'x'", "'y'", "'long text'", "''"][random.below(5) as usize];
+    format!("({}, {}, {}, {text}, {}.{:02})", random.below(60), value(random, 8), value(random, 100), random.below(500), random.below(100))
+}
+
+fn row_of_b(random: &mut Random) -> String {
+    let ok = ["true", "false", "NULL"][random.below(3) as usize];
+    format!("({}, {}, {}, {ok})", random.below(40), value(random, 8), value(random, 100))
+}
+
+/// One random statement. Keys collide often, so some of them fail, on both sides alike.
+fn statement(random: &mut Random) -> String {
+    match random.below(10) {
+        0 => format!("INSERT INTO a VALUES {}", row_of_a(random)),
+        1 => format!("INSERT INTO b VALUES {}", row_of_b(random)),
+        2 | 3 => {
+            format!("INSERT INTO a VALUES {} ON CONFLICT (id) DO UPDATE SET g = excluded.g, v = excluded.v, s = excluded.s, n = excluded.n", row_of_a(random))
+        }
+        4 => format!("INSERT INTO b VALUES {} ON CONFLICT (id) DO UPDATE SET g = excluded.g, w = excluded.w, ok = excluded.ok", row_of_b(random)),
+        5 => format!("INSERT INTO a VALUES {} ON CONFLICT DO NOTHING", row_of_a(random)),
+        6 => format!("UPDATE a SET v = v + {}, g = {} WHERE id < {} RETURNING id", random.below(5), value(random, 8), random.below(20)),
+        7 => format!("UPDATE b SET ok = NOT ok, w = w / 2 WHERE g = {}", random.below(8)),
+        8 => format!("DELETE FROM a WHERE id BETWEEN {} AND {}", random.below(30), 20 + random.below(20)),
+        _ => format!("DELETE FROM b WHERE w > {}", 50 + random.below(50)),
+    }
+}
+
+#[test]
+fn slow_random_changes_give_what_postgres_gives() {
+    let mut random = Random::from_environment();
+    let seconds = std::env::var("TIDEWATER_ORACLE_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(10);
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let postgres = Postgres::start();
+    let mut pair = Pair::new(&postgres);
+    pair.compare("CREATE");
+    let mut step = 0;
+    while Instant::now() < end {
+        step += 1;
+        let sql = statement(&mut random);
+        pair.run(&sql);
+        if random.below(3) == 0 {
+            pair.compare(&format!("step {step}: {sql}"));
+        }
+        if random.below(60) == 0 {
+            pair.kill_and_restart();
+            pair.compare(&format!("step {step} and kill -9"));
+        }
+    }
+    pair.compare("the end");
+    println!("{step} statements");
+}
