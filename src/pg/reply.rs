@@ -164,6 +164,6 @@ mod tests {
         assert_eq!(out, b"C\0\0\0\x0dSELECT 1\0");
         out.clear();
         error(&mut out, Severity::Error, &Error::new(Kind::Syntax, "a\0b").at(3));
-        assert_eq!(out, b"E\0\0\0\x24SERROR\0VERROR\0C42601\0Mab\0P3\0\0");
+        assert_eq!(out, b"E\0\0\0\x21SERROR\0VERROR\0C42601\0Mab\0P3\0\0");
     }
 }

@@ -86,7 +86,7 @@ fn rows_stream_and_errors_name_themselves() {
         let error = client.query("fail", &[]).await.unwrap_err();
         let error = error.as_db_error().unwrap();
         assert_eq!((error.code().code(), error.hint(), error.detail()), ("42P01", Some("create it"), Some("none")));
-        assert_eq!(error.position(), Some(&tokio_postgres::error::ErrorPosition::Original(8)));
+        assert_eq!(error.position(), Some(&tokio_postgres::error::ErrorPosition::Original(9)));
     });
 }
 
@@ -118,7 +118,7 @@ fn psql_prints_what_it_is_sent() {
     assert_eq!(psql("rows 2").0, "0|row 0\n1|row 1\n");
     let texts: Vec<&str> = VALUES.iter().map(|(_, text)| *text).collect();
     assert_eq!(psql("types").0.lines().next(), Some(texts.join("|").as_str()));
-    assert_eq!(psql("fail").1, "ERROR:  relation \"x\" does not exist\nLINE 1: fail\n            ^\nDETAIL:  none\nHINT:  create it\n");
+    assert_eq!(psql("fail on x").1, "ERROR:  relation \"x\" does not exist\nLINE 1: fail on x\n                ^\nDETAIL:  none\nHINT:  create it\n");
     let unknown = Command::new("psql").args(["-X", "-h", "127.0.0.1", "-p", &port, "-U", "ann", "-d", "nowhere", "-c", "x"]).output().unwrap();
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("FATAL:  database \"nowhere\" does not exist"));
 }

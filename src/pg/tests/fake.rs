@@ -75,7 +75,9 @@ impl Session for FakeSession {
             if s.starts_with("syntax") {
                 return Err(Error::new(Kind::Syntax, "syntax error at or near \"syntax\"").at(1));
             }
-            Ok(Arc::new(FakeStatement(s.to_string())) as Arc<dyn Parsed>)
+            // Clients send their own BEGIN and COMMIT in capitals.
+            let (verb, rest) = split(s);
+            Ok(Arc::new(FakeStatement(format!("{} {rest}", verb.to_lowercase()).trim().to_string())) as Arc<dyn Parsed>)
         });
         parsed.collect()
     }
@@ -119,7 +121,7 @@ impl Session for FakeSession {
             }
             "hang" => futures::future::pending().await,
             "panic" => panic!("told to"),
-            "fail" => Err(Error::new(Kind::UndefinedTable, "relation \"x\" does not exist").with_hint("create it").with_detail("none").at(8)),
+            "fail" => Err(Error::new(Kind::UndefinedTable, "relation \"x\" does not exist").with_hint("create it").with_detail("none").at(9)),
             _ => Ok(Execution::Command(self.command(verb, rest))),
         }
     }

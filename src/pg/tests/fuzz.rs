@@ -18,7 +18,7 @@ fn no_bytes_hurt_the_server() {
     let seed: u64 = seed.unwrap_or_else(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros() as u64);
     println!("TIDEWATER_WIRE_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let server = TestServer::start();
+    let server = TestServer::with_limit(1000);
     let began = Instant::now();
     let mut rounds = 0;
     while began.elapsed() < TIME {

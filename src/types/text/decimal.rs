@@ -43,7 +43,13 @@ pub fn write_decimal128(value: i128, scale: i8, out: &mut Vec<u8>) {
     if scale == 0 {
         return write_integer(value, out);
     }
-    write_scaled(itoa::Buffer::new().format(value), scale, out);
+    // Nearly every value fits a machine word, which prints several times faster.
+    let mut buffer = itoa::Buffer::new();
+    let digits = match i64::try_from(value) {
+        Ok(word) => buffer.format(word),
+        Err(_) => buffer.format(value),
+    };
+    write_scaled(digits, scale, out);
 }
 
 pub fn write_decimal256(value: i256, scale: i8, out: &mut Vec<u8>) {

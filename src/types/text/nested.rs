@@ -77,7 +77,7 @@ fn without_bounds(text: &str) -> Option<&str> {
         return Some(text);
     }
     let (bounds, body) = text.split_once('=')?;
-    bounds.bytes().all(|b| matches!(b, b'[' | b']' | b':' | b'-' | b'+' | b'0'..=b'9' | b' ')).then(|| body.trim_start())
+    bounds.trim_end().strip_suffix(']')?.bytes().all(|b| matches!(b, b'[' | b']' | b':' | b'-' | b'+' | b'0'..=b'9' | b' ')).then(|| body.trim_start())
 }
 
 struct Chars<'a> {
