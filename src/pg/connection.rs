@@ -3,7 +3,7 @@
 //! An error ends the message it arose in. In the extended protocol the messages behind it are skipped up to the next
 //! Sync, so that a pipeline does not run on over a hole.
 
-use super::backend::{Execution, Session};
+use super::backend::{Execution, Notice, Session};
 use super::encode::{Format, RowEncoder};
 use super::message::{Message, Target};
 use super::portal::{Portal, Prepared, RowStream, row_tag};
@@ -175,6 +175,9 @@ impl<'w> Connection<'w> {
     pub(super) fn take_notices(&mut self) {
         for notice in self.session.take_notices() {
             reply::notice(&mut self.wire.out, &notice);
+            if let Notice::ParameterStatus { name, value } = notice {
+                self.reported.insert(name, value);
+            }
         }
     }
 
