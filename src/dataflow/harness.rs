@@ -351,7 +351,9 @@ pub fn random_value(random: &mut StdRng, data_type: &DataType, domain: i128) -> 
     let n = random.random_range(0..domain);
     match data_type {
         DataType::Boolean => Value::Bool(n % 2 == 0),
-        DataType::Float64 => Value::Float([n as f64 / 10.0, -(n as f64) * 1e17, 1e-3 * n as f64][random.random_range(0..3usize)].to_bits() & !(u64::from(n == 0) << 63)),
+        DataType::Float64 => {
+            Value::Float([n as f64 / 10.0, -(n as f64) * 1e17, 1e-3 * n as f64][random.random_range(0..3usize)].to_bits() & !(u64::from(n == 0) << 63))
+        }
         DataType::Utf8 => Value::Text(format!("t{n}")),
         _ => Value::Int(n - domain / 3),
     }

@@ -258,8 +258,7 @@ mod tests {
     fn any_order_and_any_detour_gives_the_same_bits() {
         let mut random = StdRng::seed_from_u64(7);
         for _ in 0..200 {
-            let mut values: Vec<f64> =
-                (0..random.random_range(1..60)).map(|_| f64::from_bits(random.random::<u64>())).filter(|v| v.is_finite()).collect();
+            let mut values: Vec<f64> = (0..random.random_range(1..60)).map(|_| f64::from_bits(random.random::<u64>())).filter(|v| v.is_finite()).collect();
             values.extend([0.1, 1e16, -1e16, 3.5e-300]);
             let expected = sum(&values).value();
             values.shuffle(&mut random);

@@ -92,7 +92,9 @@ impl AggregateCall {
         let spread = |spread: Spread| -> Result<Box<dyn Accumulator>> {
             Ok(match first {
                 DataType::Int16 | DataType::Int32 | DataType::Int64 => Box::new(IntegerSpread::new(spread, self.output.clone())),
-                DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) | DataType::Decimal256(..) => Box::new(FloatSpread::new(spread, self.output.clone())),
+                DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+                    Box::new(FloatSpread::new(spread, self.output.clone()))
+                }
                 _ => return Err(self.refuse(&types)),
             })
         };

@@ -260,8 +260,10 @@ pub fn to_f64(value: i256) -> f64 {
 }
 
 fn overflow(precision: u8, scale: i8) -> Error {
-    Error::new(Kind::NumericOutOfRange, "numeric field overflow")
-        .with_detail(format!("a result with precision {precision}, scale {scale} must be less than 10^{} in magnitude", i32::from(precision) - i32::from(scale)))
+    Error::new(Kind::NumericOutOfRange, "numeric field overflow").with_detail(format!(
+        "a result with precision {precision}, scale {scale} must be less than 10^{} in magnitude",
+        i32::from(precision) - i32::from(scale)
+    ))
 }
 
 #[cfg(test)]

@@ -53,11 +53,7 @@ impl Spec for Distinct {
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(Running {
-            schema: Arc::clone(&self.schema),
-            codec: codec_of(&self.schema)?,
-            counts: Counts::new(self.state, Layout::Hash, context),
-        }))
+        Ok(Box::new(Running { schema: Arc::clone(&self.schema), codec: codec_of(&self.schema)?, counts: Counts::new(self.state, Layout::Hash, context) }))
     }
 }
 

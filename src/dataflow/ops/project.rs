@@ -24,9 +24,12 @@ pub struct Project {
 impl Project {
     /// Error: the schema does not fit the expressions.
     pub fn new(exprs: Vec<ExprRef>, schema: SchemaRef) -> Result<Self> {
-        let fits = exprs.len() == schema.fields().len()
-            && exprs.iter().zip(schema.fields()).all(|(e, f)| e.data_type().equals_datatype(f.data_type()));
-        if fits { Ok(Project { exprs, schema }) } else { Err(Error::internal(format!("a projection's schema {schema} does not fit its expressions {exprs:?}"))) }
+        let fits = exprs.len() == schema.fields().len() && exprs.iter().zip(schema.fields()).all(|(e, f)| e.data_type().equals_datatype(f.data_type()));
+        if fits {
+            Ok(Project { exprs, schema })
+        } else {
+            Err(Error::internal(format!("a projection's schema {schema} does not fit its expressions {exprs:?}")))
+        }
     }
 }
 

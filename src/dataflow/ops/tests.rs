@@ -158,7 +158,11 @@ fn upsert_keeps_the_last_of_each_key() {
     let expected = |epochs: &[EpochInput]| -> Bag {
         let mut last: BTreeMap<Value, Row> = BTreeMap::new();
         for (row, _) in epochs.iter().flat_map(|e| &e.ports[0]) {
-            if row[0] == Value::Bool(true) { last.remove(&row[1]) } else { last.insert(row[1].clone(), row[1..].to_vec()) };
+            if row[0] == Value::Bool(true) {
+                last.remove(&row[1])
+            } else {
+                last.insert(row[1].clone(), row[1..].to_vec())
+            };
         }
         let mut bag = Bag::new();
         last.into_values().for_each(|row| add(&mut bag, row, 1));

@@ -80,7 +80,8 @@ impl Running {
                         let start = list.value_offsets()[row] as usize;
                         (list.is_valid(row) && k < list.value_length(row) as usize).then_some((start + k) as u32)
                     };
-                    let indices: UInt32Array = lengths.iter().enumerate().flat_map(|(row, n)| (0..*n).map(move |k| (row, k))).map(|(row, k)| element(row, k)).collect();
+                    let indices: UInt32Array =
+                        lengths.iter().enumerate().flat_map(|(row, n)| (0..*n).map(move |k| (row, k))).map(|(row, k)| element(row, k)).collect();
                     Ok(take(list.values(), &indices, None)?)
                 }
             }

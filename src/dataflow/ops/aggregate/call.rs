@@ -45,7 +45,14 @@ struct Selection {
 
 impl Call {
     /// `position` gives a column's place in the batches that `update` will see.
-    pub fn new(call: &AggregateCall, tables: &CallTables, input: &SchemaRef, layout: Layout, position: impl Fn(usize) -> usize, context: &BuildContext) -> Result<Call> {
+    pub fn new(
+        call: &AggregateCall,
+        tables: &CallTables,
+        input: &SchemaRef,
+        layout: Layout,
+        position: impl Fn(usize) -> usize,
+        context: &BuildContext,
+    ) -> Result<Call> {
         let distinct = match tables.distinct {
             None => None,
             Some(table) => {

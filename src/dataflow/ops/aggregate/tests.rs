@@ -172,7 +172,11 @@ fn float_sums_do_not_drift() {
         // Values are n/10, n·10^17 and n/1000 as doubles: a reference through the expansion's own tests, here by adding in one fixed order.
         let mut sum = crate::dataflow::agg::exact::ExactSum::default();
         let values = values(rows, 5);
-        values.iter().for_each(|v| if let Value::Float(bits) = v { sum.add(f64::from_bits(*bits), 1) });
+        values.iter().for_each(|v| {
+            if let Value::Float(bits) = v {
+                sum.add(f64::from_bits(*bits), 1)
+            }
+        });
         match values.len() {
             0 => vec![Value::Null, Value::Null],
             n => vec![Value::Float(sum.value().to_bits()), Value::Float((sum.value() / n as f64).to_bits())],

@@ -126,10 +126,7 @@ impl Join {
         let mut table = |needed: bool| needed.then(&mut *allocate);
         let needs_rows = |side: usize| kind.pairs() || kind.preserves(side).is_some() || has_residual;
         let needs_counts = |side: usize| kind.preserves(1 - side).is_some() && !has_residual;
-        let tables = JoinTables {
-            rows: [table(needs_rows(0)), table(needs_rows(1))],
-            counts: [table(needs_counts(0)), table(needs_counts(1))],
-        };
+        let tables = JoinTables { rows: [table(needs_rows(0)), table(needs_rows(1))], counts: [table(needs_counts(0)), table(needs_counts(1))] };
         let join = Join { kind, left, right, left_keys, right_keys, null_equals_null, residual, window, output: Vec::new(), schema, tables };
         let width = join.width();
         let output = output.unwrap_or_else(|| (0..width).collect());

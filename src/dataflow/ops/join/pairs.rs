@@ -45,7 +45,14 @@ struct Pending<'a> {
 impl Pairing {
     /// Calls `each` with every pair of a row of `change` (which came on side `own`) and a stored row of `other` that passes the residual. Rows on which
     /// the residual fails do not match, and are errors.
-    pub fn probe(&self, own: usize, change: &Change, other: &mut Side, out: &mut Output, mut each: impl FnMut(&mut Output, Matched) -> Result<()>) -> Result<()> {
+    pub fn probe(
+        &self,
+        own: usize,
+        change: &Change,
+        other: &mut Side,
+        out: &mut Output,
+        mut each: impl FnMut(&mut Output, Matched) -> Result<()>,
+    ) -> Result<()> {
         if change.groups.len() == 0 {
             return Ok(());
         }

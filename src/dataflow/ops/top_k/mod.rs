@@ -13,6 +13,7 @@ use self::ranked::{Ranked, Window, difference};
 use super::aggregate::WindowGroup;
 use super::consolidate::consolidate;
 use super::groups::Groups;
+use crate::dataflow::agg::accumulator::grow;
 use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
 use crate::state::checkpoint::{Generation, Ops};
@@ -90,7 +91,13 @@ impl Spec for TopK {
     fn details(&self) -> String {
         let name = |i: &usize| self.input.field(*i).name().clone();
         let order = |(i, o): &(usize, Order)| {
-            let nulls = if o.nulls_first == o.descending { "" } else if o.nulls_first { " NULLS FIRST" } else { " NULLS LAST" };
+            let nulls = if o.nulls_first == o.descending {
+                ""
+            } else if o.nulls_first {
+                " NULLS FIRST"
+            } else {
+                " NULLS LAST"
+            };
             format!("{}{}{nulls}", name(i), if o.descending { " DESC" } else { "" })
         };
         let mut parts = Vec::new();
@@ -148,11 +155,19 @@ impl Spec for TopK {
             stored: stored.into_iter().map(|(c, _)| c).collect(),
             ordered,
             rows: Multiset::new(self.state, layout, &context.table()),
+            window: Window::new(self.limit, self.offset, self.ranking, self.rank_column),
+            boundaries: Boundaries::default(),
+            trims: context.cache_entries.is_some(),
+            before: Ranked::default(),
+            after: Ranked::default(),
             closed: None,
             spec: self.clone(),
         }))
     }
 }
+
+/// About what one boundary takes.
+const BOUNDARY_BYTES: usize = 64;
 
 struct Running {
     spec: TopK,
@@ -165,6 +180,13 @@ struct Running {
     rest_codec: Codec,
     row_codec: Codec,
     rows: Multiset,
+    window: Window,
+    boundaries: Boundaries,
+    /// Whether groups are evicted after each epoch.
+    trims: bool,
+    /// What walks find; kept for their buffers.
+    before: Ranked,
+    after: Ranked,
     /// Windows up to this value of the window column are closed.
     closed: Option<i64>,
 }
@@ -192,21 +214,30 @@ impl Running {
         let groups = Groups::of(&self.key_codec, &keys, delta.rows(), false)?;
         let mut slots = Vec::with_capacity(groups.len());
         self.rows.resolve(&groups.keys, &groups.hashes, &mut slots);
-        if self.spec.input_append_only {
-            // These partitions hold no more than the limit: one batched read is cheaper than stepping through each.
-            self.rows.load(&slots)?;
-        }
-        let before = self.windows(&slots)?;
         let encoded = self.encode(delta)?;
+        let mut looked_at = vec![false; slots.len()];
+        for (row, group) in encoded.iter().zip(&groups.of_row) {
+            looked_at[*group as usize] |= !self.boundaries.is_beyond(self.window, slots[*group as usize], row);
+        }
+        let walked = slots.iter().zip(&looked_at).filter(|(_, l)| **l).map(|(s, _)| *s).collect::<Vec<_>>();
+        let (mut before, mut after) = (std::mem::take(&mut self.before), std::mem::take(&mut self.after));
+        self.walk(&walked, &mut before)?;
         for (row, group) in groups.of_row.iter().enumerate() {
-            self.rows.add(slots[*group as usize], encoded.row(row), delta.weight(row));
+            if looked_at[*group as usize] || !self.spec.input_append_only {
+                self.rows.add(slots[*group as usize], encoded.row(row), delta.weight(row));
+            }
         }
-        let after = self.windows(&slots)?;
-        if self.spec.input_append_only && self.spec.limit.is_some() {
-            self.prune(&slots, &after);
-        }
+        self.walk(&walked, &mut after)?;
         let mut changes = Ranked::default();
-        before.iter().zip(&after).for_each(|(before, after)| difference(before, after, &mut changes));
+        for (partition, slot) in walked.iter().enumerate() {
+            difference(&before, &after, partition, &mut changes);
+            let boundary = after.boundary(partition);
+            self.boundaries.set(*slot, boundary);
+            if let Some(last) = boundary.filter(|_| self.spec.input_append_only) {
+                prune(&mut self.rows, *slot, last);
+            }
+        }
+        (self.before, self.after) = (before, after);
         out.push(self.decode(changes)?);
         Ok(())
     }
@@ -216,8 +247,16 @@ impl Running {
         let columns = self.stored.iter().map(|c| Arc::clone(delta.column(*c))).collect::<Vec<ArrayRef>>();
         let (mut order, mut rest) = (Rows::default(), Rows::default());
         let empty = |rows: &mut Rows| (0..delta.rows()).for_each(|_| rows.push(&[]));
-        if self.ordered == 0 { empty(&mut order) } else { self.order_codec.encode(&columns[..self.ordered], &mut order)? }
-        if self.ordered == columns.len() { empty(&mut rest) } else { self.rest_codec.encode(&columns[self.ordered..], &mut rest)? }
+        if self.ordered == 0 {
+            empty(&mut order)
+        } else {
+            self.order_codec.encode(&columns[..self.ordered], &mut order)?
+        }
+        if self.ordered == columns.len() {
+            empty(&mut rest)
+        } else {
+            self.rest_codec.encode(&columns[self.ordered..], &mut rest)?
+        }
         let (mut rows, mut row) = (Rows::default(), Vec::new());
         for (order, rest) in order.iter().zip(rest.iter()) {
             row.clear();
@@ -230,36 +269,22 @@ impl Running {
     }
 
     /// The rows that each partition gives out as it is.
-    fn windows(&mut self, slots: &[Slot]) -> Result<Vec<Ranked>> {
-        let window = Window::new(self.spec.limit, self.spec.offset, self.spec.ranking, self.spec.rank_column);
-        slots
-            .iter()
-            .map(|slot| {
-                let mut walk = window.walk();
-                if self.spec.input_append_only {
-                    self.rows.rows(*slot).take_while(|(row, weight)| walk.visit(row, *weight)).for_each(drop);
-                } else {
-                    self.rows.first(*slot, &mut |row, weight| walk.visit(row, weight))?;
-                }
-                Ok(walk.finish())
-            })
-            .collect()
-    }
-
-    /// Drops the rows below the limit. With an offset the rows above it must stay, for they push others down.
-    fn prune(&mut self, slots: &[Slot], windows: &[Ranked]) {
-        for (slot, window) in slots.iter().zip(windows) {
-            let (mut below, mut weights) = (Rows::default(), Vec::new());
-            let Some(last) = window.last_row() else { continue };
-            if !window.full {
-                continue;
-            }
-            for (row, weight) in self.rows.rows(*slot).filter(|(row, _)| *row > last) {
-                below.push(row);
-                weights.push(weight);
-            }
-            below.iter().zip(weights).for_each(|(row, weight)| self.rows.add(*slot, row, -weight));
+    fn walk(&mut self, slots: &[Slot], found: &mut Ranked) -> Result<()> {
+        found.clear();
+        if self.spec.input_append_only {
+            // These partitions hold no more than the limit: one batched read is cheaper than stepping through each.
+            self.rows.load(slots)?;
         }
+        for slot in slots {
+            let mut walk = self.window.walk(found);
+            if self.spec.input_append_only {
+                self.rows.rows(*slot).take_while(|(row, weight)| walk.visit(row, *weight)).for_each(drop);
+            } else {
+                self.rows.first(*slot, &mut |row, weight| walk.visit(row, weight))?;
+            }
+            walk.finish();
+        }
+        Ok(())
     }
 
     fn decode(&self, changes: Ranked) -> Result<Delta> {
@@ -282,7 +307,42 @@ impl Running {
         if self.closed.is_none_or(|closed| closed < upto) {
             self.closed = Some(upto);
             self.rows.close(upto);
+            self.boundaries.forget();
         }
+    }
+}
+
+/// Drops the rows below the limit: nothing will bring them up. With an offset the rows above it stay, for they push others down.
+fn prune(rows: &mut Multiset, slot: Slot, last: &[u8]) {
+    let (mut below, mut weights) = (Rows::default(), Vec::new());
+    for (row, weight) in rows.rows(slot).filter(|(row, _)| *row > last) {
+        below.push(row);
+        weights.push(weight);
+    }
+    below.iter().zip(weights).for_each(|(row, weight)| rows.add(slot, row, -weight));
+}
+
+/// The last row within the limit of each partition that reached it, as far as known, by slot: most rows of a long stream are beyond it, and
+/// change nothing. Slots lose their meaning when groups are evicted or closed; then all is forgotten, and found again with the next walk.
+#[derive(Default)]
+struct Boundaries {
+    /// Empty: not known.
+    rows: Vec<Vec<u8>>,
+}
+
+impl Boundaries {
+    fn is_beyond(&self, window: Window, slot: Slot, row: &[u8]) -> bool {
+        self.rows.get(slot as usize).is_some_and(|boundary| !boundary.is_empty() && window.is_beyond(row, boundary))
+    }
+
+    fn set(&mut self, slot: Slot, row: Option<&[u8]>) {
+        let boundary = grow(&mut self.rows, slot);
+        boundary.clear();
+        boundary.extend_from_slice(row.unwrap_or_default());
+    }
+
+    fn forget(&mut self) {
+        self.rows.clear();
     }
 }
 
@@ -293,6 +353,9 @@ impl Operator for Running {
         }
         self.close(step);
         self.rows.trim();
+        if self.trims {
+            self.boundaries.forget();
+        }
         Ok(())
     }
 
@@ -306,10 +369,11 @@ impl Operator for Running {
     }
 
     fn memory(&self) -> usize {
-        self.rows.memory()
+        self.rows.memory() + self.boundaries.rows.capacity() * BOUNDARY_BYTES
     }
 
     fn evict(&mut self, bytes: usize) {
         self.rows.evict(bytes);
+        self.boundaries.forget();
     }
 }

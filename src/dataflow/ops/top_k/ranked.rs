@@ -3,15 +3,16 @@
 use super::Ranking;
 use crate::types::key::Rows;
 use std::cmp::Ordering;
+use std::ops::Range;
 
-/// Rows in order with their ranks (0 where ranks do not matter) and weights.
+/// Rows in order with their ranks (0 where ranks do not matter) and weights: of several partitions, one behind the other.
 #[derive(Default)]
 pub(super) struct Ranked {
     pub rows: Rows,
     pub ranks: Vec<i64>,
     pub weights: Vec<i64>,
-    /// The limit was reached: rows behind the last one are out.
-    pub full: bool,
+    /// Where each partition ends, and whether it reached the limit: then rows behind its last one are out.
+    partitions: Vec<(usize, bool)>,
 }
 
 /// Which ranks are asked for.
@@ -23,10 +24,11 @@ pub(super) struct Window {
     rank_column: bool,
 }
 
-/// A walk under way.
-pub(super) struct Walk {
+/// A walk over one partition.
+pub(super) struct Walk<'a> {
     window: Window,
-    found: Ranked,
+    found: &'a mut Ranked,
+    full: bool,
     /// Rows passed so far, the rank of the last one, and its ORDER BY part.
     passed: i64,
     rank: i64,
@@ -40,8 +42,22 @@ impl Ranked {
         self.weights.push(weight);
     }
 
-    pub fn last_row(&self) -> Option<&[u8]> {
-        self.rows.len().checked_sub(1).map(|i| self.rows.row(i))
+    pub fn clear(&mut self) {
+        self.rows.clear();
+        self.ranks.clear();
+        self.weights.clear();
+        self.partitions.clear();
+    }
+
+    fn range(&self, partition: usize) -> Range<usize> {
+        let start = partition.checked_sub(1).map_or(0, |before| self.partitions[before].0);
+        start..self.partitions[partition].0
+    }
+
+    /// The last row of a partition that reached the limit.
+    pub fn boundary(&self, partition: usize) -> Option<&[u8]> {
+        let range = self.range(partition);
+        (self.partitions[partition].1 && !range.is_empty()).then(|| self.rows.row(range.end - 1))
     }
 }
 
@@ -52,12 +68,21 @@ impl Window {
         Window { first: offset.saturating_add(1), last: offset.saturating_add(limit), ranking, rank_column }
     }
 
-    pub fn walk(self) -> Walk {
-        Walk { window: self, found: Ranked::default(), passed: 0, rank: 0, tie: Vec::new() }
+    /// Appends the rows of one more partition to `found`.
+    pub fn walk(self, found: &mut Ranked) -> Walk<'_> {
+        Walk { window: self, found, full: false, passed: 0, rank: 0, tie: Vec::new() }
+    }
+
+    /// Whether `row` cannot come out, nor move what comes out, of a partition with this boundary.
+    pub fn is_beyond(self, row: &[u8], boundary: &[u8]) -> bool {
+        match self.ranking {
+            Ranking::RowNumber => row > boundary,
+            Ranking::Rank | Ranking::DenseRank => order_part(row) > order_part(boundary),
+        }
     }
 }
 
-impl Walk {
+impl Walk<'_> {
     /// Takes the next row; false: no later row is within the limit.
     pub fn visit(&mut self, row: &[u8], weight: i64) -> bool {
         if weight <= 0 {
@@ -69,8 +94,8 @@ impl Walk {
         }
     }
 
-    pub fn finish(self) -> Ranked {
-        self.found
+    pub fn finish(self) {
+        self.found.partitions.push((self.found.ranks.len(), self.full));
     }
 
     fn number(&mut self, row: &[u8], weight: i64) -> bool {
@@ -82,8 +107,8 @@ impl Walk {
         } else if from <= to {
             self.found.push(row, 0, to - from + 1);
         }
-        self.found.full = self.passed >= self.window.last;
-        !self.found.full
+        self.full = self.passed >= self.window.last;
+        !self.full
     }
 
     fn rank(&mut self, row: &[u8], weight: i64) -> bool {
@@ -95,7 +120,7 @@ impl Walk {
         }
         self.passed = self.passed.saturating_add(weight);
         if self.rank > self.window.last {
-            self.found.full = true;
+            self.full = true;
             return false;
         }
         if self.rank >= self.window.first {
@@ -111,24 +136,25 @@ fn order_part(row: &[u8]) -> &[u8] {
     &row[..length.min(row.len())]
 }
 
-/// Appends to `changes` what leads from `before` to `after`: a merge of two lists in order of (row, rank).
-pub(super) fn difference(before: &Ranked, after: &Ranked, changes: &mut Ranked) {
-    let (mut a, mut b) = (0, 0);
-    while a < before.ranks.len() || b < after.ranks.len() {
-        let order = match (a < before.ranks.len(), b < after.ranks.len()) {
-            (true, true) => before.rows.row(a).cmp(after.rows.row(b)).then(before.ranks[a].cmp(&after.ranks[b])),
+/// Appends to `changes` what leads from `before` to `after` in one partition: a merge of two lists in order of (row, rank).
+pub(super) fn difference(before: &Ranked, after: &Ranked, partition: usize, changes: &mut Ranked) {
+    let (a, b) = (before.range(partition), after.range(partition));
+    let (mut i, mut k) = (a.start, b.start);
+    while i < a.end || k < b.end {
+        let order = match (i < a.end, k < b.end) {
+            (true, true) => before.rows.row(i).cmp(after.rows.row(k)).then(before.ranks[i].cmp(&after.ranks[k])),
             (true, false) => Ordering::Less,
             _ => Ordering::Greater,
         };
         match order {
-            Ordering::Less => changes.push(before.rows.row(a), before.ranks[a], -before.weights[a]),
-            Ordering::Greater => changes.push(after.rows.row(b), after.ranks[b], after.weights[b]),
-            Ordering::Equal if before.weights[a] != after.weights[b] => {
-                changes.push(after.rows.row(b), after.ranks[b], after.weights[b] - before.weights[a]);
+            Ordering::Less => changes.push(before.rows.row(i), before.ranks[i], -before.weights[i]),
+            Ordering::Greater => changes.push(after.rows.row(k), after.ranks[k], after.weights[k]),
+            Ordering::Equal if before.weights[i] != after.weights[k] => {
+                changes.push(after.rows.row(k), after.ranks[k], after.weights[k] - before.weights[i]);
             }
             Ordering::Equal => {}
         }
-        a += usize::from(order != Ordering::Greater);
-        b += usize::from(order != Ordering::Less);
+        i += usize::from(order != Ordering::Greater);
+        k += usize::from(order != Ordering::Less);
     }
 }

@@ -4,6 +4,7 @@ use super::{Ranking, TopK};
 use crate::dataflow::harness::{Bag, EpochInput, Row, Trial, Value, add, random_epochs, schema, total};
 use crate::types::ids::TableId;
 use crate::types::key::Order;
+use crate::types::time::WATERMARK_NONE;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -100,8 +101,7 @@ fn check(shape: Shape) {
     trial.check(&|random| random_epochs(random, &trial.inputs, 4), &|epochs: &[EpochInput]| expected(shape, &total(epochs, 0)));
 }
 
-const PLAIN: Shape =
-    Shape { partitioned: true, ordered: true, limit: Some(3), offset: 0, ranking: Ranking::RowNumber, rank_column: false, append_only: false };
+const PLAIN: Shape = Shape { partitioned: true, ordered: true, limit: Some(3), offset: 0, ranking: Ranking::RowNumber, rank_column: false, append_only: false };
 
 #[test]
 fn limits_per_partition() {
@@ -111,6 +111,18 @@ fn limits_per_partition() {
     check(Shape { limit: None, offset: 4, ..PLAIN });
     check(Shape { append_only: true, ..PLAIN });
     check(Shape { append_only: true, offset: 2, ..PLAIN });
+}
+
+#[test]
+fn many_rows_in_one_epoch() {
+    for append_only in [false, true] {
+        let trial = Trial { forgets: false, ..trial(Shape { append_only, ..PLAIN }) };
+        let input = |random: &mut rand::rngs::StdRng| {
+            let epochs = (0..6).map(|_| random_epochs(random, &trial.inputs, 3).into_iter().flat_map(|mut e| e.ports.remove(0)).filter(|r| r.1 > 0).collect());
+            epochs.map(|rows| EpochInput { ports: vec![rows], watermark: WATERMARK_NONE }).collect()
+        };
+        trial.check(&input, &|epochs: &[EpochInput]| expected(PLAIN, &total(epochs, 0)));
+    }
 }
 
 #[test]
