@@ -6,6 +6,8 @@
 
 use super::{ViewKey, ViewPlan};
 use crate::dataflow::operator::{Distribution, FragmentNode, Input};
+use crate::types::ids::ObjectId;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The graph with state tables, one node a line.
@@ -21,11 +23,11 @@ pub(super) fn graph(plan: &ViewPlan) -> String {
 }
 
 /// The incremental plan as a tree from the result down. A node that is read twice is shown once, then by its number.
-pub(super) fn tree(plan: &ViewPlan) -> String {
+pub(super) fn tree(plan: &ViewPlan, names: &BTreeMap<ObjectId, String>) -> String {
     let mut text = String::new();
     let last = plan.fragment.nodes.len().saturating_sub(1);
     let mut shown = vec![false; plan.fragment.nodes.len()];
-    write_tree(plan, last, 0, &mut shown, &mut text);
+    Tree { plan, names, shown: &mut shown, text: &mut text }.write(last, 0);
     let _ = match &plan.key {
         ViewKey::Unique(columns) => {
             let names = columns.iter().map(|c| plan.schema.field(*c).name().as_str()).collect::<Vec<_>>();
@@ -37,19 +39,29 @@ pub(super) fn tree(plan: &ViewPlan) -> String {
     text
 }
 
-fn write_tree(plan: &ViewPlan, at: usize, depth: usize, shown: &mut [bool], text: &mut String) {
-    let node = &plan.fragment.nodes[at];
-    let indent = "  ".repeat(depth);
-    if std::mem::replace(&mut shown[at], true) {
-        let _ = writeln!(text, "{indent}{} (as above, node {at})", node.spec.name());
-        return;
-    }
-    let _ = writeln!(text, "{indent}{}", titled(node));
-    for input in &node.inputs {
-        match input {
-            Input::Node(n) => write_tree(plan, n.0 as usize, depth + 1, shown, text),
-            Input::Relation(r) => {
-                let _ = writeln!(text, "{indent}  relation {r}");
+struct Tree<'a> {
+    plan: &'a ViewPlan,
+    names: &'a BTreeMap<ObjectId, String>,
+    shown: &'a mut [bool],
+    text: &'a mut String,
+}
+
+impl Tree<'_> {
+    fn write(&mut self, at: usize, depth: usize) {
+        let node = &self.plan.fragment.nodes[at];
+        let indent = "  ".repeat(depth);
+        if std::mem::replace(&mut self.shown[at], true) {
+            let _ = writeln!(self.text, "{indent}{} (as above, node {at})", node.spec.name());
+            return;
+        }
+        let _ = writeln!(self.text, "{indent}{}", titled(node));
+        for input in &node.inputs {
+            match input {
+                Input::Node(n) => self.write(n.0 as usize, depth + 1),
+                Input::Relation(r) => {
+                    let name = self.names.get(r).map_or_else(|| format!("relation {r}"), String::clone);
+                    let _ = writeln!(self.text, "{indent}  {name}");
+                }
             }
         }
     }

@@ -171,5 +171,5 @@ pub fn explain(plan: &ViewPlan) -> String {
 
 /// For EXPLAIN CREATE MATERIALIZED VIEW: the bound plan, the incremental plan, the graph with state tables.
 pub fn explain_in_full(query: &LogicalPlan, plan: &ViewPlan) -> String {
-    format!("Bound plan\n{}\nIncremental plan\n{}\nGraph\n{}", query.display_indent(), explain::tree(plan), explain::graph(plan))
+    format!("Bound plan\n{}\nIncremental plan\n{}\nGraph\n{}", query.display_indent(), explain::tree(plan, &relation::names(query)), explain::graph(plan))
 }

@@ -5,11 +5,12 @@
 use super::Relation;
 use crate::types::ids::ObjectId;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Constraint, Constraints};
 use datafusion::datasource::{TableProvider, provider_as_source};
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{LogicalPlan, TableSource};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// See the module.
@@ -67,16 +68,25 @@ pub fn attach(
 
 /// Ids of the relations that a plan scans, in subqueries too, in order and without repeats.
 pub fn scanned(plan: &LogicalPlan) -> Vec<ObjectId> {
-    let mut ids = Vec::new();
+    relations(plan).iter().map(|r| r.id).collect()
+}
+
+/// Their names.
+pub(super) fn names(plan: &LogicalPlan) -> BTreeMap<ObjectId, String> {
+    relations(plan).iter().map(|r| (r.id, r.name.clone())).collect()
+}
+
+fn relations(plan: &LogicalPlan) -> Vec<Arc<Relation>> {
+    let mut relations: Vec<Arc<Relation>> = Vec::new();
     let visited = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Some(relation) = RelationSource::of(scan.source.as_ref())
-            && !ids.contains(&relation.id)
+            && relations.iter().all(|r| r.id != relation.id)
         {
-            ids.push(relation.id);
+            relations.push(Arc::clone(relation));
         }
-        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+        Ok(TreeNodeRecursion::Continue)
     });
     debug_assert!(visited.is_ok(), "the visitor never fails");
-    ids
+    relations
 }

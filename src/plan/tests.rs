@@ -10,7 +10,7 @@
 //! Relations are those of the oracle (`oracle/world.rs`).
 
 use super::oracle::Judge;
-use super::{Request, explain, incremental};
+use super::{Request, explain, incremental, relation};
 use crate::error::Result;
 use crate::types::ids::TableId;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ fn planned(judge: &Judge, sql: &str) -> Result<String> {
         TableId(next)
     };
     let plan = incremental(Request { query: &bound, emit_on_window_close: emit, allocate: &mut allocate })?;
-    Ok(format!("{}{}", explain::tree(&plan), explain::graph(&plan)))
+    Ok(format!("{}{}", explain::tree(&plan, &relation::names(&bound)), explain::graph(&plan)))
 }
 
 fn answer(judge: &Judge, sql: &str) -> String {

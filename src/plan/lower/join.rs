@@ -49,7 +49,7 @@ impl Planner<'_> {
             JoinKind::LeftMark => (0..left_width).chain([wide_left]).collect(),
             _ => (0..left_width).chain((0..right_width).map(|c| wide_left + c)).collect(),
         };
-        let window = window_of(&sides);
+        let window = window_pairs(&sides).next().map(|(position, _, _, time)| JoinWindow { position, bound: bound(&time) });
         let null_equals_null = node.null_equality == NullEquality::NullEqualsNull;
         let what = format!(
             "Join {kind:?} {:?} {:?} {null_equals_null} {:?} {window:?} {output:?}",
@@ -59,11 +59,11 @@ impl Planner<'_> {
         );
         let schema = nullable(node.schema.fields());
         let (inputs, keys) = ((Arc::clone(&sides.left.schema), Arc::clone(&sides.right.schema)), (sides.left_keys.clone(), sides.right_keys.clone()));
-        let (to, windows) = (Arc::clone(&schema), window.clone());
+        let to = Arc::clone(&schema);
         let (input, append_only) = self.add(what, &[&sides.left, &sides.right], |allocate| {
-            Ok(Arc::new(Join::new(kind, inputs, keys, null_equals_null, residual, windows, Some(output), to, allocate)?))
+            Ok(Arc::new(Join::new(kind, inputs, keys, null_equals_null, residual, window, Some(output), to, allocate)?))
         })?;
-        let event_time = self.join_times(kind, &sides, window.as_ref(), left_width);
+        let event_time = self.join_times(kind, &sides, left_width);
         Ok(Stream { input, schema, append_only, key: join_key(kind, &sides, left_width), event_time })
     }
 
@@ -78,18 +78,24 @@ impl Planner<'_> {
         Ok(Sides { left, right, left_keys, right_keys })
     }
 
-    fn join_times(&self, kind: JoinKind, sides: &Sides, window: Option<&JoinWindow>, left_width: usize) -> Vec<EventTime> {
-        if window.is_none() && self.emit == Emit::Changes {
-            return Vec::new();
+    /// Rows of a closed window come no more. An event's own time inside it says less: its row may meet a partner as long as the window is open.
+    fn join_times(&self, kind: JoinKind, sides: &Sides, left_width: usize) -> Vec<EventTime> {
+        let (mut left, mut right) = (Vec::new(), Vec::new());
+        for (l, r, time) in window_pairs(sides).map(|(_, l, r, time)| (l, r, time)) {
+            left.push(EventTime { column: l, ..time.clone() });
+            right.push(EventTime { column: r, ..time });
         }
-        let sources = window.map(|w| w.bound.sources.clone());
-        let all = |time: &EventTime, shift: usize| EventTime { column: time.column + shift, sources: sources.clone().unwrap_or_else(|| time.sources.clone()), kind: time.kind };
-        let left = sides.left.event_time.iter().filter(|t| t.column < left_width).map(|t| all(t, 0));
-        let right = |shift| sides.right.event_time.iter().map(move |t| (t, shift));
+        if self.emit == Emit::OnWindowClose {
+            let others = |known: &[EventTime], side: &Stream| side.event_time.iter().filter(|t| known.iter().all(|k| k.column != t.column)).cloned().collect::<Vec<_>>();
+            left.extend(others(&left, &sides.left));
+            right.extend(others(&right, &sides.right));
+        }
+        left.retain(|t| t.column < left_width);
+        let shifted = |t: EventTime| EventTime { column: t.column + left_width, ..t };
         match kind {
-            JoinKind::LeftSemi | JoinKind::LeftAnti | JoinKind::LeftMark => left.collect(),
-            JoinKind::RightSemi | JoinKind::RightAnti => right(0).map(|(t, shift)| all(t, shift)).collect(),
-            _ => left.chain(right(left_width).map(|(t, shift)| all(t, shift))).collect(),
+            JoinKind::LeftSemi | JoinKind::LeftAnti | JoinKind::LeftMark => left,
+            JoinKind::RightSemi | JoinKind::RightAnti => right,
+            _ => left.into_iter().chain(right.into_iter().map(shifted)).collect(),
         }
     }
 
@@ -153,14 +159,13 @@ fn pair_schema(node: &logical::Join, added: usize) -> Result<DFSchema> {
     Ok(DFSchema::new_with_metadata(fields, HashMap::new())?)
 }
 
-/// The first pair of keys that are the same window on both sides.
-fn window_of(sides: &Sides) -> Option<JoinWindow> {
+/// Pairs of keys that are the same window on both sides: position, left column, right column, and the time that bounds both.
+fn window_pairs(sides: &Sides) -> impl Iterator<Item = (usize, usize, usize, EventTime)> {
     let pairs = sides.left_keys.iter().zip(&sides.right_keys).enumerate();
-    pairs.into_iter().find_map(|(position, (l, r))| {
+    pairs.filter_map(|(position, (l, r))| {
         let (left, right) = (sides.left.time(*l)?, sides.right.time(*r)?);
-        let same = left.kind == right.kind && is_window(&left.kind);
         let time = EventTime { sources: both(&left.sources, &right.sources), ..left.clone() };
-        same.then(|| JoinWindow { position, bound: bound(&time) })
+        (left.kind == right.kind && is_window(&left.kind)).then_some((position, *l, *r, time))
     })
 }
 

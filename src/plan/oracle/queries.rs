@@ -132,12 +132,10 @@ fn events() -> Vec<Query> {
     let distinct = format!("SELECT DISTINCT auction, {WE} AS we FROM e WHERE {{used:{WE}}}");
     let late_tumble = format!("SELECT count(*) AS n FROM e WHERE {WE} <= wm");
     let late_hop = format!("SELECT count(*) AS n FROM {HOP} WHERE we <= wm");
-    vec![Query::new(&tumble).counting_late(late_tumble), Query::new(&hop).counting_late(late_hop), Query::new(q5), close(&tumble), close(&hop), Query::both(unions), Query::new(distinct), same_watermark(q8)]
-}
-
-/// Each side obeys its own source's watermark.
-fn same_watermark(sql: &str) -> Query {
-    Query::new(sql)
+    let raw = format!(
+        "SELECT x.auction, x.ws, x.price, y.name FROM (SELECT *, {WS} AS ws, {WE} AS we FROM e) x JOIN (SELECT *, {WS} AS ws, {WE} AS we FROM p) y ON x.auction = y.seller AND x.ws = y.ws WHERE {{used:x.we}} AND {{used:y.we}}"
+    );
+    vec![Query::both(&raw), Query::new(&tumble).counting_late(late_tumble), Query::new(&hop).counting_late(late_hop), Query::new(q5), close(&tumble), close(&hop), Query::both(unions), Query::new(distinct), Query::new(q8)]
 }
 
 /// A random query over a and b.
