@@ -403,7 +403,7 @@ mod tests {
             assert_eq!(source.start().unwrap(), [(0, 0)].into());
             let mut reader = source.open(0, 0).unwrap();
             assert_eq!(poll(reader.as_mut()).unwrap(), [(1, 0), (2, 9)]);
-            assert_eq!(poll(reader.as_mut()).unwrap(), [(3, 29)]);
+            assert_eq!(poll(reader.as_mut()).unwrap(), [(3, 27)]);
             assert_eq!(poll(reader.as_mut()).unwrap(), [(-2, 0)]);
             let mut reader = source.open(0, 9).unwrap();
             assert_eq!(poll(reader.as_mut()).unwrap()[0], (2, 9));
