@@ -39,6 +39,21 @@ pub struct PumpConfig {
     pub notify: Arc<dyn Fn() + Send + Sync>,
 }
 
+impl Default for PumpConfig {
+    /// One thread; bounds that keep two cores busy within a few tens of MB.
+    fn default() -> Self {
+        PumpConfig {
+            name: String::new(),
+            threads: 1,
+            max_rows: 16_384,
+            queue_batches: 4,
+            max_queued_bytes: 64 << 20,
+            discovery_interval: Duration::from_secs(5),
+            notify: Arc::new(|| ()),
+        }
+    }
+}
+
 /// Rows of one partition, as the engine takes them: positions `from <= p < to` are covered.
 #[derive(Debug)]
 pub struct Prepared {
