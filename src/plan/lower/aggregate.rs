@@ -20,9 +20,13 @@ use std::sync::Arc;
 
 impl Planner<'_> {
     pub(super) fn aggregate(&mut self, node: &logical::Aggregate) -> Result<Stream> {
-        if node.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) {
-            return Err(Error::not_supported("GROUPING SETS, ROLLUP and CUBE in a materialized view are not supported")
-                .with_hint("write one SELECT with GROUP BY per grouping set and join them by UNION ALL"));
+        match node.group_expr.as_slice() {
+            [Expr::GroupingSet(sets)] => return self.grouping_sets(node, sets),
+            several if several.iter().any(|e| matches!(e, Expr::GroupingSet(_))) => {
+                return Err(Error::not_supported("GROUP BY that mixes columns and grouping sets in a materialized view is not supported")
+                    .with_hint("write all columns of each set: GROUPING SETS ((a, b), (a))"));
+            }
+            _ => {}
         }
         let input = self.lower(&node.input)?;
         let mut columns = Columns::of(input, node.input.schema());

@@ -3,6 +3,7 @@
 mod aggregate;
 pub(crate) mod columns;
 mod filter;
+mod grouping_sets;
 mod join;
 mod project;
 mod scan;
