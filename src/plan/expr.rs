@@ -20,8 +20,18 @@ use std::sync::Arc;
 
 /// Binds a logical expression to the columns of `schema`, by position.
 pub(crate) fn bind(expr: &logical::Expr, schema: &DFSchema) -> Result<ExprRef> {
+    refuse_subqueries(expr)?;
     let inner = create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
     of_physical(lazy(inner)?.data, schema, sql(expr))
+}
+
+/// Subqueries that no rule turned into a join.
+fn refuse_subqueries(expr: &logical::Expr) -> Result<()> {
+    let found = expr.exists(|e| Ok(matches!(e, logical::Expr::Exists(_) | logical::Expr::InSubquery(_) | logical::Expr::ScalarSubquery(_) | logical::Expr::SetComparison(_))))?;
+    if !found {
+        return Ok(());
+    }
+    Err(Error::not_supported("a subquery in this place of a materialized view cannot be maintained incrementally").with_hint("use it as a condition in WHERE, or write it as a join"))
 }
 
 /// The column at `index`.

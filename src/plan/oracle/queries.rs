@@ -112,6 +112,7 @@ pub fn fixed() -> Vec<Query> {
         "SELECT 1 AS one, count(*) AS n FROM b",
         "SELECT g FROM a INTERSECT SELECT k FROM b",
         "SELECT g FROM a EXCEPT SELECT k FROM b",
+        "SELECT g, s, count(*) AS n, grouping(g, s) AS x FROM a GROUP BY GROUPING SETS ((g, s), (s), (g))",
     ];
     let mut all = plain.map(Query::new).to_vec();
     all.extend(events());
