@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn parameters_come_in_pairs() {
-        let (known, unknown) = read(b"user\0ann\0database\0\0_pq_.x\01\0\0").unwrap();
+        let (known, unknown) = read(b"user\0ann\0database\0\0_pq_.x\0on\0\0").unwrap();
         assert_eq!(known, BTreeMap::from([("user".into(), "ann".into()), ("database".into(), String::new())]));
         assert_eq!(unknown, ["_pq_.x"]);
         for bad in [&b""[..], b"\0", b"user\0", b"user\0ann", b"user\0\xff\0\0", b"database\0x\0\0"] {

@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn fields_become_types_with_size_and_modifier() {
         let money = field(DataType::Decimal128(12, 2));
-        assert_eq!(of_column(&column(money.clone(), 7)).unwrap(), WireType { oid: 1700, size: -1, modifier: (12 << 16 | 2) + 4 });
+        assert_eq!(of_column(&column(money.clone(), 7)).unwrap(), WireType { oid: 1700, size: -1, modifier: ((12 << 16) | 2) + 4 });
         assert_eq!(of_column(&column(money, 0)).unwrap().modifier, -1);
         let varchar = field(DataType::Utf8).with_metadata(HashMap::from([(TYPMOD_KEY.to_string(), "14".to_string())]));
         assert_eq!(of_column(&column(varchar, 0)).unwrap(), WireType { oid: 1043, size: -1, modifier: 14 });

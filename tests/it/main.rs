@@ -23,3 +23,4 @@ mod program;
 mod random;
 mod server;
 mod slt;
+mod text_forms;
