@@ -64,10 +64,10 @@ pub trait Engine: Send + Sync {
     async fn flush(&self) -> Result<()>;
 
     /// A number for a new object, never used again.
-    fn allocate_object(&self) -> ObjectId;
+    fn allocate_object(&self) -> Result<ObjectId>;
 
     /// A number for a new state table, never used again.
-    fn allocate_table(&self) -> TableId;
+    fn allocate_table(&self) -> Result<TableId>;
 
     /// Relations of the schema `tidewater`, by name: sources, dead_letters, late_rows, view_errors, …
     fn system_relations(&self) -> Vec<(&'static str, SchemaRef)>;

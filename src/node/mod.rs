@@ -7,3 +7,7 @@ pub mod http;
 pub mod listen;
 pub mod logs;
 pub mod metrics;
+pub mod pool;
+pub mod session;
+pub mod settings;
+pub mod statement;

@@ -151,17 +151,18 @@ impl Binder {
 
     /// One expression over columns of `schema` (DEFAULT, generated columns, watermarks, RETURNING), coerced.
     pub fn expression(&self, names: &dyn Names, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
-        let bound = self.raw_expression(names, expr, schema).and_then(|e| {
-            let typed = super::semantics::expression(e, schema)?.data;
+        let raw = self.uncoerced(names, expr, schema)?;
+        let coerced = super::semantics::expression(raw, schema).and_then(|typed| {
             let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).with_config_options(self.state.config_options().clone()).build();
-            ExprSimplifier::new(context).coerce(typed, schema)
+            ExprSimplifier::new(context).coerce(typed.data, schema)
         });
-        bound.map_err(untranslated)
+        coerced.map_err(untranslated)
     }
 
-    fn raw_expression(&self, names: &dyn Names, expr: ast::Expr, schema: &DFSchema) -> DataFusionResult<Expr> {
+    /// The same for use in a plan that goes through [`Binder::coerce`].
+    pub fn uncoerced(&self, names: &dyn Names, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
         let context = Context { binder: self, names, depth: 0 };
-        SqlToRel::new_with_options(&context, options()).sql_to_expr(expr, schema, &mut PlannerContext::new())
+        SqlToRel::new_with_options(&context, options()).sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(untranslated)
     }
 
     /// Optimizes and starts a bound plan whose scans have providers. `now`: the statement's time, µs.

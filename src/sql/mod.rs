@@ -8,6 +8,7 @@ pub mod functions;
 pub mod names;
 pub mod parse;
 pub mod relations;
+pub mod scalar;
 pub mod semantics;
 pub mod types;
 pub mod version;

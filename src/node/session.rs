@@ -1,0 +1,233 @@
+//! Sessions: what the wire asks for, in terms of statements. A session keeps its settings, the epoch of its last write (so
+//! that it reads what it wrote), and notices; everything else is the statement's.
+
+use super::engine_api::Engine;
+use super::pool::Pool;
+use super::settings::{Settings, is_reported};
+use super::statement::{self, Answer, Context, Shape};
+use crate::catalog::catalog::DATABASE;
+use crate::error::{Error, Kind, Result};
+use crate::pg::backend::{Backend, Description, Execution, Notice, Parameter, Parsed, ResultColumn, Session};
+use crate::pg::types::{field_of, oid_of};
+use crate::plan::arithmetic::CheckedArithmetic;
+use crate::sql::ast::{Statement, StatementKind};
+use crate::sql::bind::Binder;
+use crate::sql::parse;
+use crate::types::time::Epoch;
+use arrow::datatypes::FieldRef;
+use async_trait::async_trait;
+use datafusion::common::ScalarValue;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A binder with the rules of the house. `partitions`: threads that one query may use.
+pub fn binder(partitions: usize) -> Result<Binder> {
+    Binder::new(vec![Arc::new(CheckedArithmetic)], Arc::new(RuntimeEnv::default()), partitions)
+}
+
+/// The database, for the wire.
+pub struct SessionBackend {
+    engine: Arc<dyn Engine>,
+    binder: Arc<Binder>,
+    pool: Arc<Pool>,
+}
+
+impl SessionBackend {
+    pub fn new(engine: Arc<dyn Engine>, binder: Arc<Binder>, pool: Arc<Pool>) -> SessionBackend {
+        SessionBackend { engine, binder, pool }
+    }
+}
+
+#[async_trait]
+impl Backend for SessionBackend {
+    async fn connect(&self, parameters: &BTreeMap<String, String>) -> Result<Box<dyn Session>> {
+        let user = parameters.get("user").map_or("tidewater", String::as_str);
+        // A client that names no database means the one of the user's name; we have one database for all.
+        let database = parameters.get("database").map_or(DATABASE, String::as_str);
+        if database != DATABASE && database != user {
+            return Err(Error::new(Kind::InvalidCatalogName, format!("database \"{database}\" does not exist")).with_hint(format!("the database is \"{DATABASE}\"")));
+        }
+        let mut settings = Settings::default();
+        settings.authorize(user);
+        for (name, value) in parameters {
+            match name.as_str() {
+                "user" | "database" | "replication" => {}
+                "options" => start_options(&mut settings, value)?,
+                _ if name.starts_with("_pq_.") => {}
+                _ => settings.start_with(name, value)?,
+            }
+        }
+        Ok(Box::new(ClientSession {
+            engine: self.engine.clone(),
+            binder: self.binder.clone(),
+            pool: self.pool.clone(),
+            settings: Arc::new(settings),
+            notices: Vec::new(),
+            last_write: None,
+        }))
+    }
+}
+
+/// `-c name=value --name=value`, blanks escaped by a backslash.
+fn start_options(settings: &mut Settings, options: &str) -> Result<()> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut characters = options.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' => word.extend(characters.next()),
+            c if c.is_whitespace() => words.push(std::mem::take(&mut word)),
+            c => word.push(c),
+        }
+    }
+    words.push(word);
+    let mut words = words.into_iter().filter(|w| !w.is_empty());
+    while let Some(word) = words.next() {
+        let setting = if word == "-c" { words.next() } else { word.strip_prefix("--").or_else(|| word.strip_prefix("-c")).map(str::to_owned) };
+        let invalid = || Error::new(Kind::Syntax, format!("invalid command-line argument for server process: {word}"));
+        let setting = setting.ok_or_else(invalid)?;
+        let (name, value) = setting.split_once('=').ok_or_else(invalid)?;
+        settings.start_with(&name.replace('-', "_"), value)?;
+    }
+    Ok(())
+}
+
+struct ClientSession {
+    engine: Arc<dyn Engine>,
+    binder: Arc<Binder>,
+    pool: Arc<Pool>,
+    settings: Arc<Settings>,
+    notices: Vec<Notice>,
+    last_write: Option<Epoch>,
+}
+
+/// A parsed statement on its way through the wire layer.
+struct ParsedStatement(Arc<Statement>);
+
+impl Parsed for ParsedStatement {
+    fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+fn statement_of(parsed: &Arc<dyn Parsed>) -> Result<Arc<Statement>> {
+    let own = parsed.as_any().downcast_ref::<ParsedStatement>();
+    own.map(|p| p.0.clone()).ok_or_else(|| Error::internal("a statement of another session kind"))
+}
+
+impl ClientSession {
+    fn context(&self) -> Context {
+        Context {
+            engine: self.engine.clone(),
+            binder: self.binder.clone(),
+            pool: self.pool.clone(),
+            settings: self.settings.clone(),
+            wait_for: self.last_write,
+            now: self.engine.clock().now(),
+        }
+    }
+
+    /// Statements that change the session only; `None`: another.
+    fn own(&mut self, statement: &Statement) -> Option<Result<String>> {
+        let result = match &statement.kind {
+            StatementKind::Set(set) => self.set(&set.name, set.value.as_deref()).map(|()| "SET".to_owned()),
+            StatementKind::Reset(Some(name)) => self.set(name, None).map(|()| "RESET".to_owned()),
+            StatementKind::Reset(None) => {
+                self.reset_all();
+                Ok("RESET".to_owned())
+            }
+            StatementKind::DiscardAll => {
+                self.reset_all();
+                Ok("DISCARD ALL".to_owned())
+            }
+            StatementKind::EndTransaction(tag) => {
+                let warning = Error::new(Kind::NoActiveTransaction, "there is no transaction in progress");
+                self.notices.push(Notice::Message { severity: "WARNING", error: Arc::new(warning) });
+                Ok((*tag).to_owned())
+            }
+            StatementKind::Nothing(tag) => Ok((*tag).to_owned()),
+            _ => return None,
+        };
+        Some(result)
+    }
+
+    fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        let shown = Arc::make_mut(&mut self.settings).set(name, value)?;
+        if is_reported(&shown) {
+            let value = self.settings.get(&shown).unwrap_or_default();
+            self.notices.push(Notice::ParameterStatus { name: shown, value });
+        }
+        Ok(())
+    }
+
+    fn reset_all(&mut self) {
+        let before = self.settings.reported();
+        Arc::make_mut(&mut self.settings).reset_all();
+        for (name, value) in self.settings.reported() {
+            if !before.contains(&(name.clone(), value.clone())) {
+                self.notices.push(Notice::ParameterStatus { name, value });
+            }
+        }
+    }
+}
+
+fn result_columns(columns: Vec<FieldRef>) -> Vec<ResultColumn> {
+    columns.into_iter().map(|field| ResultColumn { name: field.name().clone(), field, table_oid: 0, attribute: 0 }).collect()
+}
+
+#[async_trait]
+impl Session for ClientSession {
+    async fn parse(&mut self, sql: &str) -> Result<Vec<Arc<dyn Parsed>>> {
+        let text = sql.to_owned();
+        let statements = self.pool.run(async move { parse::parse(&text) }).await?;
+        Ok(statements.into_iter().map(|s| Arc::new(ParsedStatement(Arc::new(s))) as Arc<dyn Parsed>).collect())
+    }
+
+    async fn describe(&mut self, statement: &Arc<dyn Parsed>, declared: &[u32]) -> Result<Description> {
+        let statement = statement_of(statement)?;
+        let declared: Vec<Option<FieldRef>> = declared.iter().map(|oid| if *oid == 0 { None } else { field_of(*oid).map(Arc::new) }).collect();
+        let context = self.context();
+        let Shape { parameters, columns } = self.pool.run(statement::describe(context, statement, declared)).await?;
+        let parameters = parameters.iter().map(|f| oid_of(f)).collect::<Result<_>>()?;
+        Ok(Description { parameters, columns: columns.map(result_columns) })
+    }
+
+    async fn execute(&mut self, statement: &Arc<dyn Parsed>, parameters: &[Parameter]) -> Result<Execution> {
+        let statement = statement_of(statement)?;
+        if let Some(result) = self.own(&statement) {
+            return result.map(Execution::Command);
+        }
+        let values = parameters.iter().map(|p| Ok(ScalarValue::try_from_array(&p.value, 0)?)).collect::<Result<Vec<_>>>()?;
+        let context = self.context();
+        let outcome = self.pool.run(statement::execute(context, statement, values)).await?;
+        self.last_write = outcome.written.or(self.last_write);
+        self.notices.extend(outcome.notices.into_iter().map(|n| Notice::Message { severity: "NOTICE", error: Arc::new(n) }));
+        Ok(match outcome.answer {
+            Answer::Command(tag) => Execution::Command(tag),
+            Answer::Rows(rows) => Execution::Rows { columns: result_columns(rows.columns), schema: rows.schema, stream: rows.stream, tag: rows.tag },
+        })
+    }
+
+    fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    fn reported_settings(&self) -> Vec<(String, String)> {
+        self.settings.reported()
+    }
+
+    fn setting(&self, name: &str) -> Option<String> {
+        self.settings.get(name)
+    }
+
+    fn transaction_status(&self) -> u8 {
+        b'I'
+    }
+
+    fn failed(&mut self) {}
+}

@@ -1,0 +1,286 @@
+//! `CREATE SOURCE` and `CREATE TABLE`: every type, expression and option is checked here, so that nothing fails later for
+//! what was written in the statement.
+
+use super::scope::Scope;
+use super::{Context, Outcome, StateTables};
+use crate::catalog::catalog::{PUBLIC, SYSTEM};
+use crate::catalog::object::{Body, Column, Feed, Format, Include, Object, Source, Table, Watermark};
+use crate::connectors;
+use crate::connectors::connector::{Metadata, SourceRequest};
+use crate::error::{Error, Kind, Result};
+use crate::plan::{self, EventTime, Relation, TimeKind};
+use crate::sql::ast::{CreateRelation, Name, RelationKind, Statement, Text};
+use crate::sql::{parse, types};
+use crate::types::ids::TableId;
+use arrow::datatypes::{DataType, Schema};
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::ExprSchemable;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateRelation) -> Result<Outcome> {
+    let tag = if create.kind == RelationKind::Source { "CREATE SOURCE" } else { "CREATE TABLE" };
+    check_schema(&create.name)?;
+    if let Some(outcome) = existing(context, &create.name, create.if_not_exists, tag)? {
+        return Ok(outcome);
+    }
+    let mut columns = columns(create)?;
+    let primary_key = primary_key(create, &mut columns)?;
+    check_clauses(create, &primary_key)?;
+    check_expressions(context, create, &mut columns)?;
+    let watermark = watermark(context, create, &columns)?;
+    let feed = feed(context, create, &columns, &primary_key, watermark.clone()).await?;
+    let body = match (create.kind, feed) {
+        (RelationKind::Source, Some(feed)) => Body::Source(Source { columns, feed }),
+        (RelationKind::Source, None) => return Err(Error::new(Kind::Syntax, "a source needs a connector").with_hint("add WITH (connector = '…')")),
+        (RelationKind::Table, feed) => Body::Table(Table { columns, primary_key, append_only: create.append_only, watermark, feed, state: Vec::new() }),
+    };
+    let object = Object {
+        id: context.engine.allocate_object()?,
+        schema: PUBLIC.to_owned(),
+        name: create.name.name.clone(),
+        sql: statement.text.clone(),
+        depends_on: Vec::new(),
+        body,
+    };
+    let (object, plan) = planned(context, object)?;
+    context.engine.create(object, plan).await?;
+    Ok(Outcome::command(tag))
+}
+
+/// A table's plan, and the object with the state tables that it was given.
+fn planned(context: &Context, mut object: Object) -> Result<(Object, Option<plan::ViewPlan>)> {
+    if !matches!(object.body, Body::Table(_)) {
+        return Ok((object, None));
+    }
+    let mut state = StateTables::new(context);
+    let plan = table_plan(&object, &mut || state.next())?;
+    let state = state.finish()?;
+    if let Body::Table(table) = &mut object.body {
+        table.state = state;
+    }
+    Ok((object, Some(plan)))
+}
+
+/// The plan of a table's own storage; at a restart `allocate` gives what it gave at CREATE.
+pub(super) fn table_plan(object: &Object, allocate: &mut dyn FnMut() -> TableId) -> Result<plan::ViewPlan> {
+    let upsert = matches!(&object.body, Body::Table(t) if t.feed.is_some() && !t.primary_key.is_empty());
+    plan::table(&relation_of(object), upsert, allocate)
+}
+
+/// What the planner must know of a source or table. (Of a materialized view it follows from its plan.)
+pub(super) fn relation_of(object: &Object) -> Relation {
+    let (append_only, key, watermark) = match &object.body {
+        Body::Source(source) => (true, Vec::new(), source.feed.watermark.as_ref()),
+        Body::Table(table) => (table.append_only, table.primary_key.clone(), table.watermark.as_ref()),
+        Body::View(_) | Body::MaterializedView(_) => (false, Vec::new(), None),
+    };
+    let event_time = watermark.map(|w| EventTime { column: w.column, sources: vec![object.id], kind: TimeKind::Event });
+    Relation { id: object.id, name: object.name.clone(), schema: object.arrow_schema(), append_only, key, event_time: event_time.into_iter().collect() }
+}
+
+/// Error: not the schema of the user's objects.
+pub(super) fn check_schema(name: &Name) -> Result<()> {
+    match name.schema.as_deref() {
+        None | Some(PUBLIC) => Ok(()),
+        Some(SYSTEM) => Err(Error::new(Kind::InsufficientPrivilege, format!("permission denied for schema {SYSTEM}")).with_hint("objects are made in the schema public").at(name.position)),
+        Some(other) => Err(Error::new(Kind::InvalidSchemaName, format!("schema \"{other}\" does not exist")).at(name.position)),
+    }
+}
+
+/// With `IF NOT EXISTS` and a taken name, the outcome is a notice.
+pub(super) fn existing(context: &Context, name: &Name, if_not_exists: bool, tag: &str) -> Result<Option<Outcome>> {
+    let catalog = context.engine.catalog();
+    if catalog.find(PUBLIC, &name.name).is_none() {
+        return Ok(None);
+    }
+    if !if_not_exists {
+        return catalog.check_free(PUBLIC, &name.name).map(|()| None);
+    }
+    let notice = Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists, skipping", name.name));
+    Ok(Some(Outcome::command(tag).notice(notice)))
+}
+
+fn columns(create: &CreateRelation) -> Result<Vec<Column>> {
+    let mut columns: Vec<Column> = Vec::new();
+    for def in &create.columns {
+        if columns.iter().any(|c| c.name == def.name) {
+            return Err(Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", def.name)).at(def.position));
+        }
+        let (field, sql_type) = types::field(&def.name, &def.data_type).map_err(|e| e.at(def.type_position))?;
+        if def.generated.is_some() && def.default.is_some() {
+            let message = format!("both default and generation expression specified for column \"{}\" of table \"{}\"", def.name, create.name.name);
+            return Err(Error::new(Kind::Syntax, message).at(def.position));
+        }
+        columns.push(Column {
+            name: def.name.clone(),
+            field: field.with_nullable(!def.not_null),
+            sql_type,
+            not_null: def.not_null,
+            default: def.default.as_ref().map(|t| t.sql.clone()),
+            generated: def.generated.as_ref().map(|t| t.sql.clone()),
+            include: def.include.clone(),
+        });
+    }
+    if columns.is_empty() {
+        return Err(Error::not_supported("a relation without columns is not supported").at(create.name.position));
+    }
+    Ok(columns)
+}
+
+/// Ordinals of the key, whose columns become NOT NULL.
+fn primary_key(create: &CreateRelation, columns: &mut [Column]) -> Result<Vec<usize>> {
+    let mut key = Vec::new();
+    for (name, position) in &create.primary_key {
+        let Some(at) = columns.iter().position(|c| c.name == *name) else {
+            return Err(Error::new(Kind::UndefinedColumn, format!("column \"{name}\" named in key does not exist")).at(*position));
+        };
+        if key.contains(&at) {
+            return Err(Error::new(Kind::DuplicateColumn, format!("column \"{name}\" appears twice in primary key constraint")).at(*position));
+        }
+        if matches!(columns[at].field.data_type(), DataType::Struct(_) | DataType::List(_)) {
+            return Err(Error::not_supported(format!("a primary key over type {} is not supported", columns[at].sql_type)).at(*position));
+        }
+        columns[at].not_null = true;
+        columns[at].field = columns[at].field.clone().with_nullable(false);
+        key.push(at);
+    }
+    Ok(key)
+}
+
+/// Clauses that do not go together.
+fn check_clauses(create: &CreateRelation, primary_key: &[usize]) -> Result<()> {
+    let source = create.kind == RelationKind::Source;
+    let at = create.name.position;
+    if source && !primary_key.is_empty() {
+        return Err(Error::not_supported("a source has no primary key: it keeps no rows").with_hint("write CREATE TABLE … WITH (connector = …)").at(at));
+    }
+    if !source && create.append_only && !primary_key.is_empty() {
+        return Err(Error::not_supported("an append-only table with a primary key is not supported").with_hint("drop APPEND ONLY or PRIMARY KEY").at(at));
+    }
+    if let Some(watermark) = &create.watermark
+        && !source
+        && !create.append_only
+    {
+        return Err(Error::not_supported("WATERMARK is for sources and append-only tables")
+            .with_hint("add APPEND ONLY, or write CREATE SOURCE")
+            .at(watermark.position));
+    }
+    let fed = create.with.contains_key("connector");
+    if !fed && !create.with.is_empty() {
+        let option = create.with.keys().next().map_or("", String::as_str);
+        return Err(Error::new(Kind::InvalidParameter, format!("option \"{option}\" needs a connector")).with_hint("add connector = '…'").at(at));
+    }
+    if !fed && let Some(format) = &create.format {
+        return Err(Error::new(Kind::Syntax, "FORMAT needs a connector").with_hint("add WITH (connector = '…')").at(format.position));
+    }
+    if !fed && let Some(column) = create.columns.iter().find(|c| c.include.is_some()) {
+        return Err(Error::new(Kind::Syntax, "INCLUDE needs a connector").at(column.position));
+    }
+    if let Some(format) = &create.format
+        && format.upsert
+        && (source || primary_key.is_empty())
+    {
+        return Err(Error::new(Kind::InvalidObjectDefinition, "FORMAT UPSERT needs a table with a primary key")
+            .with_hint("write CREATE TABLE with PRIMARY KEY")
+            .at(format.position));
+    }
+    Ok(())
+}
+
+/// DEFAULT and generation expressions: bound, typed, and of their column's type.
+fn check_expressions(context: &Context, create: &CreateRelation, columns: &mut [Column]) -> Result<()> {
+    let base: Vec<_> = columns.iter().filter(|c| c.generated.is_none()).map(|c| c.field.clone()).collect();
+    let base = DFSchema::try_from(Schema::new(base))?;
+    for (def, column) in create.columns.iter().zip(columns) {
+        if let Some(text) = &def.default {
+            typed(context, text, &DFSchema::empty(), column, "DEFAULT")?;
+        }
+        if let Some(text) = &def.generated {
+            typed(context, text, &base, column, "a generated column")?;
+            // Stored with its cast, so that whoever evaluates it gets the column's type.
+            column.generated = Some(format!("({})::{}", text.sql, cast_type(&column.sql_type)));
+        }
+    }
+    Ok(())
+}
+
+/// The type as it is written in a cast.
+fn cast_type(sql_type: &str) -> &str {
+    if sql_type.starts_with("struct<") { "text" } else { sql_type }
+}
+
+fn typed(context: &Context, text: &Text, schema: &DFSchema, column: &Column, what: &str) -> Result<()> {
+    let at = |e: Error| e.at(text.position);
+    let catalog = context.engine.catalog();
+    let scope = Scope::new(&catalog, &|_| None, None);
+    let expr = context.binder.expression(&scope, parse::expression(&text.sql)?, schema).map_err(at)?;
+    let (_, field) = expr.to_field(schema).map_err(crate::sql::errors::untranslated)?;
+    let literal = matches!(expr, datafusion::logical_expr::Expr::Literal(..));
+    if !super::assign::assignable(&field, &column.field, literal) {
+        let message = format!("column \"{}\" is of type {} but {what} is of type {}", column.name, column.sql_type, types::sql_type(&field));
+        return Err(at(Error::new(Kind::DatatypeMismatch, message).with_hint("You will need to rewrite or cast the expression.")));
+    }
+    Ok(())
+}
+
+fn watermark(context: &Context, create: &CreateRelation, columns: &[Column]) -> Result<Option<Watermark>> {
+    let Some(def) = &create.watermark else { return Ok(None) };
+    let Some(column) = columns.iter().position(|c| c.name == def.column) else {
+        return Err(Error::new(Kind::UndefinedColumn, format!("column \"{}\" does not exist", def.column)).at(def.position));
+    };
+    let time = columns[column].field.data_type();
+    if !matches!(time, DataType::Timestamp(..)) {
+        let message = format!("the watermark column \"{}\" must be a timestamp, not {}", def.column, columns[column].sql_type);
+        return Err(Error::new(Kind::DatatypeMismatch, message).at(def.position));
+    }
+    let schema = DFSchema::try_from(Schema::new(columns.iter().map(|c| c.field.clone()).collect::<Vec<_>>()))?;
+    let catalog = context.engine.catalog();
+    let scope = Scope::new(&catalog, &|_| None, None);
+    let at = |e: Error| e.at(def.expression.position);
+    let expr = context.binder.expression(&scope, parse::expression(&def.expression.sql)?, &schema).map_err(at)?;
+    let is = expr.get_type(&schema).map_err(crate::sql::errors::untranslated)?;
+    if is != *time {
+        return Err(at(Error::new(Kind::DatatypeMismatch, format!("the watermark must have the type of column \"{}\", {}", def.column, columns[column].sql_type))));
+    }
+    Ok(Some(Watermark { column, expression: def.expression.sql.clone() }))
+}
+
+/// The checked connector, with where reading begins.
+async fn feed(context: &Context, create: &CreateRelation, columns: &[Column], primary_key: &[usize], watermark: Option<Watermark>) -> Result<Option<Feed>> {
+    let Some(connector) = create.with.get("connector") else { return Ok(None) };
+    let created_at = context.now;
+    let options: BTreeMap<String, String> = create.with.iter().filter(|(name, _)| *name != "connector").map(|(n, v)| (n.clone(), v.clone())).collect();
+    let format = create.format.as_ref().map(|f| Format { upsert: f.upsert, encode: f.encode.clone(), options: f.options.clone() });
+    let read: Vec<&Column> = columns.iter().filter(|c| c.generated.is_none()).collect();
+    let key: Vec<String> = primary_key.iter().map(|&i| columns[i].name.clone()).collect();
+    let nothing = BTreeMap::new();
+    let request = SourceRequest {
+        name: &create.name.name,
+        connector,
+        options: &options,
+        encode: format.as_ref().map(|f| f.encode.as_str()),
+        encode_options: format.as_ref().map_or(&nothing, |f| &f.options),
+        upsert: format.as_ref().is_some_and(|f| f.upsert),
+        primary_key: &key,
+        declared: Arc::new(Schema::new(read.iter().map(|c| c.field.clone()).collect::<Vec<_>>())),
+        not_null: read.iter().map(|c| c.not_null).collect(),
+        metadata: read.iter().map(|c| c.include.as_ref().map(metadata)).collect(),
+        created_at,
+    };
+    let source = connectors::build(&request)?;
+    // Asks the outside (a broker, a directory), so not on a thread that others wait for.
+    let start = tokio::task::spawn_blocking(move || source.start()).await.map_err(|e| Error::internal(format!("the connector panicked: {e}")))??;
+    Ok(Some(Feed { connector: connector.clone(), options, format, watermark, start, created_at }))
+}
+
+fn metadata(include: &Include) -> Metadata {
+    match include {
+        Include::Key => Metadata::Key,
+        Include::Partition => Metadata::Partition,
+        Include::Offset => Metadata::Offset,
+        Include::Timestamp => Metadata::Timestamp,
+        Include::Header(name) => Metadata::Header(name.clone()),
+        Include::Payload => Metadata::Payload,
+    }
+}

@@ -1,0 +1,82 @@
+//! `CREATE VIEW`: a query under a name, checked now and bound again wherever the name stands. `CREATE MATERIALIZED VIEW`:
+//! its query is bound, planned incrementally, and given to the engine, which answers when the view is backfilled.
+
+use super::create_relation::{check_schema, existing};
+use super::scope::Scope;
+use super::{Context, Outcome, StateTables};
+use crate::catalog::catalog::PUBLIC;
+use crate::catalog::object::{Body, Column, MaterializedView, Object, View};
+use crate::error::{Error, Kind, Result};
+use crate::plan::{self, Request, ViewPlan};
+use crate::sql::ast::{CreateView, Statement};
+use crate::sql::bind::{Bound, Parameters};
+use crate::sql::types;
+
+pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateView) -> Result<Outcome> {
+    let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
+    check_schema(&create.name)?;
+    if let Some(outcome) = existing(context, &create.name, create.if_not_exists, tag)? {
+        return Ok(outcome);
+    }
+    if let Some(option) = create.with.keys().next() {
+        return Err(Error::new(Kind::InvalidParameter, format!("unrecognized parameter \"{option}\"")).with_hint("materialized views have no options yet"));
+    }
+    let catalog = context.engine.catalog();
+    let relation = |id| context.engine.relation(id);
+    let scope = Scope::new(&catalog, &relation, None);
+    let bound = context.binder.query(&scope, create.query.clone(), Parameters::Values(&[]), Some(&statement.source))?;
+    if !bound.parameters.is_empty() {
+        return Err(Error::new(Kind::InvalidObjectDefinition, "views cannot hold parameters"));
+    }
+    let columns = columns(create, &bound)?;
+    let depends_on = scope.used();
+    let (body, plan) = if create.materialized {
+        let (view, plan) = materialized(context, create, columns, &bound)?;
+        (Body::MaterializedView(view), Some(plan))
+    } else {
+        (Body::View(View { query: create.query_text.sql.clone(), columns }), None)
+    };
+    let object =
+        Object { id: context.engine.allocate_object()?, schema: PUBLIC.into(), name: create.name.name.clone(), sql: statement.text.clone(), depends_on, body };
+    context.engine.create(object, plan).await?;
+    Ok(Outcome::command(tag))
+}
+
+fn columns(create: &CreateView, bound: &Bound) -> Result<Vec<Column>> {
+    let fields = bound.columns();
+    if create.columns.len() > fields.len() {
+        return Err(Error::new(Kind::Syntax, "CREATE VIEW specifies more column names than columns").at(create.name.position));
+    }
+    let mut columns: Vec<Column> = Vec::new();
+    for (i, field) in fields.iter().enumerate() {
+        let name = create.columns.get(i).unwrap_or(field.name()).clone();
+        if columns.iter().any(|c| c.name == name) {
+            return Err(Error::new(Kind::DuplicateColumn, format!("column \"{name}\" specified more than once")).with_hint("name the columns: AS, or a list behind the view's name"));
+        }
+        columns.push(Column {
+            field: field.as_ref().clone().with_name(&name),
+            sql_type: types::sql_type(field),
+            not_null: !field.is_nullable(),
+            name,
+            default: None,
+            generated: None,
+            include: None,
+        });
+    }
+    Ok(columns)
+}
+
+fn materialized(context: &Context, create: &CreateView, columns: Vec<Column>, bound: &Bound) -> Result<(MaterializedView, ViewPlan)> {
+    let mut state = StateTables::new(context);
+    let plan = plan::incremental(Request { query: &bound.plan, emit_on_window_close: create.emit_on_window_close, allocate: &mut || state.next() })?;
+    let state = state.finish()?;
+    let view = MaterializedView {
+        query: create.query_text.sql.clone(),
+        columns,
+        emit_on_window_close: create.emit_on_window_close,
+        options: create.with.clone(),
+        plan: plan::explain(&plan),
+        state,
+    };
+    Ok((view, plan))
+}

@@ -1,0 +1,77 @@
+//! `DROP`: without CASCADE refused if anything depends on it (2BP01), with it told what goes as well.
+
+use super::{Context, Outcome};
+use crate::catalog::catalog::PUBLIC;
+use crate::catalog::object::{Body, Object};
+use crate::error::{Error, Kind, Result};
+use crate::sql::ast::{Drop, Name, ObjectKind};
+use crate::types::ids::ObjectId;
+use std::sync::Arc;
+
+pub(super) async fn execute(context: &Context, drop: &Drop) -> Result<Outcome> {
+    let catalog = context.engine.catalog();
+    let mut outcome = Outcome::command(format!("DROP {}", drop.kind.name().to_uppercase()));
+    let mut ids: Vec<ObjectId> = Vec::new();
+    for name in &drop.names {
+        match catalog.find(name.schema.as_deref().unwrap_or(PUBLIC), &name.name) {
+            Some(object) => {
+                check_kind(object, drop.kind, name)?;
+                if !ids.contains(&object.id) {
+                    ids.push(object.id);
+                }
+            }
+            None => {
+                let message = format!("{} \"{}\" does not exist", drop.kind.name(), name.name);
+                if !drop.if_exists {
+                    return Err(Error::new(Kind::UndefinedTable, message));
+                }
+                outcome = outcome.notice(Error::new(Kind::UndefinedTable, format!("{message}, skipping")));
+            }
+        }
+    }
+    if ids.is_empty() {
+        return Ok(outcome);
+    }
+    let all = catalog.with_dependants(&ids);
+    if drop.cascade {
+        let others: Vec<&Arc<Object>> = all.iter().rev().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id)).collect();
+        if let Some(notice) = cascade_notice(&others) {
+            outcome = outcome.notice(notice);
+        }
+    } else {
+        catalog.check_droppable(&ids)?;
+    }
+    context.engine.drop_objects(&all).await?;
+    Ok(outcome)
+}
+
+fn cascade_notice(others: &[&Arc<Object>]) -> Option<Error> {
+    let line = |o: &Arc<Object>| format!("drop cascades to {} {}", o.kind_name(), o.name);
+    // 00000 is what a notice has; the nearest kind that says nothing wrong happened.
+    match others {
+        [] => None,
+        [only] => Some(Error::new(Kind::DependentObjectsExist, line(only))),
+        many => {
+            let lines: Vec<String> = many.iter().map(|o| line(o)).collect();
+            Some(Error::new(Kind::DependentObjectsExist, format!("drop cascades to {} other objects", many.len())).with_detail(lines.join("\n")))
+        }
+    }
+}
+
+fn kind_of(object: &Object) -> ObjectKind {
+    match &object.body {
+        Body::Source(_) => ObjectKind::Source,
+        Body::Table(_) => ObjectKind::Table,
+        Body::View(_) => ObjectKind::View,
+        Body::MaterializedView(_) => ObjectKind::MaterializedView,
+    }
+}
+
+fn check_kind(object: &Object, wanted: ObjectKind, name: &Name) -> Result<()> {
+    let is = kind_of(object);
+    if is == wanted {
+        return Ok(());
+    }
+    Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a {}", name.name, wanted.name()))
+        .with_hint(format!("Use DROP {} to remove a {}.", is.name().to_uppercase(), is.name())))
+}

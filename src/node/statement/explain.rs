@@ -1,0 +1,52 @@
+//! `EXPLAIN`: of a materialized view its bound plan, its incremental plan with state tables, and how its rows are kept; of
+//! anything else the plan that DataFusion would run.
+
+use super::scope::Scope;
+use super::select::{Results, text_column, with_session_values};
+use super::{Context, Outcome};
+use crate::error::{Error, Result};
+use crate::plan::{self, Request};
+use crate::sql::ast::{CreateView, Statement, StatementKind};
+use crate::sql::bind::Parameters;
+use crate::types::ids::TableId;
+use arrow::datatypes::FieldRef;
+
+pub(super) fn shape() -> Vec<FieldRef> {
+    vec![text_column("QUERY PLAN")]
+}
+
+pub(super) fn execute(context: &Context, statement: &Statement) -> Result<Outcome> {
+    let text = match &statement.kind {
+        StatementKind::CreateView(create) if create.materialized => view(context, statement, create)?,
+        StatementKind::CreateView(create) => query(context, statement, &create.query)?,
+        StatementKind::Query(select) => query(context, statement, select)?,
+        _ => return Err(Error::not_supported("EXPLAIN of this statement is not supported").with_hint("EXPLAIN takes a query or CREATE MATERIALIZED VIEW")),
+    };
+    let rows: Vec<_> = text.lines().map(|line| vec![Some(line.to_owned())]).collect();
+    Ok(Outcome::rows(Results::texts(shape(), &rows, "EXPLAIN")?))
+}
+
+fn query(context: &Context, statement: &Statement, query: &datafusion::sql::sqlparser::ast::Query) -> Result<String> {
+    let bound = super::select::bind(context, statement, query, Parameters::Values(&[]))?;
+    context.binder.explain(bound.plan, context.now)
+}
+
+fn view(context: &Context, statement: &Statement, create: &CreateView) -> Result<String> {
+    let catalog = context.engine.catalog();
+    let relation = |id| context.engine.relation(id);
+    let scope = Scope::new(&catalog, &relation, None);
+    let query = with_session_values(context, create.query.clone())?;
+    let bound = context.binder.query(&scope, query, Parameters::Values(&[]), Some(&statement.source))?;
+    // Numbers of state tables are for show: nothing is made.
+    let mut next = 0;
+    let mut allocate = || {
+        next += 1;
+        TableId(next)
+    };
+    let plan = plan::incremental(Request { query: &bound.plan, emit_on_window_close: create.emit_on_window_close, allocate: &mut allocate })?;
+    Ok(format!("Bound plan\n{}\n\nIncremental plan\n{}", indented(&bound.plan.display_indent().to_string()), indented(&plan::explain(&plan))))
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}

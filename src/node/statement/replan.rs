@@ -1,0 +1,68 @@
+//! Plans an object of the catalog again, at a restart, from its stored definition. It must come to the plan that built the
+//! state: state tables are handed out in the same order as at CREATE, and the explained plans are compared.
+
+use super::create_relation::table_plan;
+use super::scope::Scope;
+use crate::catalog::catalog::Catalog;
+use crate::catalog::object::{Body, Object};
+use crate::error::{Error, Kind, Result};
+use crate::plan::{self, Relation, Request, ViewPlan};
+use crate::sql::bind::{Binder, Parameters};
+use crate::sql::parse;
+use crate::types::ids::{ObjectId, TableId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The plan of a recovered object; `None`: it needs none. `known`: what the planner knows of the objects before it.
+/// Error: the plan is not the one that built the state.
+pub fn replan(binder: &Binder, object: &Object, catalog: Arc<Catalog>, known: Arc<HashMap<ObjectId, Arc<Relation>>>) -> Result<Option<ViewPlan>> {
+    match &object.body {
+        Body::Source(_) | Body::View(_) => Ok(None),
+        Body::Table(table) => {
+            let mut state = Handed::new(object, &table.state);
+            let plan = table_plan(object, &mut || state.next())?;
+            state.check()?;
+            Ok(Some(plan))
+        }
+        Body::MaterializedView(view) => {
+            let relation = |id| known.get(&id).cloned();
+            let scope = Scope::new(&catalog, &relation, None);
+            let bound = binder.query(&scope, parse::query(&view.query)?, Parameters::Values(&[]), None)?;
+            let mut state = Handed::new(object, &view.state);
+            let plan = plan::incremental(Request { query: &bound.plan, emit_on_window_close: view.emit_on_window_close, allocate: &mut || state.next() })?;
+            state.check()?;
+            if plan::explain(&plan) != view.plan {
+                return Err(changed(object).with_detail(format!("then:\n{}\nnow:\n{}", view.plan, plan::explain(&plan))));
+            }
+            Ok(Some(plan))
+        }
+    }
+}
+
+fn changed(object: &Object) -> Error {
+    Error::new(Kind::ConfigFile, format!("the plan of {} \"{}\" is not the one that built its state", object.kind_name(), object.name))
+        .with_hint("start the release that wrote the data directory, drop the object and create it again with this one")
+}
+
+/// State tables in the order in which CREATE handed them out.
+struct Handed<'a> {
+    object: &'a Object,
+    state: &'a [TableId],
+    taken: usize,
+}
+
+impl<'a> Handed<'a> {
+    fn new(object: &'a Object, state: &'a [TableId]) -> Self {
+        Handed { object, state, taken: 0 }
+    }
+
+    fn next(&mut self) -> TableId {
+        self.taken += 1;
+        // Beyond the end any number does: the check refuses the plan.
+        self.state.get(self.taken - 1).copied().unwrap_or(TableId(u32::MAX))
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.taken == self.state.len() { Ok(()) } else { Err(changed(self.object)) }
+    }
+}

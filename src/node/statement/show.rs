@@ -1,0 +1,93 @@
+//! `SHOW …` and `DESCRIBE name`.
+
+use super::select::{Results, text_column};
+use super::target::find_relation;
+use super::{Context, Outcome};
+use crate::catalog::catalog::{DATABASE, PUBLIC, SYSTEM};
+use crate::catalog::object::{Body, Object};
+use crate::error::{Error, Kind, Result};
+use crate::sql::ast::{Name, ObjectKind, Show};
+use arrow::datatypes::FieldRef;
+
+type Rows = Vec<Vec<Option<String>>>;
+
+pub(super) fn execute(context: &Context, show: &Show) -> Result<Outcome> {
+    let rows: Rows = match show {
+        Show::Objects(kind) => {
+            let catalog = context.engine.catalog();
+            let mut names: Vec<String> = catalog.objects().filter(|o| is(o, *kind)).map(|o| o.name.clone()).collect();
+            names.sort();
+            names.into_iter().map(|n| vec![Some(n)]).collect()
+        }
+        Show::Schemas => [PUBLIC, SYSTEM].iter().map(|s| vec![Some((*s).to_owned())]).collect(),
+        Show::Databases => vec![vec![Some(DATABASE.to_owned())]],
+        Show::Columns(name) => return columns(context, name),
+        Show::Create(kind, name) => vec![create(context, *kind, name)?],
+        Show::Setting(name) => vec![vec![Some(context.settings.show(name)?)]],
+        Show::AllSettings => context.settings.all().into_iter().map(|(name, value)| vec![Some(name), Some(value), None]).collect(),
+    };
+    Ok(Outcome::rows(Results::texts(shape(show), &rows, "SHOW")?))
+}
+
+/// The columns of the answer.
+pub(super) fn shape(show: &Show) -> Vec<FieldRef> {
+    match show {
+        Show::Objects(_) | Show::Schemas | Show::Databases => vec![text_column("Name")],
+        Show::Columns(_) => column_shape(),
+        Show::Create(..) => vec![text_column("Name"), text_column("Create Sql")],
+        Show::Setting(name) => vec![text_column(name)],
+        Show::AllSettings => vec![text_column("name"), text_column("setting"), text_column("description")],
+    }
+}
+
+fn is(object: &Object, kind: ObjectKind) -> bool {
+    matches!(
+        (&object.body, kind),
+        (Body::Source(_), ObjectKind::Source)
+            | (Body::Table(_), ObjectKind::Table)
+            | (Body::View(_), ObjectKind::View)
+            | (Body::MaterializedView(_), ObjectKind::MaterializedView)
+    )
+}
+
+fn create(context: &Context, kind: ObjectKind, name: &Name) -> Result<Vec<Option<String>>> {
+    let object = find_relation(context, name)?;
+    if !is(&object, kind) {
+        return Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a {}", name.name, kind.name())).at(name.position));
+    }
+    Ok(vec![Some(format!("{}.{}", object.schema, object.name)), Some(object.sql.clone())])
+}
+
+pub(super) fn column_shape() -> Vec<FieldRef> {
+    ["Name", "Type", "Nullable", "Default", "Key"].map(text_column).to_vec()
+}
+
+/// The columns of a relation.
+pub(super) fn columns(context: &Context, name: &Name) -> Result<Outcome> {
+    let rows: Rows = if name.schema.as_deref() == Some(SYSTEM) {
+        system_columns(context, name)?
+    } else {
+        let object = find_relation(context, name)?;
+        let key: &[usize] = if let Body::Table(table) = &object.body { &table.primary_key } else { &[] };
+        let row = |(i, c): (usize, &crate::catalog::object::Column)| {
+            let default = c.default.clone().or_else(|| c.generated.as_ref().map(|g| format!("generated always as ({g})")));
+            vec![
+                Some(c.name.clone()),
+                Some(c.sql_type.clone()),
+                Some(if c.not_null { "no" } else { "yes" }.to_owned()),
+                default,
+                key.contains(&i).then(|| "primary key".to_owned()),
+            ]
+        };
+        object.columns().iter().enumerate().map(row).collect()
+    };
+    Ok(Outcome::rows(Results::texts(column_shape(), &rows, "DESCRIBE")?))
+}
+
+fn system_columns(context: &Context, name: &Name) -> Result<Rows> {
+    let relations = context.engine.system_relations();
+    let Some((_, schema)) = relations.iter().find(|(n, _)| *n == name.name) else {
+        return Err(Error::new(Kind::UndefinedTable, format!("relation \"{SYSTEM}.{}\" does not exist", name.name)).at(name.position));
+    };
+    Ok(schema.fields().iter().map(|f| vec![Some(f.name().clone()), Some(crate::sql::types::sql_type(f)), Some("yes".to_owned()), None, None]).collect())
+}

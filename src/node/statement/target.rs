@@ -1,0 +1,80 @@
+//! The table that a DML statement changes.
+
+use super::Context;
+use crate::catalog::catalog::PUBLIC;
+use crate::catalog::object::{Body, Column, Object, Table};
+use crate::error::{Error, Kind, Result};
+use crate::sql::ast::{Name, Statement};
+use crate::sql::types::folded;
+use arrow::datatypes::SchemaRef;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Spanned};
+use std::sync::Arc;
+
+/// A table of the catalog as it was when the statement began.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) object: Arc<Object>,
+    pub(super) table: Arc<Table>,
+}
+
+impl Target {
+    /// Error: no such relation (42P01), or not one that is written to (42809).
+    pub(super) fn find(context: &Context, statement: &Statement, name: &ObjectName, verb: &str) -> Result<Target> {
+        let name = object_name(statement, name)?;
+        let object = find_relation(context, &name)?;
+        match &object.body {
+            Body::Table(table) => Ok(Target { table: Arc::new(table.clone()), object }),
+            _ => {
+                let what = object.kind_name();
+                Err(Error::new(Kind::WrongObjectType, format!("cannot {verb} {what} \"{}\"", name.name))
+                    .with_hint(format!("a {what} gets its rows from what it reads; write to a table"))
+                    .at(name.position))
+            }
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.object.name
+    }
+
+    pub(super) fn columns(&self) -> &[Column] {
+        &self.table.columns
+    }
+
+    pub(super) fn schema(&self) -> SchemaRef {
+        self.object.arrow_schema()
+    }
+
+    /// The ordinal of a column that a statement names. Error: 42703.
+    pub(super) fn column(&self, statement: &Statement, ident: &Ident) -> Result<usize> {
+        let name = folded(ident);
+        self.columns().iter().position(|c| c.name == name).ok_or_else(|| {
+            let error = Error::new(Kind::UndefinedColumn, format!("column \"{name}\" of relation \"{}\" does not exist", self.name()));
+            match statement.source.position(ident.span.start) {
+                Some(position) => error.at(position),
+                None => error,
+            }
+        })
+    }
+}
+
+/// `schema.name` or `name`, folded.
+fn object_name(statement: &Statement, name: &ObjectName) -> Result<Name> {
+    let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(folded).collect();
+    let position = statement.source.position(name.span().start).unwrap_or(1);
+    match parts.as_slice() {
+        [name] => Ok(Name { schema: None, name: name.clone(), position }),
+        [schema, name] | [_, schema, name] => Ok(Name { schema: Some(schema.clone()), name: name.clone(), position }),
+        _ => Err(Error::new(Kind::Syntax, "improper qualified name (too many dotted names)").at(position)),
+    }
+}
+
+/// A relation of the catalog. Error: 42P01.
+pub(super) fn find_relation(context: &Context, name: &Name) -> Result<Arc<Object>> {
+    let schema = name.schema.as_deref().unwrap_or(PUBLIC);
+    let found = context.engine.catalog().find(schema, &name.name).cloned();
+    found.ok_or_else(|| {
+        let shown = name.schema.as_ref().map_or_else(|| name.name.clone(), |s| format!("{s}.{}", name.name));
+        Error::new(Kind::UndefinedTable, format!("relation \"{shown}\" does not exist")).at(name.position)
+    })
+}

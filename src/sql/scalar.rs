@@ -1,0 +1,94 @@
+//! A stored expression (generated column, watermark) made ready to run over batches: bound as any SQL, then as a
+//! physical expression behind `types::expr::Expr`.
+
+use super::bind::{Binder, Named, Names};
+use super::parse;
+use crate::error::{Error, Result};
+use crate::types::expr::{Expr, ExprRef};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::expressions::Column;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+/// Expressions over the columns of one row read no relations.
+struct NoNames;
+
+impl Names for NoNames {
+    fn find(&self, _schema: &str, _name: &str) -> Result<Option<Named>> {
+        Ok(None)
+    }
+}
+
+static BINDER: LazyLock<Result<Binder>> = LazyLock::new(|| Binder::new(vec![], Arc::new(RuntimeEnv::default()), 1));
+
+/// `text` over the columns of `schema`. Error: as CREATE would have given.
+pub fn compile(text: &str, schema: &SchemaRef) -> Result<ExprRef> {
+    let binder = BINDER.as_ref().map_err(|e| Error::internal(e.to_string()))?;
+    let columns = DFSchema::try_from(schema.as_ref().clone())?;
+    let bound = binder.expression(&NoNames, parse::expression(text)?, &columns)?;
+    let inner = binder.state().create_physical_expr(bound, &columns)?;
+    let data_type = inner.data_type(schema)?;
+    Ok(Arc::new(Compiled { inner, data_type, text: text.to_owned() }))
+}
+
+struct Compiled {
+    inner: Arc<dyn PhysicalExpr>,
+    data_type: DataType,
+    text: String,
+}
+
+impl fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Expr for Compiled {
+    fn eval(&self, batch: &RecordBatch) -> Result<ArrayRef> {
+        Ok(self.inner.evaluate(batch)?.into_array(batch.num_rows())?)
+    }
+
+    fn data_type(&self) -> &DataType {
+        &self.data_type
+    }
+
+    fn sql(&self) -> String {
+        self.text.clone()
+    }
+
+    fn columns(&self) -> Vec<usize> {
+        let mut columns = Vec::new();
+        let walked = self.inner.apply(|e| {
+            if let Some(column) = e.downcast_ref::<Column>() {
+                columns.push(column.index());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        debug_assert!(walked.is_ok(), "the visitor never fails");
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{AsArray, TimestampMicrosecondArray};
+    use arrow::datatypes::{Field, Schema, TimestampMicrosecondType};
+
+    #[test]
+    fn a_watermark_runs_over_batches() {
+        let schema = Arc::new(Schema::new(vec![Field::new("ts", crate::sql::types::TIMESTAMP, true)]));
+        let expr = compile("ts - INTERVAL '5 seconds'", &schema).unwrap();
+        let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(TimestampMicrosecondArray::from(vec![10_000_000]))]).unwrap();
+        assert_eq!(expr.eval(&batch).unwrap().as_primitive::<TimestampMicrosecondType>().value(0), 5_000_000);
+        assert_eq!(expr.columns(), [0]);
+        assert_eq!(compile("nothing + 1", &schema).unwrap_err().sqlstate(), "42703");
+    }
+}
