@@ -124,9 +124,12 @@ fn slot(connector: &str, metadata: Option<&Metadata>) -> Result<Slot> {
     }
 }
 
-/// The declared columns that a generator must make: not the metadata ones. A generator takes no FORMAT and no UPSERT.
+/// The declared columns that a generator must make: not the metadata ones. `FORMAT PLAIN ENCODE JSON` (as peers write it for generators) or `NATIVE` changes nothing;
+/// any other format is refused.
 pub fn made_columns<'a>(request: &'a SourceRequest<'_>) -> Result<Vec<(&'a str, &'a DataType)>> {
-    if request.encode.is_some() || request.upsert {
+    let encode = request.encode.map(str::to_lowercase);
+    let harmless = matches!(encode.as_deref(), None | Some("json" | "native")) && request.encode_options.is_empty();
+    if !harmless || request.upsert {
         return Err(Error::new(Kind::InvalidParameter, format!("connector \"{}\" makes rows, so FORMAT and ENCODE have no meaning", request.connector)).with_hint("leave out FORMAT … ENCODE …"));
     }
     let fields = request.declared.fields().iter().zip(&request.metadata);

@@ -95,8 +95,9 @@ pub enum Event {
 
 /// How long one poll waits; also bounds how long stopping takes.
 const POLL_WAIT: Duration = Duration::from_millis(50);
-/// How often "caught up" is confirmed again.
+/// How often "caught up" is confirmed again, and how soon after rows: a trickle must not double the engine's events.
 const CAUGHT_UP_EVERY: Duration = Duration::from_secs(1);
+const CAUGHT_UP_AFTER_ROWS: Duration = Duration::from_millis(100);
 /// First and longest wait after a failure.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_LAST: Duration = Duration::from_secs(5);
@@ -197,7 +198,9 @@ struct Slot {
     in_flight: Arc<AtomicUsize>,
     ended: bool,
     failure: Option<Failure>,
+    /// When it was last told to be caught up, and whether rows came since.
     caught_up_at: Option<Instant>,
+    rows_since: bool,
 }
 
 struct Failure {
@@ -240,7 +243,7 @@ impl Shared {
         let mut quiet_rounds = 0u32;
         while !self.stopped() {
             for (partition, next) in std::mem::take(&mut self.assigned.lock()[worker]) {
-                slots.push(Slot { partition, reader: None, next, in_flight: Arc::default(), ended: false, failure: None, caught_up_at: None });
+                slots.push(Slot { partition, reader: None, next, in_flight: Arc::default(), ended: false, failure: None, caught_up_at: None, rows_since: false });
             }
             slots.retain(|s| !s.ended);
             // With one partition the reader itself may wait; with several nobody waits in another's turn.
@@ -308,7 +311,7 @@ impl Shared {
                     slot.reader = None;
                 })?;
                 slot.next = to;
-                slot.caught_up_at = None;
+                slot.rows_since = true;
                 let room = self.reserve(slot, &ready);
                 let Ready { rows, positions, watermark_times, deletions, dead, skewed } = ready;
                 let prepared = Prepared { partition: slot.partition, from, to, rows, positions, watermark_times, deletions, dead, skewed, bytes, lag, room };
@@ -316,8 +319,9 @@ impl Shared {
                 Ok(Turn::Rows)
             }
             Polled::Nothing { caught_up } => {
-                if caught_up && slot.caught_up_at.is_none_or(|at| at.elapsed() >= CAUGHT_UP_EVERY) {
-                    slot.caught_up_at = Some(Instant::now());
+                let every = if slot.rows_since { CAUGHT_UP_AFTER_ROWS } else { CAUGHT_UP_EVERY };
+                if caught_up && slot.caught_up_at.is_none_or(|at| at.elapsed() >= every) {
+                    (slot.caught_up_at, slot.rows_since) = (Some(Instant::now()), false);
                     self.send(Event::CaughtUp { partition: slot.partition });
                 }
                 Ok(Turn::Nothing)

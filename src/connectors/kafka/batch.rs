@@ -90,8 +90,15 @@ impl PartitionQueue {
         Ok(PartitionQueue { queue, messages: Vec::new(), consumer })
     }
 
-    /// Hands at most `max` messages to `each`, waiting up to `wait` for the first; gives how many there were.
-    pub fn consume(&mut self, max: usize, wait: Duration, mut each: impl FnMut(&Message<'_>)) -> usize {
+    /// Hands at most `max` messages to `each`, waiting up to `wait` for the first.
+    pub fn consume(&mut self, max: usize, wait: Duration, mut each: impl FnMut(&Message<'_>)) {
+        // The call waits until it has `max` messages or the time is over: so it may wait for one only, and takes what is there.
+        if self.take(max, Duration::ZERO, &mut each) == 0 && !wait.is_zero() && self.take(1, wait, &mut each) > 0 {
+            self.take(max.saturating_sub(1), Duration::ZERO, &mut each);
+        }
+    }
+
+    fn take(&mut self, max: usize, wait: Duration, each: &mut impl FnMut(&Message<'_>)) -> usize {
         self.messages.resize(max, ptr::null_mut());
         let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the queue is valid, and `messages` has room for `max` pointers.

@@ -33,8 +33,10 @@ const OPEN_WAIT: Duration = Duration::from_secs(3);
 pub struct KafkaReader {
     plan: Arc<Plan>,
     partition: Partition,
-    /// The offset after the last message seen.
+    /// The offset after the last message handed over.
     next: Position,
+    /// Offsets before this one are read or hold no record (the end that a fetch told: markers of transactions lie before it). At least `next`.
+    end: Position,
     decoder: Box<dyn Decoder>,
     key_decoder: Option<Box<dyn Decoder>>,
     /// `None`: to be opened (again).
@@ -68,7 +70,8 @@ struct Buffers {
     deleted: Vec<Position>,
     deleted_times: Vec<Option<i64>>,
     deleted_keys: Payloads,
-    end_seen: bool,
+    /// The end of the partition, if a fetch told that this is it.
+    end: Option<Position>,
     error: Option<RDKafkaErrorCode>,
 }
 
@@ -86,7 +89,7 @@ impl KafkaReader {
         }
         let wants_keys = plan.metadata.contains(&Some(Metadata::Key));
         let buffers = Buffers { headers, wants_keys, ..Buffers::default() };
-        Ok(KafkaReader { plan, partition, next: from, decoder, key_decoder, link: None, pending: None, buffers })
+        Ok(KafkaReader { plan, partition, next: from, end: from, decoder, key_decoder, link: None, pending: None, buffers })
     }
 
     fn connect(&self) -> Result<Link> {
@@ -95,7 +98,7 @@ impl KafkaReader {
         let consumer: Consumer = self.plan.config.create_with_context(Context::default()).map_err(failed)?;
         let consumer = Arc::new(consumer);
         let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(&self.plan.topic, self.partition as i32, Offset::Offset(self.next)).map_err(failed)?;
+        assignment.add_partition_offset(&self.plan.topic, self.partition as i32, Offset::Offset(self.end)).map_err(failed)?;
         consumer.assign(&assignment).map_err(failed)?;
         let queue = PartitionQueue::new(consumer.clone(), &self.plan.topic, self.partition as i32)?;
         Ok(Link { queue, consumer, heard: Instant::now(), confirmed: None, trouble: None })
@@ -104,7 +107,8 @@ impl KafkaReader {
     /// Nothing came: is that the end, or is something wrong?
     fn quiet(&mut self, link: &mut Link) -> Result<Polled> {
         let now = Instant::now();
-        if self.buffers.end_seen {
+        if let Some(end) = self.buffers.end {
+            self.end = self.end.max(end);
             (link.heard, link.confirmed, link.trouble) = (now, Some(now), None);
             return Ok(Polled::Nothing { caught_up: true });
         }
@@ -116,8 +120,8 @@ impl KafkaReader {
             Ok((low, high)) => {
                 self.check_bounds(low, high)?;
                 (link.heard, link.trouble) = (now, None);
-                link.confirmed = (high == self.next).then_some(now);
-                Ok(Polled::Nothing { caught_up: high == self.next })
+                link.confirmed = (high == self.end).then_some(now);
+                Ok(Polled::Nothing { caught_up: high == self.end })
             }
             Err(error) => {
                 link.confirmed = None;
@@ -128,7 +132,7 @@ impl KafkaReader {
 
     /// Error: our position is not in the partition.
     fn check_bounds(&self, low: Position, high: Position) -> Result<()> {
-        let (topic, partition, next) = (&self.plan.topic, self.partition, self.next);
+        let (topic, partition, next) = (&self.plan.topic, self.partition, self.end);
         if next > high {
             return Err(Error::new(Kind::Connector, format!("partition {partition} of topic \"{topic}\" ends at offset {high}, before offset {next} that was read already: the topic was deleted and created again, or lost records"))
                 .with_hint("drop the source and create it again"));
@@ -216,7 +220,7 @@ impl Buffers {
         self.deleted.clear();
         self.deleted_times.clear();
         self.deleted_keys.clear();
-        self.end_seen = false;
+        self.end = None;
         self.error = None;
     }
 
@@ -224,7 +228,7 @@ impl Buffers {
         match message.error() {
             None => {}
             Some(RDKafkaErrorCode::PartitionEOF) => {
-                self.end_seen = true;
+                self.end = Some(message.offset());
                 return;
             }
             Some(code) => {
@@ -233,7 +237,7 @@ impl Buffers {
             }
         }
         // A message behind the mark: it is not the end any more.
-        self.end_seen = false;
+        self.end = None;
         let time = message.timestamp().map(|ms| ms.saturating_mul(1000));
         let payload = message.payload();
         if payload.is_none() && upsert {
@@ -286,13 +290,14 @@ impl Reader for KafkaReader {
         let from = self.next;
         if let Some(last) = last {
             self.next = last + 1;
+            self.end = self.next.max(self.buffers.end.unwrap_or(0));
             self.pending = self.buffers.error;
             let now = Instant::now();
-            (link.heard, link.confirmed, link.trouble) = (now, self.buffers.end_seen.then_some(now), None);
+            (link.heard, link.confirmed, link.trouble) = (now, self.buffers.end.map(|_| now), None);
             let high = link.queue.high_watermark(&self.plan.topic, self.partition as i32);
-            let lag = high.map(|h| (h - self.next).max(0));
+            let lag = high.map(|h| (h - self.end).max(0));
             // What cannot be handed over is read again, by a new link.
-            let batch = self.batch(from, lag).inspect_err(|_| self.next = from)?;
+            let batch = self.batch(from, lag).inspect_err(|_| (self.next, self.end) = (from, from))?;
             self.link = Some(link);
             return Ok(Polled::Batch(batch));
         }
