@@ -56,7 +56,7 @@ pub(crate) fn bound(time: &EventTime) -> WindowBound {
 }
 
 /// A literal interval of fixed length.
-fn micros(expr: &Expr) -> Option<i64> {
+pub(crate) fn micros(expr: &Expr) -> Option<i64> {
     match expr {
         Expr::Alias(a) => micros(&a.expr),
         Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(v)), _) if v.months == 0 => {

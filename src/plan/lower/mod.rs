@@ -5,6 +5,7 @@ pub(crate) mod columns;
 mod filter;
 mod grouping_sets;
 mod join;
+mod panes;
 mod project;
 mod scan;
 mod top_k;

@@ -4,7 +4,7 @@ use crate::dataflow::ops::unnest::Unnest;
 use crate::error::{Error, Result};
 use crate::plan::EventTime;
 use crate::plan::node::{Planner, Stream, nullable};
-use datafusion::logical_expr as logical;
+use datafusion::logical_expr::{self as logical, LogicalPlan};
 use std::sync::Arc;
 
 impl Planner<'_> {
@@ -15,7 +15,13 @@ impl Planner<'_> {
             return Err(Error::not_supported("unnest of nested arrays or of structs in a materialized view is not supported")
                 .with_hint("unnest one level of an array at a time, and select the fields of a struct by name"));
         }
-        let input = self.lower(&node.input)?;
+        let input = match node.input.as_ref() {
+            LogicalPlan::Projection(projection) => match self.panes(projection)? {
+                Some(rows) => rows,
+                None => self.lower(&node.input)?,
+            },
+            other => self.lower(other)?,
+        };
         let columns = node.list_type_columns.iter().map(|(i, _)| *i).collect::<Vec<_>>();
         let schema = nullable(node.schema.fields());
         let preserve_nulls = node.options.preserve_nulls();
