@@ -14,6 +14,8 @@
 //!   0x52   records of the node      name                                                value
 //! ```
 
+use crate::error::{Error, Kind, Result};
+
 /// Number of a checkpoint; rises by one with each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u32);
@@ -122,6 +124,32 @@ impl Ops {
         self.items = order.into_iter().map(|(_, i)| self.items[i as usize]).collect();
     }
 
+    /// Of sorted operations: one per key, with the effect of all on that key; those that cancel out are left out.
+    pub fn each_combined(&self, each: &mut dyn FnMut(Action, &[u8], &[u8]) -> Result<()>) -> Result<()> {
+        let mut at = 0;
+        while at < self.items.len() {
+            let (mut action, key, mut value) = self.item(&self.items[at]);
+            let mut sum;
+            at += 1;
+            while at < self.items.len() && self.key(&self.items[at]) == key {
+                let (next, _, more) = self.item(&self.items[at]);
+                at += 1;
+                if next != Action::Merge {
+                    (action, value) = (next, more);
+                    continue;
+                }
+                let before = if action == Action::Delete { 0 } else { weight(value)? };
+                sum = before.wrapping_add(weight(more)?).to_le_bytes();
+                value = &sum;
+                action = if action == Action::Merge { Action::Merge } else { Action::Put };
+            }
+            if action != Action::Merge || weight(value)? != 0 {
+                each(action, key, value)?;
+            }
+        }
+        Ok(())
+    }
+
     fn key(&self, item: &Item) -> &[u8] {
         &self.bytes[item.start..item.start + item.key as usize]
     }
@@ -130,6 +158,18 @@ impl Ops {
         let end = i.start + i.key as usize;
         (i.action, &self.bytes[i.start..end], &self.bytes[end..end + i.value as usize])
     }
+}
+
+/// A stored weight. Error: damaged bytes.
+pub fn weight(value: &[u8]) -> Result<i64> {
+    let bytes = value.try_into().map_err(|_| Error::new(Kind::DataCorrupted, "a stored weight is damaged"))?;
+    Ok(i64::from_le_bytes(bytes))
+}
+
+/// Whether this is a weight of zero, which reads as absent. Weights live in multisets and in views; a view's rows begin with a
+/// tag of the row codec, never with a zero byte, so the two cannot be confused.
+pub fn is_zero_weight(key: &[u8], value: &[u8]) -> bool {
+    value == [0; 8] && matches!(key.first(), Some(&(space::MULTISET | space::MULTISET_WINDOWED | space::VIEW)))
 }
 
 /// The first bytes of a key as numbers that order like them.
@@ -153,4 +193,57 @@ pub mod space {
     pub const CATALOG: u8 = 0x50;
     pub const SYSTEM: u8 = 0x51;
     pub const RECORD: u8 = 0x52;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn combined(ops: &mut Ops) -> Vec<(Action, Vec<u8>, Vec<u8>)> {
+        ops.sort();
+        let mut all = Vec::new();
+        ops.each_combined(&mut |action, key, value| {
+            all.push((action, key.to_vec(), value.to_vec()));
+            Ok(())
+        })
+        .unwrap();
+        all
+    }
+
+    #[test]
+    fn operations_on_one_key_combine_in_order() {
+        let one = |n: i64| n.to_le_bytes().to_vec();
+        let mut ops = Ops::default();
+        ops.merge(b"sum", 2);
+        ops.merge(b"gone", 1);
+        ops.delete(b"again");
+        ops.put(b"put", &one(5));
+        ops.merge(b"sum", 3);
+        ops.merge(b"gone", -1);
+        ops.merge(b"again", 4);
+        ops.merge(b"put", 1);
+        ops.put(b"replaced", b"old");
+        ops.put(b"replaced", b"new");
+        ops.put(b"deleted", b"old");
+        ops.delete(b"deleted");
+        let expected = [
+            (Action::Put, b"again".to_vec(), one(4)),
+            (Action::Delete, b"deleted".to_vec(), vec![]),
+            (Action::Put, b"put".to_vec(), one(6)),
+            (Action::Put, b"replaced".to_vec(), b"new".to_vec()),
+            (Action::Merge, b"sum".to_vec(), one(5)),
+        ];
+        assert_eq!(combined(&mut ops), expected);
+    }
+
+    #[test]
+    fn sorting_agrees_with_a_stable_sort_of_the_keys() {
+        let mut ops = Ops::default();
+        let keys: Vec<Vec<u8>> = (0..500u32).map(|i| vec![b'k'; 10 + (i * 7919 % 13) as usize]).collect();
+        keys.iter().enumerate().for_each(|(i, key)| ops.put(key, &i.to_be_bytes()));
+        let mut expected: Vec<_> = keys.iter().enumerate().collect();
+        expected.sort_by_key(|(_, key)| *key);
+        ops.sort();
+        assert!(ops.iter().map(|(_, key, value)| (key.to_vec(), value.to_vec())).eq(expected.iter().map(|(i, key)| (key.to_vec(), i.to_be_bytes().to_vec()))));
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every key keeps its versions, as many as open snapshots can still see: a write appends one and drops those that nobody sees.
 
-use super::checkpoint::{Action, Ops};
+use super::checkpoint::{Action, Ops, weight};
 use super::store::{Accesses, Durability, Snapshot, Store};
 use crate::error::{Error, Kind, Result};
 use parking_lot::Mutex;
@@ -102,11 +102,6 @@ impl State {
             self.entries.remove(key);
         }
     }
-}
-
-fn weight(value: &[u8]) -> Result<i64> {
-    let bytes = value.try_into().map_err(|_| Error::new(Kind::DataCorrupted, "a weight was added to a value that is none"))?;
-    Ok(i64::from_le_bytes(bytes))
 }
 
 impl Shared {

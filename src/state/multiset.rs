@@ -14,14 +14,14 @@
 //! known from birth, and never read until they have been evicted; a group is evicted only when all its changes are committed.
 
 use super::changes::{Changes, Position};
-use super::checkpoint::{Action, Generation, Ops};
+use super::checkpoint::{Action, Generation, Ops, weight};
 use super::committed::{Committed, Rounds};
 use super::extent::{self, Extent};
 use super::keyed::{Layout, Slot, TableContext};
 use super::rowset::RowSet;
 use super::slots::Slots;
 use super::store::after_prefix;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::types::ids::TableId;
 use crate::types::key::{Rows, window_of_key};
 use std::collections::BTreeMap;
@@ -392,11 +392,6 @@ impl Multiset {
         self.extent.evicted(window, stored, |s| slots.is_live(s) && window_of_key(slots.key(s)) == window);
         freed
     }
-}
-
-fn weight(value: &[u8]) -> Result<i64> {
-    let bytes = value.try_into().map_err(|_| Error::new(Kind::DataCorrupted, "a stored weight is damaged"))?;
-    Ok(i64::from_le_bytes(bytes))
 }
 
 #[cfg(test)]
