@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use tidewater::error::{Error, Kind, Result};
 use tidewater::node::config::{Command, CommandLine, Config};
 use tidewater::node::logs;
+use tidewater::node::node;
 
 /// Arrow's and RocksDB's buffers come and go in all sizes on all threads; see docs/performance.md.
 #[global_allocator]
@@ -32,9 +33,5 @@ fn run(config: Config) -> Result<()> {
         .thread_stack_size(STACK_BYTES)
         .build()
         .map_err(|e| Error::new(Kind::Io, format!("cannot start threads: {e}")))?;
-    runtime.block_on(serve(config))
-}
-
-async fn serve(_config: Config) -> Result<()> {
-    Err(Error::internal("the server is being built"))
+    runtime.block_on(node::serve(config))
 }

@@ -3,6 +3,7 @@
 
 pub mod agg;
 pub mod check;
+pub mod exchange;
 pub mod operator;
 pub mod ops;
 pub mod worker;

@@ -1,1 +1,283 @@
-//! A worker thread: its share of every operator, one epoch at a time, and the exchange between workers.
+//! A worker thread: its share of every operator of every view, one epoch at a time.
+//!
+//! All workers get the same commands in the same order. Within a step a worker walks the views in creation order and their nodes in
+//! topological order; where a node wants its input by key, the workers meet at the [`Exchange`]. Which nodes run is decided from the
+//! step's plan alone, so that all workers agree and meet at the same exchanges even where one of them has no rows.
+//!
+//! ```text
+//!   scheduler --Step--> worker: feeds -> node -> node -> exchange -> node -> Materialize --run--> scheduler
+//! ```
+
+use super::exchange::{Exchange, Partitioner};
+use super::operator::{BuildContext, Distribution, EvalErrors, Fragment, FragmentNode, Input, LateRows, Operator, Output};
+use crate::error::{Error, Result};
+use crate::state::checkpoint::{Generation, Ops};
+use crate::state::run::Run;
+use crate::types::delta::Delta;
+use crate::types::ids::ObjectId;
+use crate::types::time::Step;
+use crossbeam_channel::{Receiver, Sender};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+/// What the scheduler tells every worker, in the same order.
+pub enum Command {
+    /// Build the operators of a view; it takes part in steps that name it.
+    Add { view: ObjectId, fragment: Arc<Fragment>, fresh: bool, reply: Sender<Result<()>> },
+    Remove { view: ObjectId },
+    Step { step: Arc<Step>, plan: Arc<StepPlan>, feeds: Vec<(ObjectId, Vec<Delta>)>, reply: Sender<StepResult> },
+    Checkpoint { generation: Generation, reply: Sender<Result<Ops>> },
+    Committed { generation: Generation },
+    /// Give back about this many bytes.
+    Evict { bytes: usize },
+}
+
+/// What every worker must agree on about one step.
+#[derive(Debug, Default)]
+pub struct StepPlan {
+    /// Views that take part, each after those it reads.
+    pub views: Vec<ObjectId>,
+    /// Relations for which some worker is fed rows.
+    pub fed: BTreeSet<ObjectId>,
+    /// Sources whose watermark moves in this step.
+    pub moved: BTreeSet<ObjectId>,
+    /// Relations whose deltas the scheduler wants back (for views that are being built on them).
+    pub taps: BTreeSet<ObjectId>,
+}
+
+/// One worker's part of a step.
+#[derive(Debug)]
+pub struct StepResult {
+    pub worker: usize,
+    pub changes: Vec<ViewChange>,
+    pub taps: Vec<(ObjectId, Vec<Delta>)>,
+    /// Bytes of state held after the step.
+    pub memory: usize,
+    pub result: Result<()>,
+}
+
+#[derive(Debug)]
+pub struct ViewChange {
+    pub view: ObjectId,
+    pub run: Option<Run>,
+    pub late: Vec<LateRows>,
+    pub errors: Vec<EvalErrors>,
+}
+
+struct Node {
+    operator: Box<dyn Operator>,
+    inputs: Vec<Input>,
+    distribution: Vec<Distribution>,
+    partitioners: Vec<Option<Partitioner>>,
+    watermarks: Vec<ObjectId>,
+    name: &'static str,
+}
+
+struct View {
+    nodes: Vec<Node>,
+    /// Has not run yet: its first step runs every node, even without input (constants, global aggregates).
+    new: bool,
+}
+
+/// One worker's state; [`Worker::run`] is the thread.
+pub struct Worker {
+    context: BuildContext,
+    exchange: Arc<Exchange>,
+    turn: u64,
+    views: HashMap<ObjectId, View>,
+}
+
+impl Worker {
+    pub fn new(context: BuildContext, exchange: Arc<Exchange>) -> Self {
+        Worker { context, exchange, turn: 0, views: HashMap::new() }
+    }
+
+    /// Serves commands until the channel closes.
+    pub fn run(mut self, commands: Receiver<Command>) {
+        for command in commands {
+            self.serve(command);
+        }
+    }
+
+    /// A reply that nobody waits for any more is not an error: the scheduler has gone.
+    fn serve(&mut self, command: Command) {
+        match command {
+            Command::Add { view, fragment, fresh, reply } => {
+                let _ = reply.send(self.add(view, &fragment, fresh));
+            }
+            Command::Remove { view } => {
+                self.views.remove(&view);
+            }
+            Command::Step { step, plan, feeds, reply } => {
+                let _ = reply.send(self.step(&step, &plan, feeds));
+            }
+            Command::Checkpoint { generation, reply } => {
+                let _ = reply.send(self.checkpoint(generation));
+            }
+            Command::Committed { generation } => self.operators().for_each(|o| o.committed(generation)),
+            Command::Evict { bytes } => self.evict(bytes),
+        }
+    }
+
+    fn operators(&mut self) -> impl Iterator<Item = &mut Box<dyn Operator>> {
+        self.views.values_mut().flat_map(|v| v.nodes.iter_mut().map(|n| &mut n.operator))
+    }
+
+    fn add(&mut self, view: ObjectId, fragment: &Fragment, fresh: bool) -> Result<()> {
+        let context = BuildContext { fresh, ..self.context.clone() };
+        let nodes = fragment.nodes.iter().map(|n| Node::build(n, &context)).collect::<Result<Vec<_>>>()?;
+        self.views.insert(view, View { nodes, new: fresh });
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, generation: Generation) -> Result<Ops> {
+        let mut ops = Ops::default();
+        self.operators().try_for_each(|o| o.checkpoint(generation, &mut ops))?;
+        Ok(ops)
+    }
+
+    /// Each operator gives in proportion to what it holds.
+    fn evict(&mut self, bytes: usize) {
+        let total = self.operators().map(|o| o.memory()).sum::<usize>().max(1);
+        self.operators().for_each(|o| {
+            let share = (bytes as u128 * o.memory() as u128 / total as u128) as usize;
+            if share > 0 {
+                o.evict(share);
+            }
+        });
+    }
+
+    fn step(&mut self, step: &Step, plan: &StepPlan, feeds: Vec<(ObjectId, Vec<Delta>)>) -> StepResult {
+        let mut run = StepRun {
+            step,
+            plan,
+            worker: self.context.worker,
+            exchange: &self.exchange,
+            turn: &mut self.turn,
+            relations: feeds.into_iter().collect(),
+            active: plan.fed.clone(),
+            result: Ok(()),
+        };
+        let mut changes = Vec::new();
+        for id in &plan.views {
+            let Some(view) = self.views.get_mut(id) else { continue };
+            changes.extend(run.view(*id, view));
+        }
+        let StepRun { mut relations, result, .. } = run;
+        let taps = plan.taps.iter().filter_map(|r| relations.remove(r).map(|d| (*r, d))).collect();
+        let memory = self.operators().map(|o| o.memory()).sum();
+        StepResult { worker: self.context.worker, changes, taps, memory, result }
+    }
+}
+
+impl Node {
+    fn build(node: &FragmentNode, context: &BuildContext) -> Result<Node> {
+        let distribution = node.spec.distribution();
+        if distribution.len() != node.inputs.len() {
+            return Err(Error::internal(format!("{} has {} inputs, wants {}", node.spec.name(), node.inputs.len(), distribution.len())));
+        }
+        Ok(Node {
+            operator: node.spec.build(context)?,
+            inputs: node.inputs.clone(),
+            partitioners: distribution.iter().map(|_| None).collect(),
+            distribution,
+            watermarks: node.spec.watermarks(),
+            name: node.spec.name(),
+        })
+    }
+}
+
+/// One worker within one step.
+struct StepRun<'a> {
+    step: &'a Step,
+    plan: &'a StepPlan,
+    worker: usize,
+    exchange: &'a Exchange,
+    turn: &'a mut u64,
+    /// Deltas of relations: fed ones, and views that have run.
+    relations: BTreeMap<ObjectId, Vec<Delta>>,
+    /// Relations that may have rows on some worker.
+    active: BTreeSet<ObjectId>,
+    /// The first failure. After it the step goes on with empty inputs, for the other workers wait at the exchanges.
+    result: Result<()>,
+}
+
+impl StepRun<'_> {
+    fn view(&mut self, id: ObjectId, view: &mut View) -> Option<ViewChange> {
+        let mut active: Vec<bool> = Vec::with_capacity(view.nodes.len());
+        let mut outputs: Vec<Vec<Delta>> = Vec::with_capacity(view.nodes.len());
+        let mut change = ViewChange { view: id, run: None, late: Vec::new(), errors: Vec::new() };
+        let new = std::mem::take(&mut view.new);
+        for node in &mut view.nodes {
+            let runs = new
+                || node.watermarks.iter().any(|s| self.plan.moved.contains(s))
+                || node.inputs.iter().any(|i| match i {
+                    Input::Node(n) => active[n.0 as usize],
+                    Input::Relation(r) => self.active.contains(r),
+                });
+            active.push(runs);
+            outputs.push(if runs { self.node(node, &outputs, &mut change) } else { Vec::new() });
+        }
+        if active.last().copied().unwrap_or(false) {
+            self.active.insert(id);
+            self.relations.insert(id, outputs.pop().unwrap_or_default());
+        }
+        let said = change.run.is_some() || !change.late.is_empty() || !change.errors.is_empty();
+        said.then_some(change)
+    }
+
+    /// Gathers the node's input, through the exchange where it must be by key, and applies it.
+    fn node(&mut self, node: &mut Node, outputs: &[Vec<Delta>], change: &mut ViewChange) -> Vec<Delta> {
+        let mut inputs = Vec::with_capacity(node.inputs.len());
+        for port in 0..node.inputs.len() {
+            let deltas = match &node.inputs[port] {
+                Input::Node(n) => outputs[n.0 as usize].clone(),
+                Input::Relation(r) => self.relations.get(r).cloned().unwrap_or_default(),
+            };
+            inputs.push(self.distribute(node, port, deltas));
+        }
+        if self.result.is_err() {
+            return Vec::new();
+        }
+        let mut out = Output::default();
+        let applied = std::panic::catch_unwind(AssertUnwindSafe(|| node.operator.apply(self.step, &mut inputs, &mut out)));
+        match applied {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => self.result = Err(e),
+            Err(panic) => {
+                let what = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string()));
+                self.result = Err(Error::internal(format!("operator {} panicked: {}", node.name, what.unwrap_or_default())));
+            }
+        }
+        change.run = out.run.or(change.run.take());
+        change.late.append(&mut out.late);
+        change.errors.append(&mut out.errors);
+        out.deltas
+    }
+
+    fn distribute(&mut self, node: &mut Node, port: usize, deltas: Vec<Delta>) -> Vec<Delta> {
+        let columns: &[usize] = match &node.distribution[port] {
+            Distribution::Any => return deltas,
+            Distribution::Hash(columns) => columns,
+            Distribution::Single => &[],
+        };
+        let workers = self.exchange.workers();
+        if workers == 1 {
+            return deltas;
+        }
+        let parts = match deltas.first() {
+            None => Ok(vec![Vec::new(); workers]),
+            Some(first) => match &mut node.partitioners[port] {
+                Some(partitioner) => partitioner.split(deltas),
+                unset => Partitioner::new(&first.schema(), columns, workers).and_then(|p| unset.insert(p).split(deltas)),
+            },
+        };
+        let parts = parts.unwrap_or_else(|e| {
+            self.result = Err(e);
+            vec![Vec::new(); workers]
+        });
+        *self.turn += 1;
+        self.exchange.swap(self.worker, *self.turn, parts)
+    }
+}

@@ -1,1 +1,210 @@
-//! The epoch log and the table logs: what is needed to replay, in order, until a checkpoint makes it durable.
+//! The durable records around state: the epoch log, the table logs, the catalog, named records; and the thread that commits checkpoints.
+//!
+//! The epoch log is written without sync: it survives `kill -9`, and a power failure loses at most the epochs since the last checkpoint, which syncs.
+//! A table log is synced before its writer is answered.
+
+use super::checkpoint::{Generation, Ops, space};
+use super::committed::Committed;
+use super::store::{Durability, Snapshot, Store, after_prefix};
+use crate::error::{Error, Result};
+use crate::types::ids::{ObjectId, TableId};
+use crate::types::time::Epoch;
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// See the module.
+pub struct Logs {
+    store: Arc<dyn Store>,
+    /// First epoch and table positions that may still be in the logs, so that trimming deletes just what is there.
+    trimmed: Mutex<(u64, BTreeMap<ObjectId, u64>)>,
+}
+
+fn key(space: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = vec![space];
+    parts.iter().for_each(|p| key.extend_from_slice(p));
+    key
+}
+
+impl Logs {
+    pub fn new(store: Arc<dyn Store>) -> Result<Logs> {
+        let logs = Logs { store, trimmed: Mutex::default() };
+        let mut first = None;
+        logs.scan(&[space::EPOCH_LOG], |k, _| {
+            first.get_or_insert(number(&k[1..]));
+        })?;
+        let mut tables = BTreeMap::new();
+        logs.scan(&[space::TABLE_LOG], |k, _| {
+            tables.entry(ObjectId(number(&k[1..5]) as u32)).or_insert(number(&k[5..]));
+        })?;
+        *logs.trimmed.lock() = (first.unwrap_or(0), tables);
+        Ok(logs)
+    }
+
+    fn scan(&self, prefix: &[u8], mut each: impl FnMut(&[u8], &[u8])) -> Result<()> {
+        self.store.scan(prefix, &after_prefix(prefix), &mut |k, v| {
+            each(k, v);
+            true
+        })
+    }
+
+    /// Returns once the cut survives `kill -9`.
+    pub fn append_cut(&self, epoch: Epoch, cut: &[u8]) -> Result<()> {
+        let mut ops = Ops::default();
+        ops.put(&key(space::EPOCH_LOG, &[&epoch.0.to_be_bytes()]), cut);
+        let mut trimmed = self.trimmed.lock();
+        if trimmed.0 == 0 {
+            trimmed.0 = epoch.0;
+        }
+        drop(trimmed);
+        self.store.write(ops, Durability::Logged)
+    }
+
+    /// Cuts logged after `epoch`, in order.
+    pub fn cuts_after(&self, epoch: Epoch) -> Result<Vec<Vec<u8>>> {
+        let mut cuts = Vec::new();
+        self.scan(&[space::EPOCH_LOG], |k, v| {
+            if number(&k[1..]) > epoch.0 {
+                cuts.push(v.to_vec());
+            }
+        })?;
+        Ok(cuts)
+    }
+
+    /// Deletes cuts up to `epoch`, which the checkpoint contains.
+    pub fn trim_epochs(&self, epoch: Epoch, ops: &mut Ops) {
+        let mut trimmed = self.trimmed.lock();
+        if trimmed.0 > 0 {
+            (trimmed.0..=epoch.0).for_each(|e| ops.delete(&key(space::EPOCH_LOG, &[&e.to_be_bytes()])));
+            trimmed.0 = trimmed.0.max(epoch.0 + 1);
+        }
+    }
+
+    /// Returns once the change survives power loss.
+    pub fn append_table(&self, table: ObjectId, position: u64, delta: &[u8]) -> Result<()> {
+        let mut ops = Ops::default();
+        ops.put(&key(space::TABLE_LOG, &[&table.0.to_be_bytes(), &position.to_be_bytes()]), delta);
+        self.trimmed.lock().1.entry(table).or_insert(position);
+        self.store.write(ops, Durability::Synced)
+    }
+
+    /// Changes of a table's log at and behind `from`, with their positions.
+    pub fn table_from(&self, table: ObjectId, from: u64) -> Result<Vec<(u64, Vec<u8>)>> {
+        let mut changes = Vec::new();
+        self.scan(&key(space::TABLE_LOG, &[&table.0.to_be_bytes()]), |k, v| {
+            let position = number(&k[5..]);
+            if position >= from {
+                changes.push((position, v.to_vec()));
+            }
+        })?;
+        Ok(changes)
+    }
+
+    /// Deletes a table's changes before `position`, which the checkpoint contains.
+    pub fn trim_table(&self, table: ObjectId, position: u64, ops: &mut Ops) {
+        if let Some(first) = self.trimmed.lock().1.get_mut(&table) {
+            (*first..position).for_each(|p| ops.delete(&key(space::TABLE_LOG, &[&table.0.to_be_bytes(), &p.to_be_bytes()])));
+            *first = (*first).max(position);
+        }
+    }
+
+    pub fn put_object(&self, id: ObjectId, definition: &[u8], ops: &mut Ops) {
+        ops.put(&key(space::CATALOG, &[&id.0.to_be_bytes()]), definition);
+    }
+
+    /// The object's record, and its log if it is a table.
+    pub fn delete_object(&self, id: ObjectId, ops: &mut Ops) {
+        ops.delete(&key(space::CATALOG, &[&id.0.to_be_bytes()]));
+        let log = key(space::TABLE_LOG, &[&id.0.to_be_bytes()]);
+        ops.delete_range(&log, &after_prefix(&log));
+        self.trimmed.lock().1.remove(&id);
+    }
+
+    /// All objects' records, by rising id.
+    pub fn objects(&self) -> Result<Vec<Vec<u8>>> {
+        let mut all = Vec::new();
+        self.scan(&[space::CATALOG], |_, v| all.push(v.to_vec()))?;
+        Ok(all)
+    }
+
+    /// Everything that a state table has on disk.
+    pub fn delete_state(&self, table: TableId, ops: &mut Ops) {
+        for space in [space::KEYED, space::KEYED_WINDOWED, space::MULTISET, space::MULTISET_WINDOWED, space::VIEW] {
+            let prefix = key(space, &[&table.0.to_be_bytes()]);
+            ops.delete_range(&prefix, &after_prefix(&prefix));
+        }
+    }
+
+    pub fn record(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let key = key(space::RECORD, &[name.as_bytes()]);
+        let mut value = None;
+        self.store.get_many(&[&key], &mut |_, v| value = Some(v.to_vec()))?;
+        Ok(value)
+    }
+
+    /// Survives `kill -9` on return, power loss after the next sync.
+    pub fn put_record(&self, name: &str, value: &[u8]) -> Result<()> {
+        let mut ops = Ops::default();
+        self.put_record_into(name, value, &mut ops);
+        self.store.write(ops, Durability::Logged)
+    }
+
+    pub fn put_record_into(&self, name: &str, value: &[u8], ops: &mut Ops) {
+        ops.put(&key(space::RECORD, &[name.as_bytes()]), value);
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |n, b| n << 8 | u64::from(*b))
+}
+
+/// A checkpoint to commit: all workers' changes, and the records that go with them.
+pub struct Commit {
+    pub generation: Generation,
+    pub parts: Vec<Ops>,
+}
+
+/// A commit that has ended.
+pub struct CommitDone {
+    pub generation: Generation,
+    pub result: Result<()>,
+    /// The store with this commit in it and nothing of later ones.
+    pub snapshot: Arc<dyn Snapshot>,
+    pub bytes: usize,
+}
+
+/// The thread that writes checkpoints, one at a time.
+pub struct Checkpointer {
+    commits: Sender<Commit>,
+    done: Receiver<CommitDone>,
+}
+
+impl Checkpointer {
+    pub fn start(committed: Arc<Committed>) -> Result<Checkpointer> {
+        let (commits, work) = crossbeam_channel::bounded::<Commit>(1);
+        let (finished, done) = crossbeam_channel::bounded(1);
+        let run = move || {
+            for commit in work {
+                let mut ops = Ops::default();
+                commit.parts.into_iter().for_each(|part| ops.append(part));
+                let bytes = ops.size();
+                let result = committed.commit(commit.generation, ops, Durability::Synced);
+                let snapshot = committed.read().1;
+                if finished.send(CommitDone { generation: commit.generation, result, snapshot, bytes }).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("checkpoint".into()).spawn(run)?;
+        Ok(Checkpointer { commits, done })
+    }
+
+    pub fn submit(&self, commit: Commit) -> Result<()> {
+        self.commits.send(commit).map_err(|_| Error::internal("the checkpoint thread has ended"))
+    }
+
+    pub fn done(&self) -> &Receiver<CommitDone> {
+        &self.done
+    }
+}

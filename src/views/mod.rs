@@ -1,1 +1,4 @@
-//! What is served.
+//! What is served: every relation as of one published epoch, and as a table for DataFusion.
+
+pub mod provider;
+pub mod published;

@@ -1,0 +1,225 @@
+//! A view that is being built: its lane takes in history a share at a time, on the same workers, while the live lane goes on (design D7).
+//!
+//! ```text
+//!   relation R (table, view):  snapshot at epoch E, in chunks  ->  R's deltas of epochs E+1, E+2, ... (tapped from the live lane)
+//!   source S:                  a reader of its own from S's beginning, with its own watermark  ->  up to the live lane's positions
+//!   when nothing is left of either, at an epoch boundary: the view joins the live lane, in one commit with its catalog record
+//! ```
+//!
+//! A source that no live view reads has no position to catch up with: its reader simply moves to the live lane. After a crash in the middle, the view is
+//! not in the catalog; what it wrote is deleted at start.
+
+use super::feed::Taken;
+use super::scheduler::{Lane, Scheduler};
+use crate::catalog::object::Object;
+use crate::connectors::connector::Partition;
+use crate::error::{Kind, Result};
+use crate::plan::ViewPlan;
+use crate::types::delta::Delta;
+use crate::types::ids::ObjectId;
+use crate::types::time::{Step, WATERMARK_NONE};
+use crate::views::published::RelationScan;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+pub struct Building {
+    pub object: Object,
+    pub plan: Arc<ViewPlan>,
+    pub lane: Lane,
+    /// What is left of the relations' snapshots.
+    scans: VecDeque<(ObjectId, RelationScan)>,
+    /// Deltas of these relations since their snapshot, oldest first.
+    tapped: BTreeMap<ObjectId, VecDeque<Vec<Delta>>>,
+    pub reply: oneshot::Sender<Result<()>>,
+    pub started: Instant,
+    pub rows: u64,
+    first: bool,
+}
+
+impl Building {
+    pub fn taps(&self) -> impl Iterator<Item = ObjectId> + '_ {
+        self.tapped.keys().copied()
+    }
+
+    pub fn tap(&mut self, deltas: &BTreeMap<ObjectId, Vec<Delta>>) {
+        for (relation, queue) in &mut self.tapped {
+            if let Some(deltas) = deltas.get(relation).filter(|d| !d.is_empty()) {
+                queue.push_back(deltas.clone());
+            }
+        }
+    }
+
+    fn drained(&self) -> bool {
+        self.scans.is_empty() && self.tapped.values().all(|q| q.is_empty())
+    }
+}
+
+impl Scheduler {
+    /// Begins to build a view over what exists.
+    pub(super) fn start_building(&mut self, object: Object, plan: ViewPlan, reply: oneshot::Sender<Result<()>>) -> Result<()> {
+        let plan = Arc::new(plan);
+        let mut lane = Lane { views: vec![object.id], ..Lane::default() };
+        let (mut scans, mut tapped) = (VecDeque::new(), BTreeMap::new());
+        for &input in &plan.inputs {
+            if let Some(rows) = self.relations.get(&input) {
+                scans.push_back((input, rows.scan(self.checkpoints.snapshot())?));
+                tapped.insert(input, VecDeque::new());
+            } else {
+                match self.open_feed(input) {
+                    Ok(feed) => {
+                        lane.feeds.insert(input, feed);
+                    }
+                    Err(e) => {
+                        let _ = reply.send(Err(e));
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        if let Err(e) = self.add_to_workers(object.id, &plan, true) {
+            let _ = reply.send(Err(e));
+            return self.remove_from_workers(object.id);
+        }
+        self.announce_name(&object);
+        self.building.push(Building { object, plan, lane, scans, tapped, reply, started: Instant::now(), rows: 0, first: true });
+        Ok(())
+    }
+
+    /// A share of work for each view that is being built; joins those that have caught up.
+    pub(super) fn build_some(&mut self) -> Result<bool> {
+        let mut worked = false;
+        for mut building in std::mem::take(&mut self.building) {
+            if building.reply.is_closed() {
+                self.give_up(building.object.id)?;
+                continue;
+            }
+            match self.build_share(&mut building) {
+                Ok(did) => worked |= did,
+                Err(e) if e.kind() == Kind::Connector => {
+                    self.give_up(building.object.id)?;
+                    let _ = building.reply.send(Err(e));
+                    continue;
+                }
+                Err(e) => return Err(e),
+            }
+            if self.caught_up(&building) {
+                self.join(building)?;
+                worked = true;
+            } else {
+                self.building.push(building);
+            }
+        }
+        Ok(worked)
+    }
+
+    fn build_share(&mut self, building: &mut Building) -> Result<bool> {
+        let clock = self.shared.clock.now();
+        let mut feeds: BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>> = BTreeMap::new();
+        let mut rows = self.take_snapshot_chunk(building, &mut feeds)?;
+        let mut after = building.lane.watermarks.clone();
+        if building.scans.is_empty() {
+            // The relations' own sources: their live promises hold once the snapshot is in.
+            for source in building.plan.fragment.nodes.iter().flat_map(|n| n.spec.watermarks()) {
+                if !building.lane.feeds.contains_key(&source) {
+                    after.0.insert(source, self.main.watermarks.0.get(&source).copied().unwrap_or(WATERMARK_NONE));
+                }
+            }
+        }
+        let sources: Vec<ObjectId> = building.lane.feeds.keys().copied().collect();
+        for source in sources {
+            let Some(taken) = self.take_history(building, source, clock)? else { continue };
+            rows += taken.rows;
+            after.0.insert(source, taken.cut.watermark);
+            if !self.main.feeds.contains_key(&source) {
+                self.shared.system.record_dead(source, taken.dead, clock);
+            }
+            feeds.entry(source).or_default().extend(taken.deltas.into_iter().map(|(p, d)| (Some(p), d)));
+        }
+        if rows == 0 && !building.first && after == building.lane.watermarks {
+            return Ok(false);
+        }
+        building.first = false;
+        building.rows += rows as u64;
+        let step = Step { epoch: self.epoch, clock, before: building.lane.watermarks.clone(), after };
+        let (changes, _) = self.step(&step, building.lane.views.clone(), feeds, BTreeSet::new())?;
+        building.lane.watermarks = step.after;
+        for change in changes {
+            self.shared.system.record_change(change.view, &change.late, &change.errors, self.epoch)?;
+            if let Some(run) = change.run {
+                let sequence = self.sequence;
+                self.relation_rows(change.view, &building.plan).push(sequence, run);
+            }
+        }
+        self.shared.system.progress(building.object.id, building.rows, building.started.elapsed());
+        Ok(true)
+    }
+
+    /// The next chunk of the relations' snapshots, or, once these are done, everything tapped so far.
+    fn take_snapshot_chunk(&mut self, building: &mut Building, feeds: &mut BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>>) -> Result<usize> {
+        let mut rows = 0;
+        while let Some((relation, scan)) = building.scans.front_mut() {
+            match scan.next(self.shared.limits.build_rows)? {
+                Some(delta) => {
+                    rows += delta.rows();
+                    feeds.entry(*relation).or_default().push((None, delta));
+                    return Ok(rows);
+                }
+                None => {
+                    building.scans.pop_front();
+                }
+            }
+        }
+        for (relation, queue) in &mut building.tapped {
+            for delta in queue.drain(..).flatten() {
+                rows += delta.rows();
+                feeds.entry(*relation).or_default().push((None, delta));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The next share of a source's history; the last one ends exactly where the live lane stands.
+    fn take_history(&self, building: &mut Building, source: ObjectId, clock: i64) -> Result<Option<Taken>> {
+        let Some(feed) = building.lane.feeds.get_mut(&source) else { return Ok(None) };
+        feed.drain(clock);
+        match self.main.feeds.get(&source) {
+            Some(live) if feed.distance(&live.partitions) == 0 => Ok(None),
+            Some(live) if feed.distance(&live.partitions) <= self.shared.limits.build_rows as i64 => feed.take_to(&live.partitions, clock),
+            Some(_) if feed.ready(clock) => feed.take(self.shared.limits.build_rows, clock).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn caught_up(&self, building: &Building) -> bool {
+        !building.first
+            && building.drained()
+            && building.lane.feeds.iter().all(|(source, feed)| self.main.feeds.get(source).is_none_or(|live| feed.distance(&live.partitions) == 0))
+    }
+
+    /// At an epoch boundary: the view becomes part of the live lane, with a checkpoint that holds its state and its catalog record.
+    fn join(&mut self, building: Building) -> Result<()> {
+        let Building { object, plan, lane, reply, .. } = building;
+        for (source, feed) in lane.feeds {
+            self.main.feeds.entry(source).or_insert(feed);
+        }
+        for (source, watermark) in lane.watermarks.0 {
+            self.main.watermarks.0.entry(source).or_insert(watermark);
+        }
+        self.main.views.push(object.id);
+        self.make_running(&object, plan.clone());
+        self.relation_rows(object.id, &plan);
+        self.shared.system.built(object.id);
+        self.checkpoint_with(object, reply)
+    }
+
+    /// The client has gone, or the input cannot be read: nothing of the view remains.
+    fn give_up(&mut self, id: ObjectId) -> Result<()> {
+        self.relations.remove(&id);
+        self.shared.system.built(id);
+        self.shared.update_catalog(|c| c.without(&[id]));
+        self.remove_from_workers(id)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! Checkpoints: every so often the workers hand over their dirty state, and a thread of its own writes it in one atomic commit while epochs go on.
+//!
+//! ```text
+//!   epoch E done -> workers: dirty state as ops -> + positions, counters, catalog changes -> written, synced -> readers swap to the new snapshot
+//! ```
+//!
+//! One is under way at a time. The commit deletes what it makes superfluous: the epoch log up to E and the table logs up to E's positions.
+
+use super::feed::PartitionState;
+use super::scheduler::{Running, Scheduler};
+use super::shared::Command;
+use crate::catalog::catalog;
+use crate::catalog::object::Object;
+use crate::connectors::connector::Partition;
+use crate::dataflow::worker::Command as WorkerCommand;
+use crate::error::{Error, Result};
+use crate::plan::ViewPlan;
+use crate::state::checkpoint::{Generation, Ops};
+use crate::state::log::{Checkpointer, Commit, CommitDone};
+use crate::state::store::Snapshot;
+use crate::types::ids::ObjectId;
+use crate::types::time::{Epoch, Watermarks};
+use crossbeam_channel::Receiver;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// What a checkpoint records besides state (JSON, in the record `checkpoint`).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Record {
+    pub epoch: Epoch,
+    pub generation: u32,
+    pub watermarks: Watermarks,
+    pub sources: BTreeMap<ObjectId, SourceRecord>,
+    /// Position in each table's log behind the last change in the state.
+    pub tables: BTreeMap<ObjectId, u64>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SourceRecord {
+    pub watermark: i64,
+    pub partitions: BTreeMap<Partition, PartitionState>,
+}
+
+pub const RECORD: &str = "checkpoint";
+
+/// The checkpoint under way, and what waits for it.
+pub struct CheckpointState {
+    checkpointer: Checkpointer,
+    snapshot: Arc<dyn Snapshot>,
+    pub last_epoch: Epoch,
+    generation: Generation,
+    started: Instant,
+    under_way: Option<UnderWay>,
+    pub finished: Option<CommitDone>,
+    aside: VecDeque<Command>,
+    flushes: Vec<oneshot::Sender<Result<()>>>,
+}
+
+struct UnderWay {
+    epoch: Epoch,
+    replies: Vec<oneshot::Sender<Result<()>>>,
+    ready: Vec<ObjectId>,
+}
+
+impl CheckpointState {
+    pub fn new(checkpointer: Checkpointer, snapshot: Arc<dyn Snapshot>, record: &Record) -> Self {
+        CheckpointState {
+            checkpointer,
+            snapshot,
+            last_epoch: record.epoch,
+            generation: Generation(record.generation),
+            started: Instant::now(),
+            under_way: None,
+            finished: None,
+            aside: VecDeque::new(),
+            flushes: Vec::new(),
+        }
+    }
+
+    pub fn done(&self) -> &Receiver<CommitDone> {
+        self.checkpointer.done()
+    }
+
+    pub fn snapshot(&self) -> Arc<dyn Snapshot> {
+        self.snapshot.clone()
+    }
+
+    pub fn set_aside(&mut self, command: Command) {
+        self.aside.push_back(command);
+    }
+
+    pub fn next_command(&mut self) -> Option<Command> {
+        self.aside.pop_front()
+    }
+
+    pub fn flush(&mut self, reply: oneshot::Sender<Result<()>>) {
+        self.flushes.push(reply);
+    }
+
+    /// How long the scheduler may sleep without missing a checkpoint.
+    pub fn until_due(&self, dirty: bool) -> Duration {
+        if dirty { Duration::from_millis(20) } else { Duration::from_secs(1) }
+    }
+}
+
+impl Scheduler {
+    /// Starts a checkpoint if the interval has passed, somebody waits for one, or unwritten rows take too much memory.
+    pub(super) fn start_checkpoint_if_due(&mut self) -> Result<()> {
+        let state = &self.checkpoints;
+        if state.under_way.is_some() || (!self.dirty() && state.flushes.is_empty()) {
+            return Ok(());
+        }
+        let run_bytes: usize = self.relations.values().map(|r| r.run_bytes()).sum();
+        let due = state.started.elapsed() >= self.shared.limits.checkpoint_interval
+            || !state.flushes.is_empty()
+            || run_bytes > self.shared.limits.run_bytes
+            || self.state_bytes > self.shared.limits.state_bytes;
+        if due { self.start_checkpoint(Ops::default(), Vec::new(), Vec::new()) } else { Ok(()) }
+    }
+
+    /// A checkpoint that also makes a new object durable; `reply` is told when it is.
+    pub(super) fn checkpoint_with(&mut self, object: Object, reply: oneshot::Sender<Result<()>>) -> Result<()> {
+        self.await_checkpoint()?;
+        let mut ops = Ops::default();
+        self.shared.logs.put_object(object.id, &catalog::encode(&object)?, &mut ops);
+        self.start_checkpoint(ops, vec![reply], vec![object.id])
+    }
+
+    pub(super) fn start_checkpoint(&mut self, extra: Ops, mut replies: Vec<oneshot::Sender<Result<()>>>, ready: Vec<ObjectId>) -> Result<()> {
+        self.checkpoints.generation = Generation(self.checkpoints.generation.0 + 1);
+        let generation = self.checkpoints.generation;
+        let (reply, results) = crossbeam_channel::bounded(self.workers.len());
+        self.send_all(|| WorkerCommand::Checkpoint { generation, reply: reply.clone() })?;
+        drop(reply);
+        let mut parts = results.into_iter().collect::<Result<Vec<Ops>>>()?;
+        if parts.len() != self.workers.len() {
+            return Err(Error::internal("a worker thread has ended"));
+        }
+        self.relations.values_mut().for_each(|rows| rows.seal());
+        let record = self.record(generation);
+        let mut ops = extra;
+        self.shared.logs.put_record_into(RECORD, &serde_json::to_vec(&record).expect("a record has only numbers and number keys"), &mut ops);
+        self.shared.logs.trim_epochs(record.epoch, &mut ops);
+        for (table, position) in &record.tables {
+            self.shared.logs.trim_table(*table, *position, &mut ops);
+        }
+        self.shared.system.checkpoint(&mut ops, &self.shared.logs);
+        parts.push(ops);
+        replies.append(&mut self.checkpoints.flushes);
+        self.checkpoints.under_way = Some(UnderWay { epoch: record.epoch, replies, ready });
+        self.checkpoints.started = Instant::now();
+        self.checkpoints.last_epoch = record.epoch;
+        self.checkpoints.checkpointer.submit(Commit { generation, parts })
+    }
+
+    fn record(&self, generation: Generation) -> Record {
+        let sources = self.main.feeds.iter().map(|(id, f)| (*id, SourceRecord { watermark: f.watermark, partitions: f.partitions.clone() })).collect();
+        Record { epoch: self.epoch, generation: generation.0, watermarks: self.main.watermarks.clone(), sources, tables: self.table_positions.clone() }
+    }
+
+    /// Takes note of a finished commit: readers go over to its snapshot, workers may forget what is in it.
+    pub(super) fn finish_checkpoint(&mut self) -> Result<()> {
+        if let Some(committed) = self.checkpoints.finished.take().or_else(|| self.checkpoints.checkpointer.done().try_recv().ok()) {
+            self.committed(committed)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the checkpoint under way, if there is one.
+    pub(super) fn await_checkpoint(&mut self) -> Result<()> {
+        if self.checkpoints.under_way.is_none() {
+            return Ok(());
+        }
+        let committed = match self.checkpoints.finished.take() {
+            Some(committed) => committed,
+            None => self.checkpoints.checkpointer.done().recv().map_err(|_| Error::internal("the checkpoint thread has ended"))?,
+        };
+        self.committed(committed)
+    }
+
+    fn committed(&mut self, committed: CommitDone) -> Result<()> {
+        let Some(under_way) = self.checkpoints.under_way.take() else { return Ok(()) };
+        committed.result?;
+        self.checkpoints.snapshot = committed.snapshot;
+        self.send_all(|| WorkerCommand::Committed { generation: committed.generation })?;
+        self.relations.values_mut().for_each(|rows| rows.drop_sealed());
+        for id in under_way.ready {
+            if let Some(rows) = self.relations.get_mut(&id) {
+                rows.ready = true;
+            }
+        }
+        self.swap_published();
+        for feed in self.main.feeds.values() {
+            feed.committed();
+        }
+        self.shared.system.checkpointed(under_way.epoch, self.checkpoints.started.elapsed());
+        for reply in under_way.replies {
+            let _ = reply.send(Ok(()));
+        }
+        let over = self.state_bytes.saturating_sub(self.shared.limits.state_bytes * 4 / 5);
+        if over > 0 {
+            self.send_all(|| WorkerCommand::Evict { bytes: over / self.workers.len() })?;
+        }
+        Ok(())
+    }
+
+    /// The clean end: everything is in the store, synced.
+    pub(super) fn final_checkpoint(&mut self) -> Result<()> {
+        self.await_checkpoint()?;
+        self.start_checkpoint(Ops::default(), Vec::new(), Vec::new())?;
+        self.await_checkpoint()
+    }
+
+    /// Registers what runs for an object of the live lane.
+    pub(super) fn make_running(&mut self, object: &Object, plan: Arc<ViewPlan>) {
+        let ordered = super::ddl::is_keyed_feed(object);
+        self.running.insert(object.id, Running { plan, ordered });
+    }
+}

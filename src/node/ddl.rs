@@ -1,0 +1,232 @@
+//! How objects come and go in the running system. Every change is durable before it is answered; what holds rows changes at an epoch boundary.
+
+use super::feed::{Feed, PartitionState};
+use super::scheduler::Scheduler;
+use crate::catalog::catalog;
+use crate::catalog::object::{Body, Object};
+use crate::connectors::connector::Partition;
+use crate::connectors::pump::{Pump, PumpConfig};
+use crate::dataflow::worker::Command as WorkerCommand;
+use crate::error::{Error, Kind, Result};
+use crate::node::sources;
+use crate::plan::{Relation, ViewPlan};
+use crate::state::checkpoint::Ops;
+use crate::state::store::Durability;
+use crate::types::ids::ObjectId;
+use crate::types::time::WATERMARK_NONE;
+use crate::views::published::RelationRows;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+impl Scheduler {
+    /// Only a broken store is an error here; what the user did wrong goes to `reply`.
+    pub(super) fn create(&mut self, object: Object, plan: Option<ViewPlan>, reply: oneshot::Sender<Result<()>>) -> Result<()> {
+        if let Err(e) = self.check_new(&object) {
+            let _ = reply.send(Err(e));
+            return Ok(());
+        }
+        match (&object.body, plan) {
+            (Body::MaterializedView(_), Some(plan)) => self.start_building(object, plan, reply),
+            (Body::Table(_), Some(plan)) => {
+                let result = self.create_table(object, Arc::new(plan))?;
+                let _ = reply.send(result);
+                Ok(())
+            }
+            (Body::Source(_) | Body::View(_), _) => {
+                self.persist(&object)?;
+                self.announce(&object, None);
+                let _ = reply.send(Ok(()));
+                Ok(())
+            }
+            _ => {
+                let _ = reply.send(Err(Error::internal(format!("{} without a plan", object.kind_name()))));
+                Ok(())
+            }
+        }
+    }
+
+    /// Names and inputs as they are now; the session saw an older catalog.
+    fn check_new(&self, object: &Object) -> Result<()> {
+        let catalog = self.shared.catalog.load();
+        if catalog.find(&object.schema, &object.name).is_some() {
+            return Err(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", object.name)));
+        }
+        match object.depends_on.iter().find(|id| catalog.get(**id).is_none()) {
+            Some(_) => Err(Error::new(Kind::UndefinedTable, format!("a relation that \"{}\" reads was dropped meanwhile", object.name))),
+            None => Ok(()),
+        }
+    }
+
+    /// A table has no history: it joins the live lane at once, empty. The outer error is a broken store, the inner one the user's.
+    fn create_table(&mut self, object: Object, plan: Arc<ViewPlan>) -> Result<Result<()>> {
+        let feed = match object.feed() {
+            Some(_) => match self.open_feed_with(&object, None, BTreeMap::new()) {
+                Ok(feed) => Some(feed),
+                Err(e) => return Ok(Err(e)),
+            },
+            None => None,
+        };
+        self.add_to_workers(object.id, &plan, true)?;
+        self.persist(&object)?;
+        if let Some(feed) = feed {
+            self.main.feeds.insert(object.id, feed);
+        }
+        self.main.views.push(object.id);
+        self.make_running(&object, plan.clone());
+        self.relation_rows(object.id, &plan).ready = true;
+        self.announce(&object, Some(&plan));
+        self.swap_published();
+        Ok(Ok(()))
+    }
+
+    fn persist(&self, object: &Object) -> Result<()> {
+        let mut ops = Ops::default();
+        self.shared.logs.put_object(object.id, &catalog::encode(object)?, &mut ops);
+        self.store.write(ops, Durability::Synced)
+    }
+
+    /// Makes the object known to sessions and to the planner.
+    pub(super) fn announce(&self, object: &Object, plan: Option<&ViewPlan>) {
+        if let Some(relation) = relation_of(object, plan) {
+            self.shared.update_known(|known| {
+                known.insert(object.id, Arc::new(relation));
+            });
+        }
+        self.announce_name(object);
+    }
+
+    /// The object is in the catalog that sessions see, in the place of an older one of its name and id.
+    pub(super) fn announce_name(&self, object: &Object) {
+        self.shared.update_catalog(|c| c.replacing(object.clone()));
+    }
+
+    /// `ids`: readers first. The state goes with one range deletion per state table.
+    pub(super) fn drop_objects(&mut self, ids: &[ObjectId]) -> Result<()> {
+        self.await_checkpoint()?;
+        let mut ops = Ops::default();
+        for id in ids {
+            if let Some(i) = self.building.iter().position(|b| b.object.id == *id) {
+                let building = self.building.remove(i);
+                let _ = building.reply.send(Err(Error::new(Kind::QueryCanceled, format!("materialized view \"{}\" was dropped while it was built", building.object.name))));
+            }
+            if let Some(running) = self.running.remove(id) {
+                for table in running.plan.fragment.nodes.iter().flat_map(|n| n.spec.state_tables()) {
+                    self.shared.logs.delete_state(table.id, &mut ops);
+                }
+            }
+            self.shared.logs.delete_object(*id, &mut ops);
+            self.main.views.retain(|v| v != id);
+            self.relations.remove(id);
+            self.table_positions.remove(id);
+            self.remove_from_workers(*id)?;
+        }
+        self.store.write(ops, Durability::Synced)?;
+        self.close_unread_feeds();
+        self.shared.system.forget(ids);
+        self.shared.update_known(|known| known.retain(|id, _| !ids.contains(id)));
+        self.shared.update_catalog(|c| c.without(ids));
+        self.swap_published();
+        Ok(())
+    }
+
+    /// A source that no view reads any more is not read.
+    fn close_unread_feeds(&mut self) {
+        let running = &self.running;
+        self.main.feeds.retain(|source, _| running.iter().any(|(id, r)| id == source || r.plan.inputs.contains(source)));
+        let feeds = &self.main.feeds;
+        self.main.watermarks.0.retain(|source, _| feeds.contains_key(source));
+    }
+
+    pub(super) fn add_to_workers(&self, view: ObjectId, plan: &ViewPlan, fresh: bool) -> Result<()> {
+        let fragment = Arc::new(plan.fragment.clone());
+        let (reply, results) = crossbeam_channel::bounded(self.workers.len());
+        self.send_all(|| WorkerCommand::Add { view, fragment: fragment.clone(), fresh, reply: reply.clone() })?;
+        drop(reply);
+        results.into_iter().collect::<Result<Vec<()>>>().map(|_| ())
+    }
+
+    pub(super) fn remove_from_workers(&self, view: ObjectId) -> Result<()> {
+        self.send_all(|| WorkerCommand::Remove { view })
+    }
+
+    /// The readable rows of a view, made at first use.
+    pub(super) fn relation_rows(&mut self, id: ObjectId, plan: &ViewPlan) -> &mut RelationRows {
+        self.relations.entry(id).or_insert_with(|| RelationRows::new(plan.rows, &plan.key, plan.schema.clone()))
+    }
+
+    /// A reader of a source from its beginning.
+    pub(super) fn open_feed(&self, source: ObjectId) -> Result<Feed> {
+        let catalog = self.shared.catalog.load();
+        let object = catalog.get(source).ok_or_else(|| Error::internal(format!("source {source} is not in the catalog")))?;
+        self.open_feed_with(object, None, BTreeMap::new())
+    }
+
+    /// `replay`: verdicts about records ahead of the clock, up to a position per partition.
+    pub(super) fn open_feed_with(
+        &self,
+        object: &Object,
+        from: Option<(BTreeMap<Partition, PartitionState>, i64)>,
+        replay: sources::Verdicts,
+    ) -> Result<Feed> {
+        let feed = object.feed().ok_or_else(|| Error::internal(format!("\"{}\" reads no connector", object.name)))?;
+        let (partitions, watermark) = from.unwrap_or_else(|| {
+            let start = feed.start.iter().map(|(p, at)| (*p, PartitionState { position: *at, ..PartitionState::default() })).collect();
+            (start, WATERMARK_NONE)
+        });
+        let opened = sources::open(object, self.shared.clock.clone(), replay)?;
+        let positions = partitions.iter().filter(|(_, s)| !s.ended).map(|(p, s)| (*p, s.position)).collect();
+        let wake = self.waker.clone();
+        let config = PumpConfig {
+            name: object.name.clone(),
+            threads: self.workers.len(),
+            notify: Arc::new(move || {
+                // A full channel already tells that there is something to do.
+                let _ = wake.try_send(());
+            }),
+            ..PumpConfig::default()
+        };
+        let pump = Pump::start(opened.source.clone(), positions, opened.preparation, config)?;
+        Ok(Feed::new(object.id, opened.source, pump, partitions, watermark, opened.idle_timeout))
+    }
+}
+
+/// What the planner knows of an object; `None` for plain views, which are inlined.
+pub fn relation_of(object: &Object, plan: Option<&ViewPlan>) -> Option<Relation> {
+    let schema = object.arrow_schema();
+    match &object.body {
+        Body::View(_) => None,
+        Body::Source(source) => Some(Relation {
+            id: object.id,
+            name: object.name.clone(),
+            schema,
+            append_only: true,
+            key: Vec::new(),
+            event_time: source.feed.watermark.iter().map(|w| sources::event_time(object.id, w)).collect(),
+        }),
+        Body::Table(table) => Some(Relation {
+            id: object.id,
+            name: object.name.clone(),
+            schema,
+            append_only: table.append_only,
+            key: table.primary_key.clone(),
+            event_time: table.watermark.iter().map(|w| sources::event_time(object.id, w)).collect(),
+        }),
+        Body::MaterializedView(_) => plan.map(|plan| Relation {
+            id: object.id,
+            name: object.name.clone(),
+            schema,
+            append_only: plan.append_only,
+            key: match &plan.key {
+                crate::plan::ViewKey::Unique(columns) => columns.clone(),
+                _ => Vec::new(),
+            },
+            event_time: plan.event_time.clone(),
+        }),
+    }
+}
+
+/// A table that a connector feeds by key: the newest record of each key counts.
+pub fn is_keyed_feed(object: &Object) -> bool {
+    matches!(&object.body, Body::Table(t) if t.feed.is_some() && !t.primary_key.is_empty())
+}

@@ -1,0 +1,233 @@
+//! The relations of the schema `tidewater`: what the system knows of itself, as rows. One entry in [`all`] and one function each.
+
+use super::shared::Shared;
+use super::system::SourceStatus;
+use crate::catalog::object::{Body, Object};
+use crate::error::{Error, Kind, Result};
+use crate::types::ids::ObjectId;
+use crate::types::time::{WATERMARK_END, WATERMARK_NONE};
+use arrow::array::{ArrayRef, BinaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use std::sync::Arc;
+
+pub struct Listing {
+    pub name: &'static str,
+    pub schema: SchemaRef,
+    rows: fn(&Shared) -> Vec<ArrayRef>,
+}
+
+fn text(name: &str) -> Field {
+    Field::new(name, DataType::Utf8, true)
+}
+
+fn count(name: &str) -> Field {
+    Field::new(name, DataType::Int64, true)
+}
+
+fn time(name: &str) -> Field {
+    Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true)
+}
+
+fn listing(name: &'static str, fields: Vec<Field>, rows: fn(&Shared) -> Vec<ArrayRef>) -> Listing {
+    Listing { name, schema: Arc::new(Schema::new(fields)), rows }
+}
+
+/// All of them, by name.
+pub fn all() -> Vec<Listing> {
+    vec![
+        listing(
+            "sources",
+            vec![
+                text("source"),
+                Field::new("partition", DataType::Int32, true),
+                count("offset"),
+                count("lag"),
+                count("rows"),
+                count("bytes"),
+                count("late_rows"),
+                count("dead_letters"),
+                count("tombstones"),
+                time("watermark"),
+                time("source_watermark"),
+                text("status"),
+                text("last_error"),
+            ],
+            sources,
+        ),
+        listing(
+            "dead_letters",
+            vec![
+                text("source"),
+                Field::new("partition", DataType::Int32, true),
+                count("offset"),
+                time("timestamp"),
+                time("set_aside_at"),
+                text("error"),
+                Field::new("raw", DataType::Binary, true),
+            ],
+            dead_letters,
+        ),
+        listing("late_rows", vec![text("view"), count("epoch"), time("window_end"), count("weight"), text("row")], late_rows),
+        listing("view_errors", vec![text("view"), text("sqlstate"), text("error"), count("count")], view_errors),
+        listing(
+            "views",
+            vec![text("view"), count("frontier"), count("late_rows"), count("errors"), text("status")],
+            views,
+        ),
+        listing("jobs", vec![text("view"), count("rows"), Field::new("seconds", DataType::Float64, true), Field::new("rows_per_second", DataType::Float64, true)], jobs),
+        listing("epochs", vec![count("epoch"), count("durable_epoch"), count("checkpoints"), Field::new("checkpoint_seconds", DataType::Float64, true)], epochs),
+    ]
+}
+
+/// The rows of one, now.
+pub fn rows(name: &str, shared: &Shared) -> Result<RecordBatch> {
+    let listing = all()
+        .into_iter()
+        .find(|l| l.name == name)
+        .ok_or_else(|| Error::new(Kind::UndefinedTable, format!("relation \"tidewater.{name}\" does not exist")))?;
+    Ok(RecordBatch::try_new(listing.schema, (listing.rows)(shared))?)
+}
+
+fn name_of(shared: &Shared, id: ObjectId) -> String {
+    shared.catalog.load().get(id).map(|o| o.name.clone()).unwrap_or_else(|| id.to_string())
+}
+
+fn strings<S: AsRef<str>>(values: impl IntoIterator<Item = S>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
+}
+
+fn counts(values: impl IntoIterator<Item = u64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values.into_iter().map(|v| i64::try_from(v).unwrap_or(i64::MAX))))
+}
+
+/// A watermark at either end of time is no time: NULL.
+fn times(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
+    let finite = values.into_iter().map(|v| v.filter(|t| *t != WATERMARK_NONE && *t != WATERMARK_END));
+    Arc::new(finite.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+}
+
+fn sources(shared: &Shared) -> Vec<ArrayRef> {
+    let live = shared.system.sources();
+    let late = late_by_source(shared);
+    let rows: Vec<_> = live.iter().flat_map(|(id, status)| status.partitions.iter().map(move |(p, s)| (*id, status, *p, s))).collect();
+    vec![
+        strings(rows.iter().map(|r| name_of(shared, r.0))),
+        Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| r.2 as i32))),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.3.position))),
+        Arc::new(rows.iter().map(|r| r.3.lag).collect::<Int64Array>()),
+        counts(rows.iter().map(|r| r.3.rows)),
+        counts(rows.iter().map(|r| r.3.bytes)),
+        counts(rows.iter().map(|r| late.iter().find(|(id, _)| *id == r.0).map_or(0, |(_, n)| *n))),
+        counts(rows.iter().map(|r| r.3.dead_letters)),
+        counts(rows.iter().map(|r| r.3.tombstones)),
+        times(rows.iter().map(|r| r.3.watermark)),
+        times(rows.iter().map(|r| Some(r.1.watermark))),
+        strings(rows.iter().map(|r| partition_status(r.1, r.2))),
+        Arc::new(rows.iter().map(|r| r.3.error.clone()).collect::<StringArray>()),
+    ]
+}
+
+/// `holds the watermark`: no window of the source closes until this partition moves.
+fn partition_status(source: &SourceStatus, partition: u32) -> &'static str {
+    let Some(state) = source.partitions.get(&partition) else { return "unknown" };
+    let holds = source.partitions.values().filter(|s| !s.idle && !s.ended).map(|s| s.watermark).min() == Some(state.watermark);
+    match state {
+        s if s.error.is_some() => "failing",
+        s if s.ended => "ended",
+        s if s.idle => "idle",
+        s if s.caught_up_since.is_some() && holds && source.partitions.len() > 1 => "caught up, holds the watermark",
+        s if s.caught_up_since.is_some() => "caught up",
+        _ => "running",
+    }
+}
+
+/// Late rows of the views over each source; a view over several sources counts for each.
+fn late_by_source(shared: &Shared) -> Vec<(ObjectId, u64)> {
+    let catalog = shared.catalog.load();
+    let totals = shared.system.durable(|d| d.late.iter().map(|(view, kept)| (*view, kept.total)).collect::<Vec<_>>());
+    let mut sums: Vec<(ObjectId, u64)> = Vec::new();
+    for (view, total) in totals {
+        let mut waiting: Vec<ObjectId> = catalog.get(view).map(|o| o.depends_on.clone()).unwrap_or_default();
+        while let Some(id) = waiting.pop() {
+            match sums.iter_mut().find(|(s, _)| *s == id) {
+                Some((_, sum)) => *sum += total,
+                None => sums.push((id, total)),
+            }
+            waiting.extend(catalog.get(id).map(|o| o.depends_on.clone()).unwrap_or_default());
+        }
+    }
+    sums
+}
+
+fn dead_letters(shared: &Shared) -> Vec<ArrayRef> {
+    let rows = shared.system.durable(|d| d.dead.iter().flat_map(|(id, kept)| kept.items.iter().map(move |i| (*id, i.clone()))).collect::<Vec<_>>());
+    vec![
+        strings(rows.iter().map(|r| name_of(shared, r.0))),
+        Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| r.1.partition as i32))),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1.position))),
+        times(rows.iter().map(|r| r.1.timestamp)),
+        times(rows.iter().map(|r| Some(r.1.at))),
+        strings(rows.iter().map(|r| &r.1.error)),
+        Arc::new(BinaryArray::from_iter_values(rows.iter().map(|r| &r.1.raw))),
+    ]
+}
+
+fn late_rows(shared: &Shared) -> Vec<ArrayRef> {
+    let rows = shared.system.durable(|d| d.late.iter().flat_map(|(id, kept)| kept.items.iter().map(move |i| (*id, i.clone()))).collect::<Vec<_>>());
+    vec![
+        strings(rows.iter().map(|r| name_of(shared, r.0))),
+        counts(rows.iter().map(|r| r.1.epoch.0)),
+        times(rows.iter().map(|r| Some(r.1.window_end))),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1.weight))),
+        strings(rows.iter().map(|r| &r.1.row)),
+    ]
+}
+
+fn view_errors(shared: &Shared) -> Vec<ArrayRef> {
+    let rows = shared.system.durable(|d| d.errors.iter().flat_map(|(id, all)| all.iter().map(move |(key, f)| (*id, key.clone(), f.clone()))).collect::<Vec<_>>());
+    vec![
+        strings(rows.iter().map(|r| name_of(shared, r.0))),
+        strings(rows.iter().map(|r| &r.2.sqlstate)),
+        strings(rows.iter().map(|r| &r.1)),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.2.weight))),
+    ]
+}
+
+fn views(shared: &Shared) -> Vec<ArrayRef> {
+    let catalog = shared.catalog.load();
+    let all: Vec<Arc<Object>> = catalog.objects().filter(|o| matches!(o.body, Body::MaterializedView(_))).cloned().collect();
+    let building = shared.system.building();
+    let epoch = shared.published().epoch.0;
+    let counters: Vec<(u64, u64)> = shared.system.durable(|d| {
+        let errors = |id: &ObjectId| d.errors.get(id).map_or(0, |e| e.values().map(|f| f.weight.max(0) as u64).sum());
+        all.iter().map(|o| (d.late.get(&o.id).map_or(0, |k| k.total), errors(&o.id))).collect()
+    });
+    vec![
+        strings(all.iter().map(|o| &o.name)),
+        counts(all.iter().map(|o| if building.contains_key(&o.id) { 0 } else { epoch })),
+        counts(counters.iter().map(|c| c.0)),
+        counts(counters.iter().map(|c| c.1)),
+        strings(all.iter().map(|o| if building.contains_key(&o.id) { "building" } else { "live" })),
+    ]
+}
+
+fn jobs(shared: &Shared) -> Vec<ArrayRef> {
+    let rows: Vec<_> = shared.system.building().into_iter().collect();
+    let rate = |p: &super::system::Progress| p.rows as f64 / p.elapsed.as_secs_f64().max(1e-6);
+    vec![
+        strings(rows.iter().map(|r| name_of(shared, r.0))),
+        counts(rows.iter().map(|r| r.1.rows)),
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.1.elapsed.as_secs_f64()))),
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| rate(&r.1)))),
+    ]
+}
+
+fn epochs(shared: &Shared) -> Vec<ArrayRef> {
+    let checkpoint = shared.system.checkpoint_status();
+    vec![
+        counts([shared.published().epoch.0]),
+        counts([checkpoint.epoch.0]),
+        counts([checkpoint.count]),
+        Arc::new(Float64Array::from_iter_values([checkpoint.took.as_secs_f64()])),
+    ]
+}

@@ -1,0 +1,176 @@
+//! The whole server: opens the data directory, brings the engine back to where it was, and serves until told to stop.
+
+use super::checkpoints::CheckpointState;
+use super::config::Config;
+use super::data_dir::DataDir;
+use super::engine::NodeEngine;
+use super::pool::Pool;
+use super::recover::{self, Replan};
+use super::scheduler::{Lane, Scheduler};
+use super::session::{self, SessionBackend};
+use super::shared::{Limits, Shared};
+use super::statement::replan::replan;
+use super::status::NodeStatus;
+use super::writer::Writer;
+use super::{http, listen, metrics};
+use crate::dataflow::exchange::Exchange;
+use crate::dataflow::operator::BuildContext;
+use crate::dataflow::worker::Worker;
+use crate::error::{Error, Result};
+use crate::pg::auth::Access;
+use crate::pg::server::Server;
+use crate::sql::bind::Binder;
+use crate::state::checkpoint::Generation;
+use crate::state::committed::Committed;
+use crate::state::log::{Checkpointer, Logs};
+use crate::state::rocks::{RocksOptions, RocksStore};
+use crate::state::store::Store;
+use crate::types::time::{Clock, Epoch, SystemClock};
+use crate::views::published::Published;
+use crossbeam_channel::{Receiver, Sender};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+/// Runs the server until SIGTERM, SIGINT or a failure of the engine. Returns after a clean checkpoint.
+pub async fn serve(config: Config) -> Result<()> {
+    let data = DataDir::open(&config.data_dir)?;
+    let pg_listener = listen::listen(config.listen, "listen").await?;
+    let http_listener = listen::listen(config.http, "http").await?;
+    let (stop, stopped) = watch::channel(false);
+    let status = Arc::new(NodeStatus::new(&config));
+    let endpoints = tokio::spawn(http::serve(http_listener, status.clone(), metrics::install()?, until(stopped.clone())));
+    let path = data.path().join("state");
+    let settings = config.clone();
+    let started = tokio::task::spawn_blocking(move || start(&settings, &path)).await;
+    let Started { engine, binder, ended } = started.map_err(|e| Error::internal(format!("the start failed: {e}")))??;
+    status.ready(engine.clone());
+    let backend = Arc::new(SessionBackend::new(engine.clone(), binder, Arc::new(Pool::new(config.threads)?)));
+    let server = Server::new(backend, Access::Loopback, MAX_CONNECTIONS);
+    let served = tokio::spawn(async move { server.serve(pg_listener, stopped).await });
+    tracing::info!(listen = %config.listen, http = %config.http, data_dir = %config.data_dir.display(), "ready");
+    let result = tokio::select! {
+        failure = ended => failure.unwrap_or_else(|_| Err(Error::internal("the scheduler has ended"))),
+        signal = terminated() => {
+            signal?;
+            tracing::info!("stopping: writing the last checkpoint");
+            engine.stop().await
+        }
+    };
+    stop.send_replace(true);
+    let _ = tokio::time::timeout(STOP_TIMEOUT, async { tokio::join!(served, endpoints) }).await;
+    drop(data);
+    result
+}
+
+/// Sessions at once; each costs a task and some buffers.
+const MAX_CONNECTIONS: usize = 1000;
+/// How long connections may take to hear that the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+async fn terminated() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
+
+/// A running engine.
+pub struct Started {
+    pub engine: Arc<NodeEngine>,
+    pub binder: Arc<Binder>,
+    /// Told when the scheduler ends, with its failure if that is why.
+    pub ended: oneshot::Receiver<Result<()>>,
+}
+
+/// Opens the store under `path`, recovers, and starts the threads. Blocks until everything is as it was.
+pub fn start(config: &Config, path: &std::path::Path) -> Result<Started> {
+    let memory = usize::try_from(config.memory).unwrap_or(usize::MAX);
+    let store: Arc<dyn Store> = RocksStore::open(path, &rocks_options(memory))?;
+    start_on(store, Arc::new(SystemClock), limits(config, memory), config.threads)
+}
+
+/// A quarter of the memory for RocksDB's cache, an eighth for its memtables.
+fn rocks_options(memory: usize) -> RocksOptions {
+    RocksOptions { block_cache_bytes: memory / 4, write_buffer_bytes: (memory / 8).min(256 << 20), ..RocksOptions::default() }
+}
+
+fn limits(config: &Config, memory: usize) -> Limits {
+    Limits {
+        epoch_rows: EPOCH_ROWS,
+        build_rows: BUILD_ROWS,
+        checkpoint_interval: config.checkpoint_interval,
+        state_bytes: memory / 4,
+        run_bytes: memory / 8,
+        replay_timeout: REPLAY_TIMEOUT,
+    }
+}
+
+/// Rows of one epoch: enough to share fixed costs and fold equal keys, few enough to stay under 50 ms.
+const EPOCH_ROWS: usize = 64 * 1024;
+/// Rows of one step of a building view: what a live view may have to wait for.
+const BUILD_ROWS: usize = 64 * 1024;
+/// A source that cannot be read again for so long keeps the server from starting, with a clear error.
+const REPLAY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The engine over any store and clock.
+pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, threads: usize) -> Result<Started> {
+    let logs = Arc::new(Logs::new(store.clone())?);
+    let record = recover::last_checkpoint(&logs)?;
+    let committed = Committed::new(store.clone(), Generation(record.generation));
+    let snapshot = committed.read().1;
+    let published = Published { epoch: record.epoch, snapshot: snapshot.clone(), relations: HashMap::new() };
+    let shared = Arc::new(Shared::new(clock, limits, logs, published)?);
+    let (commands, command_queue) = crossbeam_channel::unbounded();
+    let (waker, wake) = crossbeam_channel::bounded(1);
+    let mut scheduler = Scheduler {
+        shared: shared.clone(),
+        store,
+        workers: start_workers(threads, &committed)?,
+        commands: command_queue,
+        wake,
+        waker,
+        main: Lane::default(),
+        building: Vec::new(),
+        running: HashMap::new(),
+        relations: HashMap::new(),
+        writes: VecDeque::new(),
+        table_positions: BTreeMap::new(),
+        epoch: Epoch::default(),
+        sequence: Epoch::default(),
+        checkpoints: CheckpointState::new(Checkpointer::start(committed)?, snapshot, &record),
+        state_bytes: 0,
+        stopping: None,
+    };
+    let binder = Arc::new(session::binder(threads)?);
+    let planner: &Replan<'_> = &|object| replan(&binder, object, shared.catalog.load_full(), shared.known.load_full());
+    let positions = scheduler.recover(record, planner)?;
+    let writer = Writer::new(shared.clone(), commands.clone(), positions);
+    let (report, ended) = oneshot::channel();
+    std::thread::Builder::new().name("scheduler".into()).spawn(move || {
+        let _ = report.send(scheduler.run());
+    })?;
+    Ok(Started { engine: Arc::new(NodeEngine { shared, commands, writer }), binder, ended })
+}
+
+fn start_workers(threads: usize, committed: &Arc<Committed>) -> Result<Vec<Sender<crate::dataflow::worker::Command>>> {
+    let exchange = Exchange::new(threads);
+    (0..threads)
+        .map(|worker| {
+            let (sender, receiver): (_, Receiver<_>) = crossbeam_channel::unbounded();
+            let context = BuildContext { store: committed.clone(), worker, workers: threads, cache_entries: None, fresh: false, checks: false };
+            let worker_state = Worker::new(context, exchange.clone());
+            std::thread::Builder::new().name(format!("worker-{worker}")).spawn(move || worker_state.run(receiver))?;
+            Ok(sender)
+        })
+        .collect()
+}
+

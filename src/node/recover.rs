@@ -1,0 +1,150 @@
+//! Start: the store's last checkpoint, then the epochs that were logged after it, under the same numbers and with the same rows.
+//! Only then are clients let in: every epoch that was shown before a crash is shown again (design, invariant 2).
+
+use super::checkpoints::{RECORD, Record};
+use super::cut::Cut;
+use super::feed::Taken;
+use super::scheduler::{PendingWrite, Scheduler};
+use super::writer;
+use crate::catalog::catalog;
+use crate::catalog::object::{Body, Object};
+use crate::error::{Error, Kind, Result};
+use crate::node::sources;
+use crate::plan::ViewPlan;
+use crate::types::ids::ObjectId;
+use crate::types::time::Epoch;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Plans an object anew over the state tables that it was given at CREATE.
+pub type Replan<'a> = dyn Fn(&Object) -> Result<Option<ViewPlan>> + 'a;
+
+/// The last checkpoint's record; the default for a new data directory.
+pub fn last_checkpoint(logs: &crate::state::log::Logs) -> Result<Record> {
+    match logs.record(RECORD)? {
+        None => Ok(Record::default()),
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::DataCorrupted, "the checkpoint record is damaged").with_detail(e.to_string())),
+    }
+}
+
+impl Scheduler {
+    /// Brings everything back. Returns the next position of each table's log, for the writer.
+    pub fn recover(&mut self, record: Record, replan: &Replan<'_>) -> Result<HashMap<ObjectId, u64>> {
+        if let Some(bytes) = self.shared.logs.record(super::system::RECORD)? {
+            self.shared.system.restore(&bytes)?;
+        }
+        self.epoch = record.epoch;
+        self.main.watermarks = record.watermarks.clone();
+        self.table_positions = record.tables.clone();
+        let objects = self.shared.logs.objects()?.iter().map(|bytes| catalog::decode(bytes)).collect::<Result<Vec<Object>>>()?;
+        for object in &objects {
+            self.recover_object(object, replan)?;
+        }
+        let cuts = self.shared.logs.cuts_after(record.epoch)?.iter().map(|bytes| Cut::decode(bytes)).collect::<Result<Vec<Cut>>>()?;
+        self.recover_feeds(&objects, &record, &cuts)?;
+        self.swap_published();
+        let logged = self.logged_writes(&objects)?;
+        self.replay(cuts, logged)
+    }
+
+    fn recover_object(&mut self, object: &Object, replan: &Replan<'_>) -> Result<()> {
+        let plan = replan(object)?;
+        if let Some(plan) = plan {
+            if let Body::MaterializedView(view) = &object.body {
+                let explained = crate::plan::explain(&plan);
+                if explained != view.plan {
+                    return Err(Error::new(Kind::DataCorrupted, format!("this version of tidewater plans materialized view \"{}\" differently from the one that built its state", object.name))
+                        .with_hint("start the version that created it, or drop and create the view again with it"));
+                }
+            }
+            let plan = Arc::new(plan);
+            self.add_to_workers(object.id, &plan, false)?;
+            self.main.views.push(object.id);
+            self.make_running(object, plan.clone());
+            self.relation_rows(object.id, &plan).ready = true;
+            self.announce(object, Some(&plan));
+        } else {
+            self.announce(object, None);
+        }
+        Ok(())
+    }
+
+    fn recover_feeds(&mut self, objects: &[Object], record: &Record, cuts: &[Cut]) -> Result<()> {
+        for object in objects.iter().filter(|o| o.feed().is_some()) {
+            let read = self.running.iter().any(|(id, r)| *id == object.id || r.plan.inputs.contains(&object.id));
+            if !read {
+                continue;
+            }
+            let from = record.sources.get(&object.id).map(|s| (s.partitions.clone(), s.watermark));
+            let mut verdicts = sources::Verdicts::new();
+            for part in cuts.iter().filter_map(|c| c.sources.get(&object.id)) {
+                for (partition, end) in &part.ends {
+                    verdicts.entry(*partition).or_default().until = *end;
+                }
+                for (partition, position) in &part.ahead {
+                    verdicts.entry(*partition).or_default().skewed.insert(*position);
+                }
+            }
+            let feed = self.open_feed_with(object, from, verdicts)?;
+            self.main.feeds.insert(object.id, feed);
+        }
+        Ok(())
+    }
+
+    /// Every table's log behind the checkpoint, by position.
+    fn logged_writes(&self, objects: &[Object]) -> Result<BTreeMap<ObjectId, BTreeMap<u64, PendingWrite>>> {
+        let mut all = BTreeMap::new();
+        for object in objects.iter().filter(|o| matches!(o.body, Body::Table(_))) {
+            let from = self.table_positions.get(&object.id).copied().unwrap_or(0);
+            let schema = object.arrow_schema();
+            let mut writes = BTreeMap::new();
+            for (position, bytes) in self.shared.logs.table_from(object.id, from)? {
+                let delta = writer::decode(&bytes, &schema)?;
+                writes.insert(position, PendingWrite { table: object.id, position, delta, reply: None });
+            }
+            all.insert(object.id, writes);
+        }
+        Ok(all)
+    }
+
+    fn replay(&mut self, cuts: Vec<Cut>, mut logged: BTreeMap<ObjectId, BTreeMap<u64, PendingWrite>>) -> Result<HashMap<ObjectId, u64>> {
+        let mut next: HashMap<ObjectId, u64> = self.table_positions.iter().map(|(t, p)| (*t, *p)).collect();
+        for (table, writes) in &logged {
+            if let Some(last) = writes.keys().next_back() {
+                next.insert(*table, last + 1);
+            }
+        }
+        let count = cuts.len();
+        for cut in cuts {
+            self.replay_cut(cut, &mut logged)?;
+        }
+        // Durable, but in no logged epoch yet: taken by the first new one.
+        self.writes.extend(logged.into_values().flat_map(|w| w.into_values()));
+        if count > 0 {
+            tracing::info!(epochs = count, epoch = self.epoch.0, "replayed the epochs since the last checkpoint");
+        }
+        self.checkpoints.last_epoch = if count > 0 { Epoch(0) } else { self.epoch };
+        Ok(next)
+    }
+
+    fn replay_cut(&mut self, cut: Cut, logged: &mut BTreeMap<ObjectId, BTreeMap<u64, PendingWrite>>) -> Result<()> {
+        let mut taken: BTreeMap<ObjectId, Taken> = BTreeMap::new();
+        for (source, part) in &cut.sources {
+            let Some(feed) = self.main.feeds.get_mut(source) else { continue };
+            let name = self.shared.catalog.load().get(*source).map(|o| o.name.clone()).unwrap_or_default();
+            let rows = feed.take_logged(part, cut.clock, self.shared.limits.replay_timeout).map_err(|e| {
+                Error::new(e.kind(), format!("cannot replay epoch {} from source \"{name}\": {}", cut.epoch, e.message()))
+                    .with_detail(e.detail().unwrap_or("").to_string())
+                    .with_hint("make the source readable again and start the server anew; nothing is lost")
+            })?;
+            taken.insert(*source, rows);
+        }
+        let mut writes = Vec::new();
+        for (table, end) in &cut.tables {
+            let Some(of_table) = logged.get_mut(table) else { continue };
+            let later = of_table.split_off(end);
+            writes.extend(std::mem::replace(of_table, later).into_values());
+        }
+        self.run_epoch(cut, taken, writes)
+    }
+}

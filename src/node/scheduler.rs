@@ -1,0 +1,296 @@
+//! The scheduler: one thread that forms cuts, logs them, has the workers run them, and publishes what they give.
+//!
+//! ```text
+//!   feeds, writes --> cut --> epoch log --> workers (one step) --> runs --> published epoch --> waiting writers, readers
+//!                                                   |
+//!                                                   +--- every checkpoint_interval: dirty state --> one atomic commit
+//! ```
+//!
+//! Views that are being built run in lanes of their own on the same workers, a bounded share at a time (`building.rs`);
+//! they join the live lane at an epoch boundary together with a checkpoint.
+
+use super::building::Building;
+use super::checkpoints::CheckpointState;
+use super::cut::Cut;
+use super::feed::{Feed, Taken};
+use super::shared::{Command, Shared};
+use crate::connectors::connector::Partition;
+use crate::dataflow::worker::{Command as WorkerCommand, StepPlan, StepResult, ViewChange};
+use crate::error::{Error, Result};
+use crate::plan::ViewPlan;
+use crate::state::store::Store;
+use crate::types::delta::Delta;
+use crate::types::ids::ObjectId;
+use crate::types::time::{Epoch, Step, Watermarks};
+use crate::views::published::{Published, RelationRows};
+use crossbeam_channel::{Receiver, Sender};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Views and feeds that step together.
+#[derive(Default)]
+pub struct Lane {
+    /// Each after those it reads.
+    pub views: Vec<ObjectId>,
+    pub feeds: BTreeMap<ObjectId, Feed>,
+    pub watermarks: Watermarks,
+}
+
+/// A change of a table that waits for its epoch; it is in the table's log already.
+pub struct PendingWrite {
+    pub table: ObjectId,
+    pub position: u64,
+    pub delta: Delta,
+    pub reply: Option<tokio::sync::oneshot::Sender<Result<Epoch>>>,
+}
+
+/// What runs for one table or materialized view.
+pub struct Running {
+    pub plan: Arc<ViewPlan>,
+    /// Whether rows of one partition must stay in order (upsert tables).
+    pub ordered: bool,
+}
+
+pub struct Scheduler {
+    pub(super) shared: Arc<Shared>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) workers: Vec<Sender<WorkerCommand>>,
+    pub(super) commands: Receiver<Command>,
+    pub(super) wake: Receiver<()>,
+    /// Given to pumps: tells that input has come.
+    pub(super) waker: Sender<()>,
+    pub(super) main: Lane,
+    pub(super) building: Vec<Building>,
+    pub(super) running: HashMap<ObjectId, Running>,
+    pub(super) relations: HashMap<ObjectId, RelationRows>,
+    pub(super) writes: VecDeque<PendingWrite>,
+    /// Position in each table's log behind the last change that an epoch took.
+    pub(super) table_positions: BTreeMap<ObjectId, u64>,
+    pub(super) epoch: Epoch,
+    /// Counts steps of all lanes: orders runs, where the epoch does not tell steps of building lanes apart.
+    pub(super) sequence: Epoch,
+    pub(super) checkpoints: CheckpointState,
+    /// Bytes of operator state after the last step, all workers.
+    pub(super) state_bytes: usize,
+    pub(super) stopping: Option<tokio::sync::oneshot::Sender<Result<()>>>,
+}
+
+impl Scheduler {
+    /// Runs until told to stop, or until state can no longer be trusted: then the error is the program's last word.
+    pub fn run(mut self) -> Result<()> {
+        loop {
+            self.serve_commands()?;
+            if let Some(reply) = self.stopping.take() {
+                let result = self.final_checkpoint();
+                let _ = reply.send(Ok(()));
+                return result;
+            }
+            let lived = self.live_epoch()?;
+            let built = self.build_some()?;
+            self.finish_checkpoint()?;
+            self.start_checkpoint_if_due()?;
+            if !lived && !built {
+                self.wait();
+            }
+        }
+    }
+
+    /// Sleeps until input, a command, a finished checkpoint or the next timer.
+    fn wait(&mut self) {
+        let timeout = self.checkpoints.until_due(self.dirty()).min(Duration::from_millis(20));
+        let (commands, wake, done) = (&self.commands, &self.wake, self.checkpoints.done());
+        crossbeam_channel::select! {
+            recv(commands) -> command => {
+                if let Ok(command) = command {
+                    self.checkpoints.set_aside(command);
+                }
+            }
+            recv(wake) -> _ => {}
+            recv(done) -> result => {
+                if let Ok(result) = result {
+                    self.checkpoints.finished = Some(result);
+                }
+            }
+            default(timeout) => {}
+        }
+    }
+
+    fn serve_commands(&mut self) -> Result<()> {
+        while let Some(command) = self.checkpoints.next_command().or_else(|| self.commands.try_recv().ok()) {
+            match command {
+                Command::Create { object, plan, reply } => self.create(*object, plan.map(|p| *p), reply)?,
+                Command::Drop { ids, reply } => {
+                    self.drop_objects(&ids)?;
+                    let _ = reply.send(Ok(()));
+                }
+                Command::Write(write) => self.writes.push_back(write),
+                Command::Flush { reply } => self.checkpoints.flush(reply),
+                Command::Stop { reply } => {
+                    self.stopping = Some(reply);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One epoch of the live lane, if there is anything to take in.
+    fn live_epoch(&mut self) -> Result<bool> {
+        let clock = self.shared.clock.now();
+        let mut ready = !self.writes.is_empty();
+        for feed in self.main.feeds.values_mut() {
+            feed.drain(clock);
+            ready |= feed.ready(clock);
+        }
+        if !ready {
+            return Ok(false);
+        }
+        let mut cut = Cut { epoch: self.epoch.next(), clock, ..Cut::default() };
+        let mut taken = BTreeMap::new();
+        let share = (self.shared.limits.epoch_rows / self.main.feeds.len().max(1)).max(1024);
+        for (source, feed) in &mut self.main.feeds {
+            if !feed.ready(clock) {
+                continue;
+            }
+            let rows = feed.take(share, clock)?;
+            cut.sources.insert(*source, rows.cut.clone());
+            taken.insert(*source, rows);
+        }
+        let writes: Vec<PendingWrite> = self.writes.drain(..).collect();
+        for write in &writes {
+            cut.tables.insert(write.table, write.position + 1);
+        }
+        self.shared.logs.append_cut(cut.epoch, &cut.encode())?;
+        self.run_epoch(cut, taken, writes)?;
+        Ok(true)
+    }
+
+    /// Runs a logged cut over the live lane, and publishes the epoch.
+    pub(super) fn run_epoch(&mut self, cut: Cut, taken: BTreeMap<ObjectId, Taken>, writes: Vec<PendingWrite>) -> Result<()> {
+        let mut after = self.main.watermarks.clone();
+        for (source, part) in &cut.sources {
+            after.0.insert(*source, part.watermark);
+        }
+        let mut feeds: BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>> = BTreeMap::new();
+        for (source, part) in taken {
+            self.shared.system.record_dead(source, part.dead, cut.clock);
+            feeds.entry(source).or_default().extend(part.deltas.into_iter().map(|(p, d)| (Some(p), d)));
+        }
+        let mut replies = Vec::new();
+        for write in writes {
+            self.table_positions.insert(write.table, write.position + 1);
+            feeds.entry(write.table).or_default().push((None, write.delta));
+            replies.extend(write.reply);
+        }
+        let step = Step { epoch: cut.epoch, clock: cut.clock, before: self.main.watermarks.clone(), after };
+        let taps = self.building.iter().flat_map(|b| b.taps()).collect();
+        let views = self.main.views.clone();
+        let (changes, tapped) = self.step(&step, views, feeds, taps)?;
+        self.main.watermarks = step.after;
+        self.epoch = cut.epoch;
+        for building in &mut self.building {
+            building.tap(&tapped);
+        }
+        self.publish(changes)?;
+        for reply in replies {
+            let _ = reply.send(Ok(self.epoch));
+        }
+        Ok(())
+    }
+
+    /// Has all workers run one step. Deals out deltas so that workers get about equal numbers of rows, and rows of an ordered partition stay together.
+    pub(super) fn step(
+        &mut self,
+        step: &Step,
+        views: Vec<ObjectId>,
+        feeds: BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>>,
+        taps: BTreeSet<ObjectId>,
+    ) -> Result<(Vec<ViewChange>, BTreeMap<ObjectId, Vec<Delta>>)> {
+        let moved = step.after.0.iter().filter(|(s, w)| step.before.0.get(s) != Some(w)).map(|(s, _)| *s).collect();
+        let fed = feeds.iter().filter(|(_, d)| !d.is_empty()).map(|(r, _)| *r).collect();
+        let plan = Arc::new(StepPlan { views, fed, moved, taps });
+        self.sequence = self.sequence.next();
+        let shares = self.deal(feeds);
+        let step = Arc::new(step.clone());
+        let (reply, results) = crossbeam_channel::bounded(self.workers.len());
+        for (worker, feeds) in self.workers.iter().zip(shares) {
+            let command = WorkerCommand::Step { step: step.clone(), plan: plan.clone(), feeds, reply: reply.clone() };
+            worker.send(command).map_err(|_| Error::internal("a worker thread has ended"))?;
+        }
+        drop(reply);
+        self.collect(results)
+    }
+
+    fn collect(&mut self, results: Receiver<StepResult>) -> Result<(Vec<ViewChange>, BTreeMap<ObjectId, Vec<Delta>>)> {
+        let (mut changes, mut taps, mut memory, mut failure) = (Vec::new(), BTreeMap::<ObjectId, Vec<Delta>>::new(), 0, Ok(()));
+        let mut count = 0;
+        for result in results {
+            count += 1;
+            memory += result.memory;
+            changes.extend(result.changes);
+            for (relation, deltas) in result.taps {
+                taps.entry(relation).or_default().extend(deltas);
+            }
+            failure = failure.and(result.result);
+        }
+        failure?;
+        if count != self.workers.len() {
+            return Err(Error::internal("a worker thread has ended"));
+        }
+        self.state_bytes = memory;
+        self.shared.system.set_state_bytes(memory);
+        Ok((changes, taps))
+    }
+
+    fn deal(&self, feeds: BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>>) -> Vec<Vec<(ObjectId, Vec<Delta>)>> {
+        let workers = self.workers.len();
+        let mut load = vec![0usize; workers];
+        let mut shares: Vec<Vec<(ObjectId, Vec<Delta>)>> = vec![Vec::new(); workers];
+        for (relation, deltas) in feeds {
+            let ordered = self.running.get(&relation).is_some_and(|r| r.ordered);
+            let mut parts: Vec<Vec<Delta>> = vec![Vec::new(); workers];
+            for (partition, delta) in deltas {
+                let lightest = (0..workers).min_by_key(|w| load[*w]).unwrap_or(0);
+                let worker = if ordered { partition.unwrap_or(0) as usize % workers } else { lightest };
+                load[worker] += delta.rows();
+                parts[worker].push(delta);
+            }
+            for (share, part) in shares.iter_mut().zip(parts) {
+                share.push((relation, part));
+            }
+        }
+        shares
+    }
+
+    /// Makes the epoch's changes readable, all at once.
+    fn publish(&mut self, changes: Vec<ViewChange>) -> Result<()> {
+        for change in changes {
+            self.shared.system.record_change(change.view, &change.late, &change.errors, self.epoch)?;
+            if let (Some(run), Some(rows)) = (change.run, self.relations.get_mut(&change.view)) {
+                rows.push(self.sequence, run);
+            }
+        }
+        self.shared.system.update_feeds(&self.main.feeds);
+        self.swap_published();
+        Ok(())
+    }
+
+    pub(super) fn swap_published(&mut self) {
+        let relations = self.relations.iter().map(|(id, rows)| (*id, rows.clone())).collect();
+        let published = Published { epoch: self.epoch, snapshot: self.checkpoints.snapshot(), relations };
+        self.shared.publish(published);
+    }
+
+    /// Whether anything has changed since the last checkpoint began.
+    pub(super) fn dirty(&self) -> bool {
+        self.epoch > self.checkpoints.last_epoch || !self.building.is_empty()
+    }
+
+    pub(super) fn send_all(&self, mut command: impl FnMut() -> WorkerCommand) -> Result<()> {
+        for worker in &self.workers {
+            worker.send(command()).map_err(|_| Error::internal("a worker thread has ended"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! What the scheduler thread, the writer and the sessions share: published epochs, the catalog, logs, numbers, limits.
+
+use super::scheduler::PendingWrite;
+use super::system::System;
+use crate::catalog::catalog::Catalog;
+use crate::catalog::object::Object;
+use crate::error::{Error, Result};
+use crate::plan::{Relation, ViewPlan};
+use crate::state::log::Logs;
+use crate::types::ids::{ObjectId, TableId};
+use crate::types::time::{Clock, Epoch};
+use crate::views::published::Published;
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::{oneshot, watch};
+
+/// What sessions ask of the scheduler.
+pub enum Command {
+    Create { object: Box<Object>, plan: Option<Box<ViewPlan>>, reply: oneshot::Sender<Result<()>> },
+    Drop { ids: Vec<ObjectId>, reply: oneshot::Sender<Result<()>> },
+    Write(PendingWrite),
+    /// Replied once everything taken in so far is in a synced checkpoint.
+    Flush { reply: oneshot::Sender<Result<()>> },
+    Stop { reply: oneshot::Sender<Result<()>> },
+}
+
+/// Bounds of the engine, from the configuration; each is named and reasoned there.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Rows of one epoch, all sources together.
+    pub epoch_rows: usize,
+    /// Rows of one step of a view that is being built.
+    pub build_rows: usize,
+    pub checkpoint_interval: std::time::Duration,
+    /// Bytes of operator state in memory, all workers; beyond it clean state is evicted.
+    pub state_bytes: usize,
+    /// Bytes of uncheckpointed view rows; beyond it a checkpoint starts early.
+    pub run_bytes: usize,
+    /// How long a replay waits for a source before it gives up.
+    pub replay_timeout: std::time::Duration,
+}
+
+pub struct Shared {
+    pub clock: Arc<dyn Clock>,
+    pub limits: Limits,
+    pub logs: Arc<Logs>,
+    pub system: System,
+    pub catalog: ArcSwap<Catalog>,
+    /// What the planner knows of each source, table and materialized view.
+    pub known: ArcSwap<HashMap<ObjectId, Arc<Relation>>>,
+    published: ArcSwap<Published>,
+    epochs: watch::Sender<Epoch>,
+    next_object: AtomicU32,
+    next_table: AtomicU32,
+}
+
+/// Objects of users have ids from here, as in Postgres.
+pub const FIRST_OBJECT: u32 = 16384;
+
+/// Names of the durable records.
+pub const NEXT_OBJECT: &str = "next_object";
+pub const NEXT_TABLE: &str = "next_table";
+
+impl Shared {
+    pub fn new(clock: Arc<dyn Clock>, limits: Limits, logs: Arc<Logs>, published: Published) -> Result<Shared> {
+        let next = |name: &str, first: u32| -> Result<AtomicU32> {
+            let stored = logs.record(name)?;
+            let number = stored.and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
+            Ok(AtomicU32::new(number.unwrap_or(first)))
+        };
+        Ok(Shared {
+            clock,
+            limits,
+            next_object: next(NEXT_OBJECT, FIRST_OBJECT)?,
+            next_table: next(NEXT_TABLE, 1)?,
+            logs,
+            system: System::default(),
+            catalog: ArcSwap::from_pointee(Catalog::default()),
+            known: ArcSwap::from_pointee(HashMap::new()),
+            epochs: watch::channel(published.epoch).0,
+            published: ArcSwap::from_pointee(published),
+        })
+    }
+
+    pub fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
+    pub fn publish(&self, published: Published) {
+        let epoch = published.epoch;
+        self.published.store(Arc::new(published));
+        self.epochs.send_replace(epoch);
+    }
+
+    pub fn epochs(&self) -> watch::Receiver<Epoch> {
+        self.epochs.subscribe()
+    }
+
+    /// Numbers are durable before anybody uses them: they are in keys on disk and must never come twice.
+    pub fn allocate_object(&self) -> Result<ObjectId> {
+        Ok(ObjectId(self.allocate(&self.next_object, NEXT_OBJECT)?))
+    }
+
+    pub fn allocate_table(&self) -> Result<TableId> {
+        Ok(TableId(self.allocate(&self.next_table, NEXT_TABLE)?))
+    }
+
+    fn allocate(&self, counter: &AtomicU32, name: &str) -> Result<u32> {
+        let number = counter.fetch_add(1, Ordering::SeqCst);
+        let next = number.checked_add(1).ok_or_else(|| Error::internal("numbers have run out"))?;
+        // Two allocations at once may store their records in either order; the greater one is kept by storing the counter's newest value.
+        self.logs.put_record(name, &counter.load(Ordering::SeqCst).max(next).to_le_bytes())?;
+        Ok(number)
+    }
+
+    /// Changes the catalog; the scheduler is its only writer.
+    pub fn update_catalog(&self, change: impl FnOnce(&Catalog) -> Catalog) {
+        let new = change(&self.catalog.load());
+        self.catalog.store(Arc::new(new));
+    }
+
+    pub fn update_known(&self, change: impl FnOnce(&mut HashMap<ObjectId, Arc<Relation>>)) {
+        let mut new = HashMap::clone(&self.known.load());
+        change(&mut new);
+        self.known.store(Arc::new(new));
+    }
+}

@@ -1,0 +1,70 @@
+//! What the HTTP endpoints ask of the running server.
+
+use super::config::Config;
+use super::engine::NodeEngine;
+use super::http::Status;
+use super::metrics as names;
+use crate::types::time::{WATERMARK_END, WATERMARK_NONE};
+use metrics::{counter, gauge};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+pub struct NodeStatus {
+    engine: OnceLock<Arc<NodeEngine>>,
+    started: Instant,
+    memory: u64,
+}
+
+impl NodeStatus {
+    pub fn new(config: &Config) -> NodeStatus {
+        NodeStatus { engine: OnceLock::new(), started: Instant::now(), memory: config.memory }
+    }
+
+    /// Statements are served from now on.
+    pub fn ready(&self, engine: Arc<NodeEngine>) {
+        let _ = self.engine.set(engine);
+    }
+}
+
+impl Status for NodeStatus {
+    fn not_ready(&self) -> Option<String> {
+        self.engine.get().is_none().then(|| "recovering the state of the last checkpoint".to_string())
+    }
+
+    fn refresh_metrics(&self) {
+        gauge!(names::UPTIME).set(self.started.elapsed().as_secs_f64());
+        gauge!(names::MEMORY_LIMIT).set(self.memory as f64);
+        let Some(engine) = self.engine.get() else { return };
+        let shared = &engine.shared;
+        let checkpoint = shared.system.checkpoint_status();
+        gauge!(names::EPOCH).set(shared.published().epoch.0 as f64);
+        gauge!(names::DURABLE_EPOCH).set(checkpoint.epoch.0 as f64);
+        gauge!(names::STATE_MEMORY).set(shared.system.state_bytes() as f64);
+        counter!(names::CHECKPOINTS).absolute(checkpoint.count);
+        let catalog = shared.catalog.load();
+        let now = shared.clock.now();
+        for (id, status) in shared.system.sources() {
+            let Some(object) = catalog.get(id) else { continue };
+            let name = object.name.clone();
+            if status.watermark != WATERMARK_NONE && status.watermark != WATERMARK_END {
+                gauge!(names::SOURCE_WATERMARK_DELAY, "source" => name.clone()).set((now - status.watermark) as f64 / 1e6);
+            }
+            let dead: u64 = status.partitions.values().map(|p| p.dead_letters).sum();
+            counter!(names::SOURCE_DEAD_LETTERS, "source" => name.clone()).absolute(dead);
+            for (partition, state) in &status.partitions {
+                let labels = [("source", name.clone()), ("partition", partition.to_string())];
+                counter!(names::SOURCE_ROWS, &labels).absolute(state.rows);
+                counter!(names::SOURCE_BYTES, &labels).absolute(state.bytes);
+                if let Some(lag) = state.lag {
+                    gauge!(names::SOURCE_LAG, &labels).set(lag as f64);
+                }
+            }
+        }
+        let late = shared.system.durable(|d| d.late.iter().map(|(view, kept)| (*view, kept.total)).collect::<Vec<_>>());
+        for (view, total) in late {
+            if let Some(object) = catalog.get(view) {
+                counter!(names::VIEW_LATE_ROWS, "view" => object.name.clone()).absolute(total);
+            }
+        }
+    }
+}
