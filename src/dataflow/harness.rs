@@ -7,7 +7,7 @@ use super::operator::{BuildContext, Distribution, Operator, Output, Spec};
 use crate::state::checkpoint::{Generation, Ops, space};
 use crate::state::committed::Committed;
 use crate::state::memory::MemoryStore;
-use crate::state::store::Durability;
+use crate::state::store::{Durability, Store};
 use crate::types::delta::Delta;
 use crate::types::ids::{ObjectId, owner, virtual_node};
 use crate::types::key::{Codec, Rows, hash};
@@ -383,4 +383,19 @@ pub fn random_epochs(random: &mut StdRng, inputs: &[(SchemaRef, bool)], domain: 
         EpochInput { ports, watermark: WATERMARK_NONE }
     };
     (0..epochs).map(epoch).collect()
+}
+
+/// Store reads of one epoch's look-ups after `rows` rows went in and everything was committed and evicted: work that follows a small delta must not
+/// grow with the state (design, "The oracle").
+pub fn reads_after(trial: &Trial, rows: &[Vec<(Row, i64)>], delta: &[Vec<(Row, i64)>]) -> u64 {
+    let setting = Setting { seed: 1, workers: 1, cache_entries: Some(1), restarts: false };
+    let mut machine = Machine::new(trial, setting);
+    let epochs = [rows, delta].map(|ports| EpochInput { ports: ports.to_vec(), watermark: WATERMARK_NONE });
+    machine.step(&epochs, 0);
+    machine.checkpoint(1);
+    machine.commit();
+    machine.restart();
+    let before = machine.store.accesses().reads;
+    machine.step(&epochs, 1);
+    machine.store.accesses().reads - before
 }

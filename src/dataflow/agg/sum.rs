@@ -128,6 +128,9 @@ impl<T: Total> Sum<T> {
         if count == 0 {
             return Ok(None);
         }
+        if self.outcome == Outcome::Sum && self.scale == scale {
+            return Ok(Some(sum));
+        }
         let divisor = if self.outcome == Outcome::Average { count } else { 1 };
         rescale(sum, self.scale, scale, divisor).map(Some).ok_or_else(|| out_of_range("numeric"))
     }
@@ -226,26 +229,28 @@ impl<T: Total> Accumulator for Sum<T> {
 
 /// `value / 10^from * 10^to / divisor`, rounded half away from zero as Postgres rounds numerics; `None` if it overflows 256 bits.
 pub fn rescale(value: i256, from: i8, to: i8, divisor: i64) -> Option<i256> {
-    let ten = |power: i8| i256::from_i128(10).checked_pow(power.unsigned_abs().into());
-    let (numerator, denominator) = match to.checked_sub(from)? {
-        0 => (value, i256::ONE),
-        up @ 1.. => (value.checked_mul(ten(up)?)?, i256::ONE),
-        down => (value, ten(down)?),
-    };
-    let denominator = denominator.checked_mul(i256::from_i128(i128::from(divisor)))?;
-    if denominator == i256::ONE {
-        return Some(numerator);
+    let shift = to.checked_sub(from)?;
+    if let Some(small) = value.to_i128().and_then(|v| rescale_small(v, shift, divisor)) {
+        return Some(i256::from_i128(small));
     }
-    if let (Some(n), Some(d)) = (numerator.to_i128(), denominator.to_i128()) {
-        let (quotient, rest) = (n.checked_div(d)?, n.checked_rem(d)?);
-        let up = rest.unsigned_abs() >= d.unsigned_abs() - rest.unsigned_abs();
-        let away = if (n < 0) == (d < 0) { 1 } else { -1 };
-        return Some(i256::from_i128(quotient + if up && rest != 0 { away } else { 0 }));
-    }
+    let power = i256::from_i128(10).checked_pow(shift.unsigned_abs().into())?;
+    let divisor = i256::from_i128(i128::from(divisor));
+    let (numerator, denominator) = if shift >= 0 { (value.checked_mul(power)?, divisor) } else { (value, divisor.checked_mul(power)?) };
     let (quotient, rest) = (numerator.checked_div(denominator)?, numerator.checked_rem(denominator)?);
     let up = rest.wrapping_abs() >= denominator.wrapping_abs().wrapping_sub(rest.wrapping_abs());
     let away = if numerator.is_negative() == denominator.is_negative() { i256::ONE } else { i256::MINUS_ONE };
     Some(if up && rest != i256::ZERO { quotient.wrapping_add(away) } else { quotient })
+}
+
+/// The same where 128 bits are enough, as they nearly always are.
+fn rescale_small(value: i128, shift: i8, divisor: i64) -> Option<i128> {
+    let power = 10i128.checked_pow(shift.unsigned_abs().into())?;
+    let divisor = i128::from(divisor);
+    let (numerator, denominator) = if shift >= 0 { (value.checked_mul(power)?, divisor) } else { (value, divisor.checked_mul(power)?) };
+    let (quotient, rest) = (numerator.checked_div(denominator)?, numerator.checked_rem(denominator)?);
+    let up = rest != 0 && rest.unsigned_abs() >= denominator.unsigned_abs() - rest.unsigned_abs();
+    let away = if (numerator < 0) == (denominator < 0) { 1 } else { -1 };
+    quotient.checked_add(if up { away } else { 0 })
 }
 
 /// The nearest double, within a unit in the last place.

@@ -210,3 +210,89 @@ impl Sequence {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataflow::harness::{Bag, EpochInput, add_delta, random_epochs, schema, to_delta, total};
+    use crate::state::committed::Committed;
+    use crate::state::memory::MemoryStore;
+    use crate::state::run::ViewReader;
+    use crate::state::store::Durability;
+    use crate::types::time::Epoch;
+    use arrow::array::RecordBatch;
+    use arrow::datatypes::DataType;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    /// What a reader sees: the committed rows and the runs since.
+    fn read(spec: &Materialize, kind: RunKind, store: &Committed, runs: &RunStack) -> Bag {
+        let mut reader = ViewReader::new(spec.rows, kind, store.read().1, runs, &[], None);
+        let (mut rows, mut weights) = (Rows::default(), Vec::new());
+        while reader.next(7, &mut rows, &mut weights).unwrap() {}
+        let mut bag = Bag::new();
+        if !rows.is_empty() {
+            let columns = codec_of(&spec.schema).unwrap().decode(&mut rows.iter()).unwrap();
+            add_delta(&mut bag, &Delta::new(RecordBatch::try_new(Arc::clone(&spec.schema), columns).unwrap(), weights));
+        }
+        bag
+    }
+
+    fn check(key: RowKey, kind: RunKind, epochs: &[EpochInput], random: &mut StdRng) {
+        let schema = schema(&[("k", DataType::Int32), ("v", DataType::Utf8)]);
+        let spec = Materialize { rows: TableId(9), key, schema: schema.clone() };
+        let store = Committed::new(Arc::new(MemoryStore::new()), Generation(0));
+        let context = |fresh| BuildContext { store: store.clone(), worker: 3, workers: 4, cache_entries: None, fresh, checks: true };
+        let (mut operator, mut runs, mut generation) = (spec.build(&context(true)).unwrap(), RunStack::default(), 0);
+        for (n, epoch) in epochs.iter().enumerate() {
+            let mut out = Output::default();
+            let rows = &epoch.ports[0];
+            let (first, second) = rows.split_at(rows.len() / 2);
+            let parts = [first, second].into_iter().filter(|p| !p.is_empty()).map(|p| to_delta(&schema, p)).collect();
+            operator.apply(&Step { epoch: Epoch(n as u64 + 1), ..Step::default() }, &mut [parts], &mut out).unwrap();
+            out.run.into_iter().for_each(|run| runs.push(Epoch(n as u64 + 1), run));
+            assert_eq!(read(&spec, kind, &store, &runs), total(&epochs[..=n], 0), "{kind:?} after epoch {n}");
+            if random.random_bool(0.5) {
+                let mut ops = Ops::default();
+                generation += 1;
+                operator.checkpoint(Generation(generation), &mut ops).unwrap();
+                store.commit(Generation(generation), ops, Durability::Synced).unwrap();
+                operator.committed(Generation(generation));
+                runs = RunStack::default();
+                if random.random_bool(0.5) {
+                    operator = spec.build(&context(false)).unwrap();
+                }
+                assert_eq!(read(&spec, kind, &store, &runs), total(&epochs[..=n], 0), "{kind:?} from the store after epoch {n}");
+            }
+        }
+    }
+
+    /// At most one row per key at any time: each new row of a key comes with the retraction of the one before, in any order.
+    fn keyed(epochs: Vec<EpochInput>) -> Vec<EpochInput> {
+        let mut live = std::collections::BTreeMap::new();
+        let update = |rows: Vec<(crate::dataflow::harness::Row, i64)>| {
+            let mut out = Vec::new();
+            for (row, _) in rows {
+                let old = live.insert(row[0].clone(), row.clone());
+                out.push((row, 1));
+                out.extend(old.map(|old| (old, -1)));
+            }
+            out
+        };
+        let ports = epochs.into_iter().map(|mut e| e.ports.remove(0)).map(update);
+        ports.map(|rows| EpochInput { ports: vec![rows], watermark: 0 }).collect()
+    }
+
+    #[test]
+    fn readers_see_the_rows_before_and_after_checkpoints_and_restarts() {
+        let schema = schema(&[("k", DataType::Int32), ("v", DataType::Utf8)]);
+        for seed in 1..30 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let changing = random_epochs(&mut random, &[(schema.clone(), false)], 4);
+            let growing = random_epochs(&mut random, &[(schema.clone(), true)], 4);
+            check(RowKey::Row, RunKind::Weighted, &changing, &mut random);
+            check(RowKey::Append, RunKind::Append, &growing, &mut random);
+            check(RowKey::Unique(vec![0]), RunKind::Unique, &keyed(growing), &mut random);
+        }
+    }
+}

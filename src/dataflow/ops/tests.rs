@@ -1,12 +1,16 @@
 //! The small operators: those without state by example, Distinct and Upsert against a naive computation.
 
+use super::aggregate::{Aggregate, EmitMode};
 use super::distinct::Distinct;
 use super::filter::Filter;
+use super::join::{Join, JoinKind};
 use super::project::Project;
+use super::top_k::{Ranking, TopK};
 use super::union::Union;
 use super::unnest::Unnest;
 use super::upsert::Upsert;
-use crate::dataflow::harness::{Bag, EpochInput, Row, Trial, Value, add, random_epochs, schema, to_delta, total};
+use crate::dataflow::agg::function::{AggregateCall, Function};
+use crate::dataflow::harness::{Bag, EpochInput, Row, Trial, Value, add, random_epochs, reads_after, schema, to_delta, total};
 use crate::dataflow::operator::{BuildContext, Output, Spec};
 use crate::error::{Error, Kind, Result};
 use crate::state::checkpoint::Generation;
@@ -15,6 +19,7 @@ use crate::state::memory::MemoryStore;
 use crate::types::delta::Delta;
 use crate::types::expr::Expr;
 use crate::types::ids::TableId;
+use crate::types::key::Order;
 use crate::types::pretty;
 use crate::types::time::{Step, WATERMARK_NONE};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray, RecordBatch};
@@ -174,4 +179,49 @@ fn upsert_keeps_the_last_of_each_key() {
     let outputs = trial.outputs(&[epoch(vec![row(false, "a"), row(false, "b")]), epoch(vec![row(false, "b")]), epoch(vec![row(true, "")])]);
     let b = vec![Value::Int(1), Value::Text("b".to_string())];
     assert_eq!(outputs.into_iter().map(|o| o.0).collect::<Vec<_>>(), [Bag::from([(b.clone(), 1)]), Bag::new(), Bag::from([(b, -1)])]);
+}
+
+/// A one-row delta reads as much from a store of 1,000 rows as from one of 30,000.
+#[test]
+fn state_access_follows_the_delta() {
+    let side = schema(&[("k", DataType::Int32), ("v", DataType::Int64)]);
+    let row = |k: usize, v: usize| (vec![Value::Int(k as i128), Value::Int(v as i128)], 1i64);
+    // One group of all, or groups of one row each.
+    let one_group = |n: usize| (0..n).map(|i| row(2, i)).collect::<Vec<_>>();
+    let many_groups = |n: usize| (0..n).map(|i| row(i, i)).collect::<Vec<_>>();
+    let small = vec![(vec![Value::Int(11), Value::Int(1 << 40)], 1)];
+    let large = vec![(vec![Value::Int(2), Value::Int(-1)], 1)];
+    let mut next = 0;
+    let mut allocate = || {
+        next += 1;
+        TableId(next)
+    };
+    let both = schema(&[("k", DataType::Int32), ("v", DataType::Int64), ("k", DataType::Int32), ("v", DataType::Int64)]);
+    let join = Join::new(JoinKind::Left, (side.clone(), side.clone()), (vec![0], vec![0]), false, None, None, None, both, &mut allocate).unwrap();
+    let max = AggregateCall { function: Function::Max, args: vec![1], distinct: false, filter: None, order_by: Vec::new(), output: DataType::Int64 };
+    let group = Aggregate::new(side.clone(), vec![0], vec![max], None, EmitMode::Changes, false, side.clone(), &mut allocate).unwrap();
+    let top = TopK {
+        input: side.clone(),
+        partition: vec![0],
+        order: vec![(1, Order::default())],
+        limit: Some(3),
+        offset: 0,
+        ranking: Ranking::RowNumber,
+        rank_column: false,
+        input_append_only: false,
+        window: None,
+        schema: side.clone(),
+        state: allocate(),
+    };
+    let distinct = Distinct { schema: side.clone(), state: allocate() };
+    let specs: [(Arc<dyn Spec>, usize, &Vec<_>); 4] =
+        [(Arc::new(join), 2, &small), (Arc::new(group), 1, &large), (Arc::new(top), 1, &large), (Arc::new(distinct), 1, &small)];
+    for (spec, ports, delta) in specs {
+        let name = spec.name();
+        let trial = Trial { spec, inputs: vec![(side.clone(), false); ports], forgets: false };
+        let rows = |n: usize| if std::ptr::eq(delta, &large) { one_group(n) } else { many_groups(n) };
+        let reads = |n: usize| reads_after(&trial, &vec![rows(n); ports], &vec![delta.clone(); ports]);
+        let (few, many) = (reads(1_000), reads(30_000));
+        assert!(many <= few + 10, "{name}: {few} reads at 1,000 rows, {many} at 30,000");
+    }
 }
