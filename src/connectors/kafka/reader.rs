@@ -125,7 +125,12 @@ impl KafkaReader {
             }
             Err(error) => {
                 link.confirmed = None;
-                if link.trouble.is_some() || now.duration_since(link.heard) > SILENCE { Err(error) } else { Ok(Polled::Nothing { caught_up: false }) }
+                match &link.trouble {
+                    // Why it cannot be reached says more than that it does not answer.
+                    Some(trouble) => Err(self.plan.worded("read", None, Some(trouble.clone()))),
+                    None if now.duration_since(link.heard) > SILENCE => Err(error),
+                    None => Ok(Polled::Nothing { caught_up: false }),
+                }
             }
         }
     }
@@ -254,6 +259,15 @@ impl Buffers {
         }
         for (name, values) in &mut self.headers {
             values.push(message.header(name));
+        }
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        // Closing a client takes a tenth of a second; whoever stops reading many partitions must not wait for each of them. Without a thread it closes here.
+        if let Some(link) = self.link.take() {
+            drop(std::thread::Builder::new().name("kafka close".to_string()).spawn(move || drop(link)));
         }
     }
 }

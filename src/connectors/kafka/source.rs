@@ -151,6 +151,13 @@ fn refused(error: &KafkaError) -> Error {
     }
 }
 
+/// `OperationTimedOut (Local: Timed out)` -> `Timed out`.
+fn plain(code: RDKafkaErrorCode) -> String {
+    let text = code.to_string();
+    let inner = text.split_once('(').map_or(text.as_str(), |(_, inner)| inner.trim_end_matches(')'));
+    inner.trim_start_matches("Local: ").trim_start_matches("Broker: ").to_string()
+}
+
 fn lower(text: &str) -> String {
     let mut characters = text.trim_end_matches('.').chars();
     characters.next().map_or(String::new(), |first| first.to_lowercase().chain(characters).collect())
@@ -169,7 +176,7 @@ impl Plan {
                 Error::new(Kind::Connector, format!("not allowed to read topic \"{topic}\"")).with_hint("check properties.sasl.* and the broker's access rules")
             }
             _ => {
-                let why = trouble.or(code.map(|c| c.to_string())).unwrap_or_else(|| "no answer".to_string());
+                let why = trouble.or(code.map(plain)).unwrap_or_else(|| "no answer".to_string());
                 Error::new(Kind::Connector, format!("could not {doing} topic \"{topic}\": {}", lower(&why))).with_hint(format!("is a broker running at {servers}? reading goes on when it answers"))
             }
         }
