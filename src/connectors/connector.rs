@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::formats::format::Payloads;
-use arrow::datatypes::SchemaRef;
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +63,9 @@ pub trait Reader: Send {
 pub enum Polled {
     Batch(Batch),
     /// Nothing now. `caught_up`: the other side confirmed that there is nothing more at this moment (so the partition may be idle).
-    Nothing { caught_up: bool },
+    Nothing {
+        caught_up: bool,
+    },
     /// A bounded input has ended for good.
     End,
 }

@@ -10,7 +10,12 @@ use arrow::datatypes::{DataType, TimeUnit};
 use std::sync::Arc;
 
 pub const OPTIONS: &[OptionSpec] = &[
-    OptionSpec::new("fields.*", OptionKind::Text, "", "fields.COLUMN.kind = sequence | random (default); start, end: of a sequence; min, max, seed: of random numbers; length: of random texts; max_past: how far random times reach back."),
+    OptionSpec::new(
+        "fields.*",
+        OptionKind::Text,
+        "",
+        "fields.COLUMN.kind = sequence | random (default); start, end: of a sequence; min, max, seed: of random numbers; length: of random texts; max_past: how far random times reach back.",
+    ),
     RATE,
     ROWS,
     SEED,
@@ -44,15 +49,42 @@ pub fn build(request: &SourceRequest<'_>) -> Result<GeneratedSource> {
 /// How one column is made.
 #[derive(Clone, Debug, PartialEq)]
 enum Kinds {
-    Sequence { start: i64, end: Option<i64> },
-    Integer { seed: u64, min: i64, max: i64 },
-    Float { seed: u64, min: f64, max: f64 },
-    Decimal { seed: u64, precision: u8, scale: i8, min: i128, max: i128 },
-    Boolean { seed: u64 },
-    Text { seed: u64, length: usize },
-    Uuid { seed: u64 },
+    Sequence {
+        start: i64,
+        end: Option<i64>,
+    },
+    Integer {
+        seed: u64,
+        min: i64,
+        max: i64,
+    },
+    Float {
+        seed: u64,
+        min: f64,
+        max: f64,
+    },
+    Decimal {
+        seed: u64,
+        precision: u8,
+        scale: i8,
+        min: i128,
+        max: i128,
+    },
+    Boolean {
+        seed: u64,
+    },
+    Text {
+        seed: u64,
+        length: usize,
+    },
+    Uuid {
+        seed: u64,
+    },
     /// The event's time, or a random one up to `max_past` µs before.
-    Time { seed: u64, max_past: i64 },
+    Time {
+        seed: u64,
+        max_past: i64,
+    },
 }
 
 fn invalid(message: String) -> Error {
@@ -62,7 +94,8 @@ fn invalid(message: String) -> Error {
 fn check_names(options: &Options<'_>, made: &[(&str, &DataType)]) -> Result<()> {
     let columns: Vec<&str> = made.iter().map(|(n, _)| *n).collect();
     for (rest, _) in options.under("fields.") {
-        let (column, option) = rest.rsplit_once('.').ok_or_else(|| invalid(format!("option \"fields.{rest}\" is incomplete")).with_hint("write fields.COLUMN.kind"))?;
+        let (column, option) =
+            rest.rsplit_once('.').ok_or_else(|| invalid(format!("option \"fields.{rest}\" is incomplete")).with_hint("write fields.COLUMN.kind"))?;
         if !columns.contains(&column) {
             let hint = nearest(column, &columns).map_or(format!("columns are {}", columns.join(", ")), |n| format!("did you mean \"{n}\"?"));
             return Err(invalid(format!("option \"fields.{rest}\" names no column")).with_hint(hint));
@@ -151,11 +184,13 @@ fn sequence(field: &Field<'_, '_>, declared: &DataType) -> Result<Kinds> {
 
 fn max_past(field: &Field<'_, '_>) -> Result<i64> {
     let Some(text) = field.text("max_past") else { return Ok(0) };
-    parse_duration(text).ok_or_else(|| invalid(format!("option \"fields.{}.max_past\" cannot be \"{text}\"", field.name)).with_hint("it takes a duration such as '1 minute'"))
+    parse_duration(text)
+        .ok_or_else(|| invalid(format!("option \"fields.{}.max_past\" cannot be \"{text}\"", field.name)).with_hint("it takes a duration such as '1 minute'"))
 }
 
 fn refuse(name: &str) -> Error {
-    Error::not_supported(format!("connector \"datagen\" cannot make values of the type of column \"{name}\"")).with_hint("it makes integers, real, double precision, numeric(p,s), boolean, text, uuid, date, timestamp and timestamptz")
+    Error::not_supported(format!("connector \"datagen\" cannot make values of the type of column \"{name}\""))
+        .with_hint("it makes integers, real, double precision, numeric(p,s), boolean, text, uuid, date, timestamp and timestamptz")
 }
 
 struct Datagen {
@@ -191,7 +226,7 @@ fn column(kind: &Kinds, shape: &Shape, events: &[i64]) -> Result<ArrayRef> {
         }
         Kinds::Float { seed, min, max } => Arc::new(words(seed).map(|w| min + (w >> 11) as f64 / (1u64 << 53) as f64 * (max - min)).collect::<Float64Array>()),
         Kinds::Decimal { seed, precision, scale, min, max } => {
-            let draw = |w: u64| min + (i128::from(w >> 1) * (max - min + 1).min(i128::from(i64::MAX)) >> 63);
+            let draw = |w: u64| min + ((i128::from(w >> 1) * (max - min + 1).min(i128::from(i64::MAX))) >> 63);
             Arc::new(words(seed).map(draw).collect::<Decimal128Array>().with_precision_and_scale(precision, scale)?)
         }
         Kinds::Boolean { seed } => Arc::new(words(seed).map(|w| Some(w & 1 == 1)).collect::<BooleanArray>()),

@@ -14,15 +14,31 @@ use std::sync::Arc;
 
 /// `ENCODE JSON (…)`.
 pub const JSON: &[OptionSpec] = &[
-    OptionSpec::new("missing_fields", OptionKind::Choice(&["error", "null"]), "error", "Whether a missing field of a nullable column makes the record a dead letter, or the column NULL."),
-    OptionSpec::new("timestamp.format", OptionKind::Choice(&["iso", "millis", "micros", "seconds"]), "iso", "What a number stands for in a timestamp column, since 1970; iso: milliseconds. Texts are ISO 8601 or what Postgres reads.").or(&["timestamp_format"]),
+    OptionSpec::new(
+        "missing_fields",
+        OptionKind::Choice(&["error", "null"]),
+        "error",
+        "Whether a missing field of a nullable column makes the record a dead letter, or the column NULL.",
+    ),
+    OptionSpec::new(
+        "timestamp.format",
+        OptionKind::Choice(&["iso", "millis", "micros", "seconds"]),
+        "iso",
+        "What a number stands for in a timestamp column, since 1970; iso: milliseconds. Texts are ISO 8601 or what Postgres reads.",
+    )
+    .or(&["timestamp_format"]),
     OptionSpec::new("bytea.format", OptionKind::Choice(&["hex", "base64"]), "hex", "How a string stands for bytea.").or(&["bytea_format"]),
 ];
 
 /// `ENCODE CSV (…)`.
 pub const CSV: &[OptionSpec] = &[
     OptionSpec::new("delimiter", OptionKind::Text, ",", "One character between fields."),
-    OptionSpec::new("header", OptionKind::Boolean, "true for files", "Whether the first record names the columns; else fields are the columns in declared order."),
+    OptionSpec::new(
+        "header",
+        OptionKind::Boolean,
+        "true for files",
+        "Whether the first record names the columns; else fields are the columns in declared order.",
+    ),
     OptionSpec::new("without_header", OptionKind::Boolean, "", "The opposite of header."),
     OptionSpec::new("null", OptionKind::Text, "", "An unquoted field of this text is NULL."),
     OptionSpec::new("missing_fields", OptionKind::Choice(&["error", "null"]), "error", "Whether a column that the header does not name is an error, or NULL."),
@@ -157,7 +173,11 @@ pub fn decode(
 ) -> Result<Batch> {
     let Received { payloads, positions, timestamps } = received;
     let decoded = decoder.decode(&payloads)?;
-    let dead: Vec<DeadRecord> = decoded.bad.into_iter().map(|(i, error)| DeadRecord { position: positions[i], timestamp: timestamps.get(i).copied().flatten(), error, raw: Arc::from(payloads.raw(i)) }).collect();
+    let dead: Vec<DeadRecord> = decoded
+        .bad
+        .into_iter()
+        .map(|(i, error)| DeadRecord { position: positions[i], timestamp: timestamps.get(i).copied().flatten(), error, raw: Arc::from(payloads.raw(i)) })
+        .collect();
     let kept: Vec<u32> = if dead.is_empty() {
         (0..positions.len() as u32).collect()
     } else {

@@ -24,7 +24,12 @@ use std::time::Duration;
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("path", OptionKind::Text, "", "A file, a directory (its files, not those that begin with a dot) or a glob such as data/*.ndjson."),
     OptionSpec::new("follow", OptionKind::Boolean, "false", "Whether to wait for more lines and more files; else the source ends with what is there."),
-    OptionSpec::new("compression", OptionKind::Choice(&["auto", "none", "gzip", "zstd"]), "auto", "How the files are compressed; auto: by their names (.gz, .zst)."),
+    OptionSpec::new(
+        "compression",
+        OptionKind::Choice(&["auto", "none", "gzip", "zstd"]),
+        "auto",
+        "How the files are compressed; auto: by their names (.gz, .zst).",
+    ),
 ];
 
 /// Bytes of records in one batch, about.
@@ -112,7 +117,8 @@ impl FileSource {
         for file in files {
             let number = number_of(&file);
             if let Some(other) = numbered.insert(number, file.clone()) {
-                return Err(Error::not_supported(format!("files \"{}\" and \"{}\" have the same partition number", other.display(), file.display())).with_hint("rename one of them"));
+                return Err(Error::not_supported(format!("files \"{}\" and \"{}\" have the same partition number", other.display(), file.display()))
+                    .with_hint("rename one of them"));
             }
         }
         Ok(numbered)
@@ -122,7 +128,8 @@ impl FileSource {
         if !self.known.lock().contains_key(&partition) {
             self.partitions()?;
         }
-        let missing = || Error::new(Kind::Connector, format!("a file of source \"{}\" is gone (partition {partition} of \"{}\")", self.plan.name, self.plan.path));
+        let missing =
+            || Error::new(Kind::Connector, format!("a file of source \"{}\" is gone (partition {partition} of \"{}\")", self.plan.name, self.plan.path));
         self.known.lock().get(&partition).cloned().ok_or_else(missing)
     }
 }
@@ -148,7 +155,8 @@ impl Source for FileSource {
         let partitions = self.partitions()?;
         let single_missing = partitions == [0] && !Path::new(&self.plan.path).exists();
         if !self.plan.follow && (partitions.is_empty() || single_missing) {
-            return Err(Error::new(Kind::Io, format!("no file \"{}\"", self.plan.path)).with_hint("paths are on the server, relative to where it was started; follow = true waits for files to come"));
+            return Err(Error::new(Kind::Io, format!("no file \"{}\"", self.plan.path))
+                .with_hint("paths are on the server, relative to where it was started; follow = true waits for files to come"));
         }
         Ok(partitions.into_iter().map(|p| (p, 0)).collect())
     }
@@ -232,7 +240,9 @@ impl FileReader {
                     received.positions.push(at);
                     received.payloads.push(Some(&lines.buffer()[range]));
                 }
-                Some(Line::TooLong(position, head)) => dead.push(DeadRecord { position, timestamp: None, error: "the record is longer than 16 MiB".to_string(), raw: head.into() }),
+                Some(Line::TooLong(position, head)) => {
+                    dead.push(DeadRecord { position, timestamp: None, error: "the record is longer than 16 MiB".to_string(), raw: head.into() })
+                }
                 _ => break,
             }
         }
@@ -275,7 +285,9 @@ impl FileReader {
             line => Some(line),
         };
         let Some(Line::Record(_, range)) = line else { return Ok(false) };
-        self.decoder.header(&lines.buffer()[range]).map_err(|e| Error::new(e.kind(), format!("file \"{}\": {}", self.path.display(), e.message())).with_hint(e.hint().unwrap_or_default()))?;
+        self.decoder
+            .header(&lines.buffer()[range])
+            .map_err(|e| Error::new(e.kind(), format!("file \"{}\": {}", self.path.display(), e.message())).with_hint(e.hint().unwrap_or_default()))?;
         self.headed = true;
         // The header is a hole before the first record.
         self.next = self.next.max(lines.position());
@@ -326,7 +338,8 @@ impl FileReader {
     }
 
     fn replaced(&self) -> Error {
-        Error::new(Kind::Connector, format!("file \"{}\" was replaced while it was read", self.path.display())).with_hint("files may only grow; rotate into new names in a followed directory")
+        Error::new(Kind::Connector, format!("file \"{}\" was replaced while it was read", self.path.display()))
+            .with_hint("files may only grow; rotate into new names in a followed directory")
     }
 }
 

@@ -41,12 +41,29 @@ pub trait Maker: Send {
 }
 
 /// Options that all generators share; `rate` and `rows` mean the same everywhere.
-pub const RATE: OptionSpec = OptionSpec::new("rate", OptionKind::Rate, "", "Events per second of wall-clock time, over all partitions; 0 or absent: as fast as they are taken.").or(&["datagen.rows.per.second", "rows_per_second"]);
-pub const ROWS: OptionSpec = OptionSpec::new("rows", OptionKind::Integer { min: 0, max: i64::MAX }, "", "How many events there are; then the source has ended. Absent: no end.").or(&["nexmark.event.num", "event_num"]);
+pub const RATE: OptionSpec =
+    OptionSpec::new("rate", OptionKind::Rate, "", "Events per second of wall-clock time, over all partitions; 0 or absent: as fast as they are taken.")
+        .or(&["datagen.rows.per.second", "rows_per_second"]);
+pub const ROWS: OptionSpec =
+    OptionSpec::new("rows", OptionKind::Integer { min: 0, max: i64::MAX }, "", "How many events there are; then the source has ended. Absent: no end.")
+        .or(&["nexmark.event.num", "event_num"]);
 pub const SEED: OptionSpec = OptionSpec::new("seed", OptionKind::Integer { min: 0, max: i64::MAX }, "0", "Another seed gives other events.");
-pub const PARTITIONS: OptionSpec = OptionSpec::new("partitions", OptionKind::Integer { min: 1, max: 1024 }, "1", "Over how many partitions the events are dealt out, so that several threads can make them.").or(&["nexmark.split.num", "datagen.split.num", "split_num"]);
-pub const BASE_TIME: OptionSpec = OptionSpec::new("base_time", OptionKind::Integer { min: 0, max: 253_402_300_799_999 }, "the time of CREATE SOURCE", "Event time of the first event, in milliseconds since 1970.").or(&["nexmark.base.time"]);
-pub const EVENT_RATE: OptionSpec = OptionSpec::new("event_rate", OptionKind::Rate, "rate, else 10000", "Events per second of event time: how fast the events' own clock runs.");
+pub const PARTITIONS: OptionSpec = OptionSpec::new(
+    "partitions",
+    OptionKind::Integer { min: 1, max: 1024 },
+    "1",
+    "Over how many partitions the events are dealt out, so that several threads can make them.",
+)
+.or(&["nexmark.split.num", "datagen.split.num", "split_num"]);
+pub const BASE_TIME: OptionSpec = OptionSpec::new(
+    "base_time",
+    OptionKind::Integer { min: 0, max: 253_402_300_799_999 },
+    "the time of CREATE SOURCE",
+    "Event time of the first event, in milliseconds since 1970.",
+)
+.or(&["nexmark.base.time"]);
+pub const EVENT_RATE: OptionSpec =
+    OptionSpec::new("event_rate", OptionKind::Rate, "rate, else 10000", "Events per second of event time: how fast the events' own clock runs.");
 
 /// The shared options, read.
 #[derive(Clone, Debug)]
@@ -120,7 +137,9 @@ fn slot(connector: &str, metadata: Option<&Metadata>) -> Result<Slot> {
         None => Ok(Slot::Made),
         Some(Metadata::Partition) => Ok(Slot::Partition),
         Some(Metadata::Offset) => Ok(Slot::Offset),
-        Some(other) => Err(Error::not_supported(format!("connector \"{connector}\" has no metadata {}", other.name())).with_hint("it has partition and offset")),
+        Some(other) => {
+            Err(Error::not_supported(format!("connector \"{connector}\" has no metadata {}", other.name())).with_hint("it has partition and offset"))
+        }
     }
 }
 
@@ -130,7 +149,8 @@ pub fn made_columns<'a>(request: &'a SourceRequest<'_>) -> Result<Vec<(&'a str, 
     let encode = request.encode.map(str::to_lowercase);
     let harmless = matches!(encode.as_deref(), None | Some("json" | "native")) && request.encode_options.is_empty();
     if !harmless || request.upsert {
-        return Err(Error::new(Kind::InvalidParameter, format!("connector \"{}\" makes rows, so FORMAT and ENCODE have no meaning", request.connector)).with_hint("leave out FORMAT … ENCODE …"));
+        return Err(Error::new(Kind::InvalidParameter, format!("connector \"{}\" makes rows, so FORMAT and ENCODE have no meaning", request.connector))
+            .with_hint("leave out FORMAT … ENCODE …"));
     }
     let fields = request.declared.fields().iter().zip(&request.metadata);
     Ok(fields.filter(|(_, m)| m.is_none()).map(|(f, _)| (f.name().as_str(), f.data_type())).collect())
@@ -142,10 +162,13 @@ pub fn match_columns(request: &SourceRequest<'_>, of: &str, offered: &[(&str, Da
     let find = |(name, declared): (&str, &DataType)| {
         let Some(at) = names.iter().position(|n| *n == name) else {
             let near = super::options::nearest(name, &names).map_or(String::new(), |n| format!("did you mean \"{n}\"? "));
-            return Err(Error::new(Kind::UndefinedColumn, format!("{of} has no column \"{name}\"")).with_hint(format!("{near}columns are {}", names.join(", "))));
+            return Err(
+                Error::new(Kind::UndefinedColumn, format!("{of} has no column \"{name}\"")).with_hint(format!("{near}columns are {}", names.join(", ")))
+            );
         };
         if !fits(&offered[at].1, declared) {
-            return Err(Error::new(Kind::DatatypeMismatch, format!("column \"{name}\" of {of} cannot be of the declared type")).with_hint(format!("it is {}", sql_name(&offered[at].1))));
+            return Err(Error::new(Kind::DatatypeMismatch, format!("column \"{name}\" of {of} cannot be of the declared type"))
+                .with_hint(format!("it is {}", sql_name(&offered[at].1))));
         }
         Ok(at)
     };
@@ -186,7 +209,14 @@ impl Source for GeneratedSource {
     fn open(&self, partition: Partition, from: Position) -> Result<Box<dyn Reader>> {
         let next = from.max(0);
         self.plan.pace.begin(next, Instant::now());
-        Ok(Box::new(GeneratedReader { plan: self.plan.clone(), maker: self.plan.generator.maker(), partition, partitions: i64::from(self.partitions), rows: self.rows.unwrap_or(i64::MAX), next }))
+        Ok(Box::new(GeneratedReader {
+            plan: self.plan.clone(),
+            maker: self.plan.generator.maker(),
+            partition,
+            partitions: i64::from(self.partitions),
+            rows: self.rows.unwrap_or(i64::MAX),
+            next,
+        }))
     }
 
     fn schema(&self) -> SchemaRef {
@@ -225,7 +255,17 @@ impl Reader for GeneratedReader {
         let rows = self.rows_of(&events)?;
         let lag = self.plan.pace.due(Instant::now()).min(self.rows).saturating_sub(self.next);
         let lag = (lag < i64::MAX / 2).then(|| lag.max(0) / self.partitions);
-        Ok(Polled::Batch(Batch { from, to: self.next, bytes: rows.get_array_memory_size() as u64, rows, positions: events, deletions: None, dead: Vec::new(), raw: None, lag }))
+        Ok(Polled::Batch(Batch {
+            from,
+            to: self.next,
+            bytes: rows.get_array_memory_size() as u64,
+            rows,
+            positions: events,
+            deletions: None,
+            dead: Vec::new(),
+            raw: None,
+            lag,
+        }))
     }
 }
 

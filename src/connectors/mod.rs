@@ -31,9 +31,24 @@ pub struct Connector {
 pub const SOURCES: &[Connector] = &[
     Connector { name: "kafka", help: "A Kafka topic.", options: kafka::source::OPTIONS, build: |r| Ok(Arc::new(kafka::source::build(r)?)) },
     Connector { name: "file", help: "JSON lines or CSV from files on the server.", options: file::OPTIONS, build: |r| Ok(Arc::new(file::build(r)?)) },
-    Connector { name: "nexmark", help: "The Nexmark benchmark's persons, auctions and bids.", options: nexmark::OPTIONS, build: |r| Ok(Arc::new(nexmark::build(r)?)) },
-    Connector { name: "payments", help: "Card payments with late rows, duplicates and planted frauds.", options: payments::OPTIONS, build: |r| Ok(Arc::new(payments::build(r)?)) },
-    Connector { name: "datagen", help: "Sequences and random values, column by column.", options: datagen::OPTIONS, build: |r| Ok(Arc::new(datagen::build(r)?)) },
+    Connector {
+        name: "nexmark",
+        help: "The Nexmark benchmark's persons, auctions and bids.",
+        options: nexmark::OPTIONS,
+        build: |r| Ok(Arc::new(nexmark::build(r)?)),
+    },
+    Connector {
+        name: "payments",
+        help: "Card payments with late rows, duplicates and planted frauds.",
+        options: payments::OPTIONS,
+        build: |r| Ok(Arc::new(payments::build(r)?)),
+    },
+    Connector {
+        name: "datagen",
+        help: "Sequences and random values, column by column.",
+        options: datagen::OPTIONS,
+        build: |r| Ok(Arc::new(datagen::build(r)?)),
+    },
 ];
 
 /// What follows ENCODE, and its options.

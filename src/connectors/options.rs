@@ -11,7 +11,10 @@ use std::time::Duration;
 pub enum OptionKind {
     Text,
     /// A whole number, both ends included.
-    Integer { min: i64, max: i64 },
+    Integer {
+        min: i64,
+        max: i64,
+    },
     /// A number from 0 up, fractions allowed.
     Rate,
     /// A share from 0 to 1.
@@ -50,15 +53,27 @@ impl OptionSpec {
     }
 
     fn matches(&self, name: &str) -> bool {
-        self.name == name || self.aliases.contains(&name) || self.name.strip_suffix('*').is_some_and(|prefix| name.starts_with(prefix) && name.len() > prefix.len())
+        self.name == name
+            || self.aliases.contains(&name)
+            || self.name.strip_suffix('*').is_some_and(|prefix| name.starts_with(prefix) && name.len() > prefix.len())
     }
 }
 
 /// Options that every source takes; the engine reads them, see [`timing`].
 pub const COMMON: &[OptionSpec] = &[
     OptionSpec::new("connector", OptionKind::Text, "", "Which connector reads the source."),
-    OptionSpec::new("idle_timeout", OptionKind::DurationOrNone, "30 seconds", "After how long without records a partition that has nothing more to read no longer holds the watermark back; none: never."),
-    OptionSpec::new("max_future_skew", OptionKind::DurationOrNone, "5 minutes; none for generators and files", "A record whose event time is further past the clock becomes a dead letter; none: never."),
+    OptionSpec::new(
+        "idle_timeout",
+        OptionKind::DurationOrNone,
+        "30 seconds",
+        "After how long without records a partition that has nothing more to read no longer holds the watermark back; none: never.",
+    ),
+    OptionSpec::new(
+        "max_future_skew",
+        OptionKind::DurationOrNone,
+        "5 minutes; none for generators and files",
+        "A record whose event time is further past the clock becomes a dead letter; none: never.",
+    ),
 ];
 
 /// The typed values of one statement's options, all names and values checked.
@@ -109,7 +124,8 @@ impl<'a> Options<'a> {
     pub fn required(&self, name: &str) -> Result<&'a str> {
         self.text(name).ok_or_else(|| {
             let help = self.spec(name).map_or("", |s| s.help);
-            Error::new(Kind::InvalidParameter, format!("connector \"{}\" needs the option \"{name}\"", self.connector)).with_hint(help.trim_end_matches('.').to_string())
+            Error::new(Kind::InvalidParameter, format!("connector \"{}\" needs the option \"{name}\"", self.connector))
+                .with_hint(help.trim_end_matches('.').to_string())
         })
     }
 
@@ -195,7 +211,8 @@ fn check_value(connector: &str, name: &str, kind: OptionKind, value: &str) -> Re
 }
 
 fn bad(connector: &str, name: &str, value: &str, expected: &str) -> Error {
-    Error::new(Kind::InvalidParameter, format!("option \"{name}\" of connector \"{connector}\" cannot be \"{value}\"")).with_hint(format!("it takes {expected}"))
+    Error::new(Kind::InvalidParameter, format!("option \"{name}\" of connector \"{connector}\" cannot be \"{value}\""))
+        .with_hint(format!("it takes {expected}"))
 }
 
 fn is_none(value: &str) -> bool {

@@ -111,7 +111,8 @@ impl World {
         let in_time = (FRAUD_SPAN_MICROS as f64 / 1e6 * shape.event_rate) as i64;
         let fraud_span = fraud_every.min(in_time);
         if fraud_every > 0 && fraud_span < 10 {
-            return Err(Error::new(Kind::InvalidParameter, "a planted fraud needs at least 10 rows within 115 seconds of event time").with_hint("raise fraud_every or event_rate, or set fraud_every = 0"));
+            return Err(Error::new(Kind::InvalidParameter, "a planted fraud needs at least 10 rows within 115 seconds of event time")
+                .with_hint("raise fraud_every or event_rate, or set fraud_every = 0"));
         }
         Ok(World {
             shape: shape.clone(),
@@ -326,7 +327,14 @@ mod tests {
 
     #[test]
     fn every_fraud_has_the_pattern_and_no_other_card_does() {
-        let world = world(&[("cards", "500"), ("merchants", "50"), ("fraud_every", "2000"), ("event_rate", "100"), ("late_share", "0.05"), ("duplicate_share", "0.02")]);
+        let world = world(&[
+            ("cards", "500"),
+            ("merchants", "50"),
+            ("fraud_every", "2000"),
+            ("event_rate", "100"),
+            ("late_share", "0.05"),
+            ("duplicate_share", "0.02"),
+        ]);
         let mut cache = FraudCache::default();
         let payments: Vec<Payment> = (0..40_000).map(|n| world.row(n, &mut cache)).collect();
         let mut frauds: BTreeMap<i64, Vec<&Payment>> = BTreeMap::new();

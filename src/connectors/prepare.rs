@@ -61,7 +61,15 @@ pub struct Ready {
 impl Preparation {
     /// The rows of `batch` that are good, and those that are not as dead letters.
     pub fn prepare(&self, partition: Partition, batch: Batch) -> Result<Ready> {
-        let mut work = Work { ordinals: None, raw: batch.raw, positions: batch.positions, deletions: batch.deletions, dead: batch.dead, columns: self.place(&batch.rows)?, rows: batch.rows.num_rows() };
+        let mut work = Work {
+            ordinals: None,
+            raw: batch.raw,
+            positions: batch.positions,
+            deletions: batch.deletions,
+            dead: batch.dead,
+            columns: self.place(&batch.rows)?,
+            rows: batch.rows.num_rows(),
+        };
         self.generate(&mut work)?;
         self.check_nulls(&mut work)?;
         let watermark_times = self.watermark(&mut work)?;
@@ -225,7 +233,8 @@ fn row_errors(errors: Vec<RowError>, what: &str) -> Vec<(usize, String)> {
 fn micros_of(column: &ArrayRef) -> Result<Vec<i64>> {
     let micros = match column.data_type() {
         DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _) => column.clone(),
-        other => arrow::compute::cast(column, &DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None)).map_err(|e| Error::internal(format!("event time is a timestamp, not {other}")).caused_by(e))?,
+        other => arrow::compute::cast(column, &DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None))
+            .map_err(|e| Error::internal(format!("event time is a timestamp, not {other}")).caused_by(e))?,
     };
     let micros = micros.as_primitive::<TimestampMicrosecondType>();
     if micros.null_count() == 0 {
@@ -318,11 +327,14 @@ mod tests {
         assert_eq!((ready.positions, ready.watermark_times, ready.skewed), (vec![10], Some(vec![5]), vec![13]));
         assert_eq!(ready.rows.column(2).as_primitive::<arrow::datatypes::Int64Type>().values(), &[2]);
         let errors: Vec<&str> = ready.dead.iter().map(|d| d.error.as_str()).collect();
-        assert_eq!(errors, [
-            "generated column: division by zero",
-            "null value in column \"a\" violates not-null constraint",
-            "column \"ts\": event time 1970-01-01 01:00:00 is more than 5m ahead of the clock",
-        ]);
+        assert_eq!(
+            errors,
+            [
+                "generated column: division by zero",
+                "null value in column \"a\" violates not-null constraint",
+                "column \"ts\": event time 1970-01-01 01:00:00 is more than 5m ahead of the clock",
+            ]
+        );
         assert_eq!(String::from_utf8_lossy(&ready.dead[2].raw), "8, 2, 4, 1970-01-01T01:00:00");
     }
 

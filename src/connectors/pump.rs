@@ -83,14 +83,26 @@ pub struct Prepared {
 pub enum Event {
     Rows(Box<Prepared>),
     /// The other side confirmed just now that the partition has nothing more to read.
-    CaughtUp { partition: Partition },
+    CaughtUp {
+        partition: Partition,
+    },
     /// A bounded partition has ended for good.
-    Ended { partition: Partition },
+    Ended {
+        partition: Partition,
+    },
     /// Reading fails and is tried again. `None`: asking for the partitions.
-    Failed { partition: Option<Partition>, error: String },
-    Recovered { partition: Option<Partition> },
+    Failed {
+        partition: Option<Partition>,
+        error: String,
+    },
+    Recovered {
+        partition: Option<Partition>,
+    },
     /// A partition that was not known; it is read from its beginning.
-    Found { partition: Partition, from: Position },
+    Found {
+        partition: Partition,
+        from: Position,
+    },
 }
 
 /// How long one poll waits; also bounds how long stopping takes.
@@ -152,7 +164,8 @@ impl Pump {
         let threads = config.threads.clamp(1, positions.len().max(1));
         let mut assigned = vec![Vec::new(); threads];
         positions.iter().enumerate().for_each(|(i, (p, at))| assigned[i % threads].push((*p, *at)));
-        let shared = Arc::new(Shared { source, config, preparation, sender, stop: AtomicBool::new(false), assigned: Mutex::new(assigned), room: Arc::default() });
+        let shared =
+            Arc::new(Shared { source, config, preparation, sender, stop: AtomicBool::new(false), assigned: Mutex::new(assigned), room: Arc::default() });
         let mut workers = Vec::new();
         for worker in 0..threads {
             let shared = shared.clone();
@@ -243,7 +256,16 @@ impl Shared {
         let mut quiet_rounds = 0u32;
         while !self.stopped() {
             for (partition, next) in std::mem::take(&mut self.assigned.lock()[worker]) {
-                slots.push(Slot { partition, reader: None, next, in_flight: Arc::default(), ended: false, failure: None, caught_up_at: None, rows_since: false });
+                slots.push(Slot {
+                    partition,
+                    reader: None,
+                    next,
+                    in_flight: Arc::default(),
+                    ended: false,
+                    failure: None,
+                    caught_up_at: None,
+                    rows_since: false,
+                });
             }
             slots.retain(|s| !s.ended);
             // With one partition the reader itself may wait; with several nobody waits in another's turn.
@@ -427,7 +449,15 @@ mod tests {
     }
 
     fn config() -> PumpConfig {
-        PumpConfig { name: "n".into(), threads: 2, max_rows: 100, queue_batches: 2, max_queued_bytes: 1 << 20, discovery_interval: Duration::from_millis(20), notify: Arc::new(|| ()) }
+        PumpConfig {
+            name: "n".into(),
+            threads: 2,
+            max_rows: 100,
+            queue_batches: 2,
+            max_queued_bytes: 1 << 20,
+            discovery_interval: Duration::from_millis(20),
+            notify: Arc::new(|| ()),
+        }
     }
 
     #[test]

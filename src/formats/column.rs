@@ -13,11 +13,11 @@ use crate::types::text::{TYPE_KEY, TYPMOD_KEY, Zone};
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, ListArray, PrimitiveArray, StringArray, StructArray,
 };
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::array::{BooleanBufferBuilder, NullBufferBuilder};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, Fields, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
-    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, i256,
+    ArrowPrimitiveType, DataType, Date32Type, Field, FieldRef, Fields, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, i256,
 };
 use std::sync::Arc;
 
@@ -477,7 +477,8 @@ fn timestamp(cursor: &mut Cursor<'_>, with_zone: bool, unit: TimestampUnit) -> C
 /// `2024-02-29T12:34:56[.123456][Z|+02:00]` (or a blank for the `T`), the form nearly all events have: local µs and offset from UTC in
 /// µs. `None`: the general reader decides.
 fn iso_timestamp(text: &[u8]) -> Option<(i64, i64)> {
-    let digits = |at: usize, n: usize| -> Option<i64> { text.get(at..at + n)?.iter().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + i64::from(b - b'0'))) };
+    let digits =
+        |at: usize, n: usize| -> Option<i64> { text.get(at..at + n)?.iter().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + i64::from(b - b'0'))) };
     let is = |at: usize, byte: u8| text.get(at) == Some(&byte);
     if !(is(4, b'-') && is(7, b'-') && (is(10, b'T') || is(10, b' ')) && is(13, b':') && is(16, b':')) {
         return None;

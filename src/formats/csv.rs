@@ -87,7 +87,8 @@ impl Decoder for CsvDecoder {
             let place = find(name);
             if place.is_none() && (!self.rules.missing_is_null || *not_null) {
                 let listed: Vec<&str> = row.iter().map(|(h, _)| h.trim()).collect();
-                return Err(bad(format!("it names no column \"{name}\"")).with_hint(format!("it names {}; missing_fields = 'null' makes missing columns NULL", listed.join(", "))));
+                return Err(bad(format!("it names no column \"{name}\""))
+                    .with_hint(format!("it names {}; missing_fields = 'null' makes missing columns NULL", listed.join(", "))));
             }
             places.push(place);
         }
@@ -176,13 +177,16 @@ mod tests {
         let texts: Vec<Option<&str>> = decoded.columns[1].as_string::<i32>().iter().collect();
         assert_eq!(texts, [Some("x"), Some("y, \"z\"\nnext"), None, Some("")]);
         let messages: Vec<&str> = decoded.bad.iter().map(|(_, m)| m.as_str()).collect();
-        assert_eq!(messages, [
-            "column \"a\": invalid input syntax for type integer: \"x\"",
-            "expected 2 fields, got 1",
-            "column \"a\": null in a NOT NULL column",
-            "a quoted field has no end",
-            "text follows a quoted field",
-        ]);
+        assert_eq!(
+            messages,
+            [
+                "column \"a\": invalid input syntax for type integer: \"x\"",
+                "expected 2 fields, got 1",
+                "column \"a\": null in a NOT NULL column",
+                "a quoted field has no end",
+                "text follows a quoted field",
+            ]
+        );
     }
 
     #[test]

@@ -46,7 +46,9 @@ impl Object {
                         filled += self.fill(cursor, at, row)?;
                         expected = at + 1;
                     }
-                    None => drop(cursor.skip()?),
+                    None => {
+                        cursor.skip()?;
+                    }
                 }
                 cursor.blanks();
                 if cursor.take(b'}') {

@@ -17,7 +17,8 @@ impl RawDecoder {
         match schema.fields().iter().map(|f| f.data_type()).collect::<Vec<_>>()[..] {
             [DataType::Binary] => Ok(RawDecoder { text: false }),
             [DataType::Utf8] => Ok(RawDecoder { text: true }),
-            _ => Err(Error::not_supported("ENCODE BYTES and ENCODE TEXT fill exactly one column of type bytea or text").with_hint("declare one column, or use ENCODE JSON or ENCODE CSV")),
+            _ => Err(Error::not_supported("ENCODE BYTES and ENCODE TEXT fill exactly one column of type bytea or text")
+                .with_hint("declare one column, or use ENCODE JSON or ENCODE CSV")),
         }
     }
 }

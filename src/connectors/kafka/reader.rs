@@ -143,8 +143,11 @@ impl KafkaReader {
                 .with_hint("drop the source and create it again"));
         }
         if next < low {
-            return Err(Error::new(Kind::Connector, format!("partition {partition} of topic \"{topic}\" begins at offset {low} now: records from offset {next} on are gone by retention"))
-                .with_hint("drop the source and create it again, or restart reading sooner than the topic's retention"));
+            return Err(Error::new(
+                Kind::Connector,
+                format!("partition {partition} of topic \"{topic}\" begins at offset {low} now: records from offset {next} on are gone by retention"),
+            )
+            .with_hint("drop the source and create it again, or restart reading sooner than the topic's retention"));
         }
         Ok(())
     }
@@ -165,7 +168,14 @@ impl KafkaReader {
     fn batch(&mut self, from: Position, lag: Option<i64>) -> Result<Batch> {
         let received = std::mem::take(&mut self.buffers.received);
         let (times, positions) = (received.timestamps.clone(), received.positions.clone());
-        let shown = Shown { plan: &self.plan, partition: self.partition, positions: &positions, times: &times, keys: &self.buffers.keys, headers: &self.buffers.headers };
+        let shown = Shown {
+            plan: &self.plan,
+            partition: self.partition,
+            positions: &positions,
+            times: &times,
+            keys: &self.buffers.keys,
+            headers: &self.buffers.headers,
+        };
         let column = |m: &Metadata, kept: &[u32], payloads: &Payloads| shown.column(m, kept, Some(payloads));
         let mut batch = decode(self.decoder.as_mut(), received, (from, self.next), &self.plan.schema, &self.plan.metadata, &column)?;
         batch.lag = lag;
@@ -177,7 +187,9 @@ impl KafkaReader {
     }
 
     fn deletions(&mut self) -> Result<Deletions> {
-        let (Some(keys), Some(decoder)) = (&self.plan.keys, self.key_decoder.as_mut()) else { return Err(Error::internal("only upsert sources have deletions")) };
+        let (Some(keys), Some(decoder)) = (&self.plan.keys, self.key_decoder.as_mut()) else {
+            return Err(Error::internal("only upsert sources have deletions"));
+        };
         let Buffers { deleted, deleted_times, deleted_keys, .. } = &self.buffers;
         let (columns, bad) = keys.decode(decoder.as_mut(), deleted_keys)?;
         let dead = |(i, error): (usize, String)| DeadRecord { position: deleted[i], timestamp: deleted_times[i], error, raw: deleted_keys.raw(i).into() };

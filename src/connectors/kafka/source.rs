@@ -19,17 +19,35 @@ use std::time::Duration;
 
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("topic", OptionKind::Text, "", "The topic to read.").or(&["kafka.topic"]),
-    OptionSpec::new("properties.bootstrap.server", OptionKind::Text, "", "Brokers to ask first: host:port, several with commas.").or(&["properties.bootstrap.servers", "kafka.brokers"]),
-    OptionSpec::new("scan.startup.mode", OptionKind::Choice(&["earliest", "latest", "timestamp"]), "earliest", "Where reading begins; resolved to offsets once, at CREATE."),
-    OptionSpec::new("scan.startup.timestamp.millis", OptionKind::Integer { min: 0, max: i64::MAX }, "", "With scan.startup.mode = 'timestamp': the first record from that time on, in milliseconds since 1970.").or(&["scan.startup.timestamp_millis"]),
+    OptionSpec::new("properties.bootstrap.server", OptionKind::Text, "", "Brokers to ask first: host:port, several with commas.")
+        .or(&["properties.bootstrap.servers", "kafka.brokers"]),
+    OptionSpec::new(
+        "scan.startup.mode",
+        OptionKind::Choice(&["earliest", "latest", "timestamp"]),
+        "earliest",
+        "Where reading begins; resolved to offsets once, at CREATE.",
+    ),
+    OptionSpec::new(
+        "scan.startup.timestamp.millis",
+        OptionKind::Integer { min: 0, max: i64::MAX },
+        "",
+        "With scan.startup.mode = 'timestamp': the first record from that time on, in milliseconds since 1970.",
+    )
+    .or(&["scan.startup.timestamp_millis"]),
     OptionSpec::new("group.id.prefix", OptionKind::Text, "tidewater", "Offsets are committed, for monitoring only, to the group PREFIX-SOURCE."),
     OptionSpec::new("fetch.buffer", OptionKind::Size, "16MB", "How much each partition may hold that was fetched and not yet read."),
     OptionSpec::new("topic.id", OptionKind::Text, "the topic's at CREATE", "Another topic of the same name is not read."),
-    OptionSpec::new("properties.*", OptionKind::Text, "", "Passed to librdkafka: security.protocol, sasl.mechanism, sasl.username, sasl.password, ssl.ca.location, …"),
+    OptionSpec::new(
+        "properties.*",
+        OptionKind::Text,
+        "",
+        "Passed to librdkafka: security.protocol, sasl.mechanism, sasl.username, sasl.password, ssl.ca.location, …",
+    ),
 ];
 
 /// What the source decides itself, for positions and their safety depend on it.
-const OURS: &[&str] = &["enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset", "enable.partition.eof", "group.instance.id", "queued.max.messages.kbytes"];
+const OURS: &[&str] =
+    &["enable.auto.commit", "enable.auto.offset.store", "auto.offset.reset", "enable.partition.eof", "group.instance.id", "queued.max.messages.kbytes"];
 
 /// How long the broker may take to answer what a statement waits for, and what a thread asks in passing.
 const PATIENT: Duration = Duration::from_secs(10);
@@ -131,7 +149,8 @@ fn client_config(source: &str, options: &Options<'_>) -> Result<ClientConfig> {
             continue;
         }
         if OURS.contains(&name) {
-            return Err(invalid(format!("option \"properties.{name}\" is decided by Tidewater")).with_hint("offsets are kept in its checkpoints; scan.startup.mode tells where to begin, fetch.buffer how much to hold"));
+            return Err(invalid(format!("option \"properties.{name}\" is decided by Tidewater"))
+                .with_hint("offsets are kept in its checkpoints; scan.startup.mode tells where to begin, fetch.buffer how much to hold"));
         }
         config.set(name, value);
     }
@@ -143,9 +162,25 @@ fn client_config(source: &str, options: &Options<'_>) -> Result<ClientConfig> {
 fn refused(error: &KafkaError) -> Error {
     match error {
         KafkaError::ClientConfig(_, reason, name, value) => {
-            let known = ["security.protocol", "sasl.mechanism", "sasl.mechanisms", "sasl.username", "sasl.password", "ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "client.id", "group.id", "fetch.min.bytes", "fetch.wait.max.ms", "isolation.level", "debug"];
+            let known = [
+                "security.protocol",
+                "sasl.mechanism",
+                "sasl.mechanisms",
+                "sasl.username",
+                "sasl.password",
+                "ssl.ca.location",
+                "ssl.certificate.location",
+                "ssl.key.location",
+                "client.id",
+                "group.id",
+                "fetch.min.bytes",
+                "fetch.wait.max.ms",
+                "isolation.level",
+                "debug",
+            ];
             let near = nearest(name, &known).filter(|n| n != name).map_or(String::new(), |n| format!("did you mean \"properties.{n}\"? "));
-            invalid(format!("option \"properties.{name}\" cannot be \"{value}\": {}", lower(reason))).with_hint(format!("{near}properties.* are librdkafka's settings"))
+            invalid(format!("option \"properties.{name}\" cannot be \"{value}\": {}", lower(reason)))
+                .with_hint(format!("{near}properties.* are librdkafka's settings"))
         }
         other => invalid(format!("the Kafka client cannot be made: {}", lower(&other.to_string()))),
     }
@@ -177,7 +212,8 @@ impl Plan {
             }
             _ => {
                 let why = trouble.or(code.map(plain)).unwrap_or_else(|| "no answer".to_string());
-                Error::new(Kind::Connector, format!("could not {doing} topic \"{topic}\": {}", lower(&why))).with_hint(format!("is a broker running at {servers}? reading goes on when it answers"))
+                Error::new(Kind::Connector, format!("could not {doing} topic \"{topic}\": {}", lower(&why)))
+                    .with_hint(format!("is a broker running at {servers}? reading goes on when it answers"))
             }
         }
     }
@@ -203,8 +239,11 @@ impl Plan {
     }
 
     pub fn recreated(&self) -> Error {
-        Error::new(Kind::Connector, format!("topic \"{}\" is not the one that source \"{}\" was created on: it was deleted and created again", self.topic, self.source))
-            .with_hint("its offsets mean other records now; drop the source and create it again")
+        Error::new(
+            Kind::Connector,
+            format!("topic \"{}\" is not the one that source \"{}\" was created on: it was deleted and created again", self.topic, self.source),
+        )
+        .with_hint("its offsets mean other records now; drop the source and create it again")
     }
 
     /// The oldest and the next offset, asked from the broker.
@@ -332,7 +371,8 @@ mod tests {
 
     #[test]
     fn options_become_the_clients_settings() {
-        let source = make(&[&BASE[..], &[("properties.security.protocol", "plaintext"), ("fetch.buffer", "1MB"), ("group.id.prefix", "mine")]].concat()).unwrap();
+        let source =
+            make(&[&BASE[..], &[("properties.security.protocol", "plaintext"), ("fetch.buffer", "1MB"), ("group.id.prefix", "mine")]].concat()).unwrap();
         let setting = |name: &str| source.plan.config.get(name).map(str::to_string);
         assert_eq!(setting("security.protocol").as_deref(), Some("plaintext"));
         assert_eq!(setting("queued.max.messages.kbytes").as_deref(), Some("1024"));

@@ -24,7 +24,8 @@ impl KeyColumns {
     /// Error: no primary key, or a format that has no upserts.
     pub fn new(request: &SourceRequest<'_>, encoding: &Encoding) -> Result<KeyColumns> {
         if request.primary_key.is_empty() {
-            return Err(Error::new(Kind::InvalidObjectDefinition, "FORMAT UPSERT needs a PRIMARY KEY").with_hint("use CREATE TABLE … (…, PRIMARY KEY (column)) WITH (…) FORMAT UPSERT ENCODE JSON"));
+            return Err(Error::new(Kind::InvalidObjectDefinition, "FORMAT UPSERT needs a PRIMARY KEY")
+                .with_hint("use CREATE TABLE … (…, PRIMARY KEY (column)) WITH (…) FORMAT UPSERT ENCODE JSON"));
         }
         if !encoding.is_json() {
             return Err(Error::not_supported("FORMAT UPSERT needs ENCODE JSON"));
@@ -32,11 +33,15 @@ impl KeyColumns {
         let from_payload = payload_ordinals(request);
         let mut ordinals = Vec::new();
         for name in request.primary_key {
-            let at = request.declared.index_of(name).map_err(|_| Error::new(Kind::UndefinedColumn, format!("column \"{name}\" named in key does not exist")))?;
+            let at =
+                request.declared.index_of(name).map_err(|_| Error::new(Kind::UndefinedColumn, format!("column \"{name}\" named in key does not exist")))?;
             match &request.metadata[at] {
                 None if from_payload.contains(&at) => ordinals.push(at),
                 Some(Metadata::Key) => {}
-                _ => return Err(Error::not_supported(format!("column \"{name}\" cannot be part of an upsert key")).with_hint("key columns come from the message's payload or from INCLUDE KEY")),
+                _ => {
+                    return Err(Error::not_supported(format!("column \"{name}\" cannot be part of an upsert key"))
+                        .with_hint("key columns come from the message's payload or from INCLUDE KEY"));
+                }
             }
         }
         let fields: Fields = ordinals.iter().map(|at| Arc::new(request.declared.field(*at).clone())).collect();
@@ -64,7 +69,14 @@ impl KeyColumns {
     }
 
     /// A row per deletion: its key columns and its metadata, all else NULL.
-    pub fn rows(&self, schema: &SchemaRef, metadata: &[Option<Metadata>], keys: Vec<ArrayRef>, count: usize, column: &dyn Fn(&Metadata) -> Result<ArrayRef>) -> Result<RecordBatch> {
+    pub fn rows(
+        &self,
+        schema: &SchemaRef,
+        metadata: &[Option<Metadata>],
+        keys: Vec<ArrayRef>,
+        count: usize,
+        column: &dyn Fn(&Metadata) -> Result<ArrayRef>,
+    ) -> Result<RecordBatch> {
         let columns = metadata.iter().enumerate().map(|(at, m)| match (m, self.ordinals.iter().position(|o| *o == at)) {
             (Some(m), _) => column(m),
             (None, Some(key)) => Ok(keys[key].clone()),
@@ -150,7 +162,8 @@ mod tests {
 
     fn keys(primary_key: &[String], texts: &[Option<&str>]) -> (Vec<ArrayRef>, Vec<String>) {
         let none = BTreeMap::new();
-        let declared = Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("name", DataType::Utf8, true), Field::new("v", DataType::Float64, true)]);
+        let declared =
+            Schema::new(vec![Field::new("id", DataType::Int64, true), Field::new("name", DataType::Utf8, true), Field::new("v", DataType::Float64, true)]);
         let request = SourceRequest {
             name: "s",
             connector: "kafka",

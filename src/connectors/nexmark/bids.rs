@@ -83,7 +83,7 @@ impl Bids {
                 extra.push_random(&mut random, length);
             }
         }
-        let kinds = items.iter().any(|i| *i == Item::EventType).then(|| StringArray::from_iter_values(std::iter::repeat_n("bid", events.len())));
+        let kinds = items.contains(&Item::EventType).then(|| StringArray::from_iter_values(std::iter::repeat_n("bid", events.len())));
         self.columns = [("channel", channel), ("url", url), ("extra", extra)].into();
         items.iter().map(|item| self.finish(*item, kinds.as_ref())).collect()
     }

@@ -19,7 +19,13 @@ use nexmark::event::{Event, EventType};
 use std::sync::Arc;
 
 pub const OPTIONS: &[OptionSpec] = &[
-    OptionSpec::new("event_type", OptionKind::Choice(&["person", "auction", "bid", "all"]), "all", "Which events are the rows; all: every kind, columns of the other kinds are NULL.").or(&["table.type", "nexmark.table.type"]),
+    OptionSpec::new(
+        "event_type",
+        OptionKind::Choice(&["person", "auction", "bid", "all"]),
+        "all",
+        "Which events are the rows; all: every kind, columns of the other kinds are NULL.",
+    )
+    .or(&["table.type", "nexmark.table.type"]),
     RATE,
     ROWS,
     PARTITIONS,
@@ -45,7 +51,7 @@ enum Item {
     PersonCity,
     PersonState,
     AuctionId,
-    AuctionItem,
+    AuctionName,
     AuctionDescription,
     AuctionInitialBid,
     AuctionReserve,
@@ -71,7 +77,7 @@ const PERSON: &[(&str, Item)] = &[
 ];
 const AUCTION: &[(&str, Item)] = &[
     ("id", Item::AuctionId),
-    ("item_name", Item::AuctionItem),
+    ("item_name", Item::AuctionName),
     ("description", Item::AuctionDescription),
     ("initial_bid", Item::AuctionInitialBid),
     ("reserve", Item::AuctionReserve),
@@ -113,7 +119,7 @@ fn native_type(item: Item) -> DataType {
     match item {
         Item::DateTime | Item::AuctionExpires => DataType::Timestamp(TimeUnit::Microsecond, None),
         Item::EventType | Item::Extra | Item::PersonName | Item::PersonEmail | Item::PersonCard | Item::PersonCity | Item::PersonState => DataType::Utf8,
-        Item::AuctionItem | Item::AuctionDescription | Item::BidChannel | Item::BidUrl => DataType::Utf8,
+        Item::AuctionName | Item::AuctionDescription | Item::BidChannel | Item::BidUrl => DataType::Utf8,
         _ => DataType::Int64,
     }
 }
@@ -271,7 +277,7 @@ fn text(item: Item, event: &Event) -> Option<&str> {
         (Item::Extra, Event::Bid(b)) => &b.extra,
         (Item::BidChannel, Event::Bid(b)) => &b.channel,
         (Item::BidUrl, Event::Bid(b)) => &b.url,
-        (Item::AuctionItem, Event::Auction(a)) => &a.item_name,
+        (Item::AuctionName, Event::Auction(a)) => &a.item_name,
         (Item::AuctionDescription, Event::Auction(a)) => &a.description,
         (Item::PersonName, Event::Person(p)) => &p.name,
         (Item::PersonEmail, Event::Person(p)) => &p.email_address,
