@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// A client that keeps the last trouble it had, for the words of an error.
 type Consumer = BaseConsumer<Context>;
@@ -38,9 +38,20 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code().map_or_else(|| error.to_string(), |c| c.to_string());
-        *self.trouble.lock() = Some(if reason.is_empty() { code } else { reason.to_string() });
+        let code = error.rdkafka_error_code();
+        let mut trouble = self.trouble.lock();
+        // That all brokers are down follows why, and says less.
+        if code == Some(RDKafkaErrorCode::AllBrokersDown) && trouble.is_some() {
+            return;
+        }
+        *trouble = Some(if reason.is_empty() { code.map_or_else(|| error.to_string(), |c| c.to_string()) } else { essence(reason).to_string() });
     }
+}
+
+/// `host:9092/1: Connect to ipv4#… failed: Connection refused (after 0ms in state CONNECT, …)` without what changes from try to try.
+fn essence(reason: &str) -> &str {
+    let text = reason.split(" (after ").next().unwrap_or(reason);
+    text.find("Connect to ").map_or(text, |at| &text[at..])
 }
 
 impl ConsumerContext for Context {}

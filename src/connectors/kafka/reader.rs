@@ -306,10 +306,14 @@ impl Reader for KafkaReader {
         // The client's own events: why it cannot reach a broker.
         match link.consumer.poll(Duration::ZERO) {
             Some(Ok(_)) => return Err(Error::internal("a message came out of the wrong queue; the partition is opened again")),
-            Some(Err(error)) => link.trouble = Some(link.consumer.context().take_trouble().unwrap_or_else(|| error.to_string())),
+            // The first reason stays until the broker answers: later ones only repeat it in other words.
+            Some(Err(error)) => {
+                let trouble = link.consumer.context().take_trouble().unwrap_or_else(|| error.to_string());
+                link.trouble.get_or_insert(trouble);
+            }
             None => {
                 if let Some(trouble) = link.consumer.context().take_trouble() {
-                    link.trouble = Some(trouble);
+                    link.trouble.get_or_insert(trouble);
                 }
             }
         }

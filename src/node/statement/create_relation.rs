@@ -250,7 +250,7 @@ fn watermark(context: &Context, create: &CreateRelation, columns: &[Column]) -> 
 async fn feed(context: &Context, create: &CreateRelation, columns: &[Column], primary_key: &[usize], watermark: Option<Watermark>) -> Result<Option<Feed>> {
     let Some(connector) = create.with.get("connector") else { return Ok(None) };
     let created_at = context.now;
-    let options: BTreeMap<String, String> = create.with.iter().filter(|(name, _)| *name != "connector").map(|(n, v)| (n.clone(), v.clone())).collect();
+    let mut options: BTreeMap<String, String> = create.with.iter().filter(|(name, _)| *name != "connector").map(|(n, v)| (n.clone(), v.clone())).collect();
     let format = create.format.as_ref().map(|f| Format { upsert: f.upsert, encode: f.encode.clone(), options: f.options.clone() });
     let read: Vec<&Column> = columns.iter().filter(|c| c.generated.is_none()).collect();
     let key: Vec<String> = primary_key.iter().map(|&i| columns[i].name.clone()).collect();
@@ -270,7 +270,10 @@ async fn feed(context: &Context, create: &CreateRelation, columns: &[Column], pr
     };
     let source = connectors::build(&request)?;
     // Asks the outside (a broker, a directory), so not on a thread that others wait for.
-    let start = tokio::task::spawn_blocking(move || source.start()).await.map_err(|e| Error::internal(format!("the connector panicked: {e}")))??;
+    let ask = move || source.start().map(|start| (start, source.pinned()));
+    let (start, pinned) = tokio::task::spawn_blocking(ask).await.map_err(|e| Error::internal(format!("the connector panicked: {e}")))??;
+    // What ties later readings to the same input: another topic of the same name is then an error.
+    options.extend(pinned);
     Ok(Some(Feed { connector: connector.clone(), options, format, watermark, start, created_at }))
 }
 
