@@ -4,8 +4,8 @@
 pub mod agg;
 pub mod check;
 pub mod exchange;
+#[cfg(test)]
+pub mod harness;
 pub mod operator;
 pub mod ops;
 pub mod worker;
-#[cfg(test)]
-pub mod harness;

@@ -88,13 +88,7 @@ pub struct BuildContext {
 impl BuildContext {
     /// What the operator's state tables are opened with.
     pub fn table(&self) -> TableContext {
-        TableContext {
-            store: Arc::clone(&self.store),
-            worker: self.worker,
-            workers: self.workers,
-            cache_entries: self.cache_entries,
-            fresh: self.fresh,
-        }
+        TableContext { store: Arc::clone(&self.store), worker: self.worker, workers: self.workers, cache_entries: self.cache_entries, fresh: self.fresh }
     }
 }
 

@@ -24,13 +24,32 @@ use std::sync::Arc;
 /// What the scheduler tells every worker, in the same order.
 pub enum Command {
     /// Build the operators of a view; it takes part in steps that name it.
-    Add { view: ObjectId, fragment: Arc<Fragment>, fresh: bool, reply: Sender<Result<()>> },
-    Remove { view: ObjectId },
-    Step { step: Arc<Step>, plan: Arc<StepPlan>, feeds: Vec<(ObjectId, Vec<Delta>)>, reply: Sender<StepResult> },
-    Checkpoint { generation: Generation, reply: Sender<Result<Ops>> },
-    Committed { generation: Generation },
+    Add {
+        view: ObjectId,
+        fragment: Arc<Fragment>,
+        fresh: bool,
+        reply: Sender<Result<()>>,
+    },
+    Remove {
+        view: ObjectId,
+    },
+    Step {
+        step: Arc<Step>,
+        plan: Arc<StepPlan>,
+        feeds: Vec<(ObjectId, Vec<Delta>)>,
+        reply: Sender<StepResult>,
+    },
+    Checkpoint {
+        generation: Generation,
+        reply: Sender<Result<Ops>>,
+    },
+    Committed {
+        generation: Generation,
+    },
     /// Give back about this many bytes.
-    Evict { bytes: usize },
+    Evict {
+        bytes: usize,
+    },
 }
 
 /// What every worker must agree on about one step.

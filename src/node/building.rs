@@ -149,7 +149,7 @@ impl Scheduler {
             self.shared.system.record_change(change.view, &change.late, &change.errors, self.epoch)?;
             if let Some(run) = change.run {
                 let sequence = self.sequence;
-                self.relation_rows(change.view, &building.plan).push(sequence, run);
+                self.relation_rows(&building.object, &building.plan).push(sequence, run);
             }
         }
         self.shared.system.progress(building.object.id, building.rows, building.started.elapsed());
@@ -209,7 +209,8 @@ impl Scheduler {
         }
         self.main.views.push(object.id);
         self.make_running(&object, plan.clone());
-        self.relation_rows(object.id, &plan);
+        self.relation_rows(&object, &plan);
+        self.announce(&object, Some(&plan));
         self.shared.system.built(object.id);
         self.checkpoint_with(object, reply)
     }

@@ -74,7 +74,7 @@ impl Scheduler {
         }
         self.main.views.push(object.id);
         self.make_running(&object, plan.clone());
-        self.relation_rows(object.id, &plan).ready = true;
+        self.relation_rows(&object, &plan).ready = true;
         self.announce(&object, Some(&plan));
         self.swap_published();
         Ok(Ok(()))
@@ -108,7 +108,9 @@ impl Scheduler {
         for id in ids {
             if let Some(i) = self.building.iter().position(|b| b.object.id == *id) {
                 let building = self.building.remove(i);
-                let _ = building.reply.send(Err(Error::new(Kind::QueryCanceled, format!("materialized view \"{}\" was dropped while it was built", building.object.name))));
+                let _ = building
+                    .reply
+                    .send(Err(Error::new(Kind::QueryCanceled, format!("materialized view \"{}\" was dropped while it was built", building.object.name))));
             }
             if let Some(running) = self.running.remove(id) {
                 for table in running.plan.fragment.nodes.iter().flat_map(|n| n.spec.state_tables()) {
@@ -151,8 +153,9 @@ impl Scheduler {
     }
 
     /// The readable rows of a view, made at first use.
-    pub(super) fn relation_rows(&mut self, id: ObjectId, plan: &ViewPlan) -> &mut RelationRows {
-        self.relations.entry(id).or_insert_with(|| RelationRows::new(plan.rows, &plan.key, plan.schema.clone()))
+    pub(super) fn relation_rows(&mut self, object: &Object, plan: &ViewPlan) -> &mut RelationRows {
+        // Under the object's column names, which need not be those of its query.
+        self.relations.entry(object.id).or_insert_with(|| RelationRows::new(plan.rows, &plan.key, object.arrow_schema()))
     }
 
     /// A reader of a source from its beginning.
@@ -163,12 +166,7 @@ impl Scheduler {
     }
 
     /// `replay`: verdicts about records ahead of the clock, up to a position per partition.
-    pub(super) fn open_feed_with(
-        &self,
-        object: &Object,
-        from: Option<(BTreeMap<Partition, PartitionState>, i64)>,
-        replay: sources::Verdicts,
-    ) -> Result<Feed> {
+    pub(super) fn open_feed_with(&self, object: &Object, from: Option<(BTreeMap<Partition, PartitionState>, i64)>, replay: sources::Verdicts) -> Result<Feed> {
         let feed = object.feed().ok_or_else(|| Error::internal(format!("\"{}\" reads no connector", object.name)))?;
         let (partitions, watermark) = from.unwrap_or_else(|| {
             let start = feed.start.iter().map(|(p, at)| (*p, PartitionState { position: *at, ..PartitionState::default() })).collect();

@@ -58,8 +58,11 @@ impl EpochSnapshot {
             return Error::new(Kind::UndefinedTable, format!("relation with OID {relation} does not exist"));
         };
         match self.shared.system.building().get(&relation) {
-            Some(progress) => Error::new(Kind::NotReady, format!("materialized view \"{}\" is still being built", object.name))
-                .with_detail(format!("{} rows taken in, in {:.1} s", progress.rows, progress.elapsed.as_secs_f64())),
+            Some(progress) => Error::new(Kind::NotReady, format!("materialized view \"{}\" is still being built", object.name)).with_detail(format!(
+                "{} rows taken in, in {:.1} s",
+                progress.rows,
+                progress.elapsed.as_secs_f64()
+            )),
             None if matches!(object.body, crate::catalog::object::Body::Source(_)) => {
                 Error::new(Kind::WrongObjectType, format!("source \"{}\" keeps no rows that could be read", object.name))
                     .with_hint(format!("create a materialized view over it: CREATE MATERIALIZED VIEW v AS SELECT * FROM {}", object.name))

@@ -66,7 +66,14 @@ pub struct Feed {
 
 impl Feed {
     /// `partitions`: the state at the last checkpoint, or the start positions.
-    pub fn new(id: ObjectId, source: Arc<dyn Source>, pump: Pump, partitions: BTreeMap<Partition, PartitionState>, watermark: i64, idle_timeout: Option<i64>) -> Feed {
+    pub fn new(
+        id: ObjectId,
+        source: Arc<dyn Source>,
+        pump: Pump,
+        partitions: BTreeMap<Partition, PartitionState>,
+        watermark: i64,
+        idle_timeout: Option<i64>,
+    ) -> Feed {
         Feed { id, source, pump, waiting: BTreeMap::new(), partitions, watermark, idle_timeout, changed: true }
     }
 
@@ -246,7 +253,8 @@ impl Feed {
             state.idle = !waits && !state.ended && idle_since(state, idle_timeout, clock);
         }
         // A partition's end counts once its last rows are in.
-        let ended = |p: &Partition, s: &PartitionState, waiting: &BTreeMap<Partition, VecDeque<Box<Prepared>>>| s.ended && waiting.get(p).is_none_or(|q| q.is_empty());
+        let ended =
+            |p: &Partition, s: &PartitionState, waiting: &BTreeMap<Partition, VecDeque<Box<Prepared>>>| s.ended && waiting.get(p).is_none_or(|q| q.is_empty());
         let all_ended = !self.partitions.is_empty() && self.partitions.iter().all(|(p, s)| ended(p, s, &self.waiting));
         let promise = self.partitions.iter().filter(|(p, s)| !s.idle && !ended(p, s, &self.waiting)).map(|(_, s)| s.watermark.unwrap_or(WATERMARK_NONE)).min();
         let watermark = if all_ended { WATERMARK_END } else { promise.unwrap_or(self.watermark) };

@@ -69,22 +69,24 @@ pub fn all() -> Vec<Listing> {
         ),
         listing("late_rows", vec![text("view"), count("epoch"), time("window_end"), count("weight"), text("row")], late_rows),
         listing("view_errors", vec![text("view"), text("sqlstate"), text("error"), count("count")], view_errors),
+        listing("views", vec![text("view"), count("frontier"), count("late_rows"), count("errors"), text("status")], views),
         listing(
-            "views",
-            vec![text("view"), count("frontier"), count("late_rows"), count("errors"), text("status")],
-            views,
+            "jobs",
+            vec![text("view"), count("rows"), Field::new("seconds", DataType::Float64, true), Field::new("rows_per_second", DataType::Float64, true)],
+            jobs,
         ),
-        listing("jobs", vec![text("view"), count("rows"), Field::new("seconds", DataType::Float64, true), Field::new("rows_per_second", DataType::Float64, true)], jobs),
-        listing("epochs", vec![count("epoch"), count("durable_epoch"), count("checkpoints"), Field::new("checkpoint_seconds", DataType::Float64, true)], epochs),
+        listing(
+            "epochs",
+            vec![count("epoch"), count("durable_epoch"), count("checkpoints"), Field::new("checkpoint_seconds", DataType::Float64, true)],
+            epochs,
+        ),
     ]
 }
 
 /// The rows of one, now.
 pub fn rows(name: &str, shared: &Shared) -> Result<RecordBatch> {
-    let listing = all()
-        .into_iter()
-        .find(|l| l.name == name)
-        .ok_or_else(|| Error::new(Kind::UndefinedTable, format!("relation \"tidewater.{name}\" does not exist")))?;
+    let listing =
+        all().into_iter().find(|l| l.name == name).ok_or_else(|| Error::new(Kind::UndefinedTable, format!("relation \"tidewater.{name}\" does not exist")))?;
     Ok(RecordBatch::try_new(listing.schema, (listing.rows)(shared))?)
 }
 
@@ -184,7 +186,8 @@ fn late_rows(shared: &Shared) -> Vec<ArrayRef> {
 }
 
 fn view_errors(shared: &Shared) -> Vec<ArrayRef> {
-    let rows = shared.system.durable(|d| d.errors.iter().flat_map(|(id, all)| all.iter().map(move |(key, f)| (*id, key.clone(), f.clone()))).collect::<Vec<_>>());
+    let rows =
+        shared.system.durable(|d| d.errors.iter().flat_map(|(id, all)| all.iter().map(move |(key, f)| (*id, key.clone(), f.clone()))).collect::<Vec<_>>());
     vec![
         strings(rows.iter().map(|r| name_of(shared, r.0))),
         strings(rows.iter().map(|r| &r.2.sqlstate)),

@@ -173,4 +173,3 @@ fn start_workers(threads: usize, committed: &Arc<Committed>) -> Result<Vec<Sende
         })
         .collect()
 }
-

@@ -21,7 +21,12 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(threads: usize) -> Result<Pool> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads.max(2)).thread_name("query").thread_stack_size(STACK_BYTES).enable_time().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(2))
+            .thread_name("query")
+            .thread_stack_size(STACK_BYTES)
+            .enable_time()
+            .build()?;
         Ok(Pool { runtime: Some(runtime) })
     }
 

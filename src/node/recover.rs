@@ -23,7 +23,9 @@ pub type Replan<'a> = dyn Fn(&Object) -> Result<Option<ViewPlan>> + 'a;
 pub fn last_checkpoint(logs: &crate::state::log::Logs) -> Result<Record> {
     match logs.record(RECORD)? {
         None => Ok(Record::default()),
-        Some(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::DataCorrupted, "the checkpoint record is damaged").with_detail(e.to_string())),
+        Some(bytes) => {
+            serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::DataCorrupted, "the checkpoint record is damaged").with_detail(e.to_string()))
+        }
     }
 }
 
@@ -53,15 +55,18 @@ impl Scheduler {
             if let Body::MaterializedView(view) = &object.body {
                 let explained = crate::plan::explain(&plan);
                 if explained != view.plan {
-                    return Err(Error::new(Kind::DataCorrupted, format!("this version of tidewater plans materialized view \"{}\" differently from the one that built its state", object.name))
-                        .with_hint("start the version that created it, or drop and create the view again with it"));
+                    return Err(Error::new(
+                        Kind::DataCorrupted,
+                        format!("this version of tidewater plans materialized view \"{}\" differently from the one that built its state", object.name),
+                    )
+                    .with_hint("start the version that created it, or drop and create the view again with it"));
                 }
             }
             let plan = Arc::new(plan);
             self.add_to_workers(object.id, &plan, false)?;
             self.main.views.push(object.id);
             self.make_running(object, plan.clone());
-            self.relation_rows(object.id, &plan).ready = true;
+            self.relation_rows(object, &plan).ready = true;
             self.announce(object, Some(&plan));
         } else {
             self.announce(object, None);

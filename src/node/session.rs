@@ -46,7 +46,9 @@ impl Backend for SessionBackend {
         // A client that names no database means the one of the user's name; we have one database for all.
         let database = parameters.get("database").map_or(DATABASE, String::as_str);
         if database != DATABASE && database != user {
-            return Err(Error::new(Kind::InvalidCatalogName, format!("database \"{database}\" does not exist")).with_hint(format!("the database is \"{DATABASE}\"")));
+            return Err(
+                Error::new(Kind::InvalidCatalogName, format!("database \"{database}\" does not exist")).with_hint(format!("the database is \"{DATABASE}\""))
+            );
         }
         let mut settings = Settings::default();
         settings.authorize(user);

@@ -58,7 +58,18 @@ const KNOWN: &[(&str, &str, Rule)] = &[
 
 /// Beginnings of names that mean something to a peer.
 const FAMILIES: [&str; 12] = [
-    "rw_", "streaming_", "batch_", "background_ddl", "backfill_", "enable_", "query_mode", "visibility_mode", "query_epoch", "sink_", "source_", "synchronize_seqscans",
+    "rw_",
+    "streaming_",
+    "batch_",
+    "background_ddl",
+    "backfill_",
+    "enable_",
+    "query_mode",
+    "visibility_mode",
+    "query_epoch",
+    "sink_",
+    "source_",
+    "synchronize_seqscans",
 ];
 
 /// Settings that ParameterStatus reports.

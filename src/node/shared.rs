@@ -18,12 +18,23 @@ use tokio::sync::{oneshot, watch};
 
 /// What sessions ask of the scheduler.
 pub enum Command {
-    Create { object: Box<Object>, plan: Option<Box<ViewPlan>>, reply: oneshot::Sender<Result<()>> },
-    Drop { ids: Vec<ObjectId>, reply: oneshot::Sender<Result<()>> },
+    Create {
+        object: Box<Object>,
+        plan: Option<Box<ViewPlan>>,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    Drop {
+        ids: Vec<ObjectId>,
+        reply: oneshot::Sender<Result<()>>,
+    },
     Write(PendingWrite),
     /// Replied once everything taken in so far is in a synced checkpoint.
-    Flush { reply: oneshot::Sender<Result<()>> },
-    Stop { reply: oneshot::Sender<Result<()>> },
+    Flush {
+        reply: oneshot::Sender<Result<()>>,
+    },
+    Stop {
+        reply: oneshot::Sender<Result<()>>,
+    },
 }
 
 /// Bounds of the engine, from the configuration; each is named and reasoned there.

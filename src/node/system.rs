@@ -4,12 +4,12 @@
 use super::feed::{Feed, PartitionState};
 use crate::connectors::connector::{DeadRecord, Partition};
 use crate::dataflow::operator::{EvalErrors, LateRows};
+use crate::error::{Error, Kind, Result};
 use crate::state::checkpoint::Ops;
 use crate::state::log::Logs;
 use crate::types::ids::ObjectId;
 use crate::types::pretty;
 use crate::types::time::Epoch;
-use crate::error::{Error, Kind, Result};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};

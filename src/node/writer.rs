@@ -3,9 +3,9 @@
 //!
 //! One statement at a time is what makes `resolve` right: it sees everything that was written before it.
 
+use super::engine_api::{Resolve, Written};
 use super::scheduler::PendingWrite;
 use super::shared::{Command, Shared};
-use super::engine_api::{Resolve, Written};
 use crate::error::{Error, Kind, Result};
 use crate::types::delta::Delta;
 use crate::types::ids::ObjectId;

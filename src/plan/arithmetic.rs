@@ -75,7 +75,9 @@ pub fn checked_expr(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transform
             }
             Ok(Transformed::yes(call(function, vec![*left, *right])))
         }
-        Expr::Negative(inner) if !matches!(*inner, Expr::Literal(..)) && is_checked(&inner.get_type(schema)?) => Ok(Transformed::yes(call(&NEGATE, vec![*inner]))),
+        Expr::Negative(inner) if !matches!(*inner, Expr::Literal(..)) && is_checked(&inner.get_type(schema)?) => {
+            Ok(Transformed::yes(call(&NEGATE, vec![*inner])))
+        }
         other => Ok(Transformed::no(other)),
     })
 }

@@ -61,9 +61,7 @@ fn worded(message: &str) -> String {
 fn of_schema(e: &SchemaError) -> Error {
     match e {
         SchemaError::FieldNotFound { field, .. } => Error::new(Kind::UndefinedColumn, format!("column \"{}\" does not exist", field.flat_name())),
-        SchemaError::AmbiguousReference { field } => {
-            Error::new(Kind::AmbiguousColumn, format!("column reference \"{}\" is ambiguous", field.name))
-        }
+        SchemaError::AmbiguousReference { field } => Error::new(Kind::AmbiguousColumn, format!("column reference \"{}\" is ambiguous", field.name)),
         SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
             Error::new(Kind::DuplicateColumn, format!("column \"{name}\" specified more than once"))
         }

@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::types::expr::{Expr, ExprRef};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr as logical;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -27,11 +27,14 @@ pub(crate) fn bind(expr: &logical::Expr, schema: &DFSchema) -> Result<ExprRef> {
 
 /// Subqueries that no rule turned into a join.
 fn refuse_subqueries(expr: &logical::Expr) -> Result<()> {
-    let found = expr.exists(|e| Ok(matches!(e, logical::Expr::Exists(_) | logical::Expr::InSubquery(_) | logical::Expr::ScalarSubquery(_) | logical::Expr::SetComparison(_))))?;
+    let found = expr.exists(|e| {
+        Ok(matches!(e, logical::Expr::Exists(_) | logical::Expr::InSubquery(_) | logical::Expr::ScalarSubquery(_) | logical::Expr::SetComparison(_)))
+    })?;
     if !found {
         return Ok(());
     }
-    Err(Error::not_supported("a subquery in this place of a materialized view cannot be maintained incrementally").with_hint("use it as a condition in WHERE, or write it as a join"))
+    Err(Error::not_supported("a subquery in this place of a materialized view cannot be maintained incrementally")
+        .with_hint("use it as a condition in WHERE, or write it as a join"))
 }
 
 /// The column at `index`.

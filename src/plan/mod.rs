@@ -55,7 +55,9 @@ pub enum TimeKind {
     /// An event's own time: rows with values at or below the watermark are late.
     Event,
     /// Start of a window that ends `size_micros` later.
-    WindowStart { size_micros: i64 },
+    WindowStart {
+        size_micros: i64,
+    },
     WindowEnd,
 }
 
@@ -103,7 +105,8 @@ pub fn incremental(request: Request<'_>) -> Result<ViewPlan> {
         check_windows_close(&planner, &stream)?;
     }
     let schema: SchemaRef = Arc::clone(request.query.schema().inner());
-    let fits = schema.fields().len() == stream.schema.fields().len() && schema.fields().iter().zip(stream.schema.fields()).all(|(a, b)| a.data_type() == b.data_type());
+    let fits = schema.fields().len() == stream.schema.fields().len()
+        && schema.fields().iter().zip(stream.schema.fields()).all(|(a, b)| a.data_type() == b.data_type());
     if !fits {
         return Err(Error::internal(format!("the query gives {schema} and its incremental plan {}", stream.schema)));
     }
@@ -113,8 +116,9 @@ pub fn incremental(request: Request<'_>) -> Result<ViewPlan> {
 /// Windows can be shown once only if something holds them back, and nothing behind it takes a row back.
 fn check_windows_close(planner: &Planner<'_>, stream: &Stream) -> Result<()> {
     if planner.windows_held == 0 {
-        return Err(Error::not_supported("EMIT ON WINDOW CLOSE needs a window in GROUP BY, over a relation with a watermark")
-            .with_hint("group by window_start and window_end of TUMBLE or HOP over a source that declares WATERMARK FOR its time column, or drop EMIT ON WINDOW CLOSE"));
+        return Err(Error::not_supported("EMIT ON WINDOW CLOSE needs a window in GROUP BY, over a relation with a watermark").with_hint(
+            "group by window_start and window_end of TUMBLE or HOP over a source that declares WATERMARK FOR its time column, or drop EMIT ON WINDOW CLOSE",
+        ));
     }
     if stream.append_only {
         return Ok(());

@@ -95,13 +95,25 @@ fn refuse_unstable(plan: &LogicalPlan) -> Result<()> {
 fn unstable(expr: &Expr) -> Option<Error> {
     let refuse = |name: &str| Error::not_supported(format!("function {name}() cannot be used in a materialized view"));
     match expr {
-        Expr::ScalarFunction(call) => match call.func.signature().volatility {
-            Volatility::Immutable => None,
-            Volatility::Stable => Some(refuse(call.func.name()).with_hint("its value changes as time passes: compare with a time column of the events, or use it in the SELECT that reads the view")),
-            Volatility::Volatile => Some(refuse(call.func.name()).with_hint("its value is another at each call: compute it in the SELECT that reads the view, or store it in a column when rows are inserted")),
-        },
-        Expr::Placeholder(p) => Some(Error::new(Kind::UndefinedObject, format!("there is no parameter {}", p.id)).with_hint("a materialized view cannot have parameters: write the value")),
-        Expr::ScalarVariable(_, names) => Some(Error::not_supported(format!("variable {} cannot be used in a materialized view", names.join("."))).with_hint("write the value")),
+        Expr::ScalarFunction(call) => {
+            match call.func.signature().volatility {
+                Volatility::Immutable => None,
+                Volatility::Stable => Some(
+                    refuse(call.func.name())
+                        .with_hint("its value changes as time passes: compare with a time column of the events, or use it in the SELECT that reads the view"),
+                ),
+                Volatility::Volatile => Some(refuse(call.func.name()).with_hint(
+                    "its value is another at each call: compute it in the SELECT that reads the view, or store it in a column when rows are inserted",
+                )),
+            }
+        }
+        Expr::Placeholder(p) => Some(
+            Error::new(Kind::UndefinedObject, format!("there is no parameter {}", p.id))
+                .with_hint("a materialized view cannot have parameters: write the value"),
+        ),
+        Expr::ScalarVariable(_, names) => {
+            Some(Error::not_supported(format!("variable {} cannot be used in a materialized view", names.join("."))).with_hint("write the value"))
+        }
         _ => None,
     }
 }

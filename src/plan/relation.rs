@@ -53,10 +53,7 @@ impl TableSource for RelationSource {
 }
 
 /// The plan with a provider of rows under each scan of a relation, in subqueries too.
-pub fn attach(
-    plan: LogicalPlan,
-    provider: &mut dyn FnMut(&Relation) -> DataFusionResult<Arc<dyn TableProvider>>,
-) -> DataFusionResult<LogicalPlan> {
+pub fn attach(plan: LogicalPlan, provider: &mut dyn FnMut(&Relation) -> DataFusionResult<Arc<dyn TableProvider>>) -> DataFusionResult<LogicalPlan> {
     let attached = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
         let Some(relation) = RelationSource::of(scan.source.as_ref()) else { return Ok(Transformed::no(LogicalPlan::TableScan(scan))) };

@@ -27,9 +27,9 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, Cast, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, TableType, WindowUDF};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::{resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion};
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
-use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
@@ -44,7 +44,10 @@ const VIEW_DEPTH: usize = 32;
 pub enum Named {
     Relation(Arc<dyn TableSource>),
     /// Bound again in the place of its name; `columns` rename the query's.
-    View { query: String, columns: Vec<String> },
+    View {
+        query: String,
+        columns: Vec<String>,
+    },
 }
 
 /// The catalog as a statement sees it.
@@ -83,7 +86,8 @@ pub struct Binder {
 impl Binder {
     /// `behind_coercion`: rules that need coerced types.
     pub fn new(behind_coercion: Vec<Arc<dyn AnalyzerRule + Send + Sync>>, runtime: Arc<RuntimeEnv>, partitions: usize) -> Result<Binder> {
-        let mut config = SessionConfig::new().with_target_partitions(partitions.max(1)).with_information_schema(false).with_create_default_catalog_and_schema(false);
+        let mut config =
+            SessionConfig::new().with_target_partitions(partitions.max(1)).with_information_schema(false).with_create_default_catalog_and_schema(false);
         config.options_mut().sql_parser.map_string_types_to_utf8view = false;
         config.options_mut().sql_parser.parse_float_as_decimal = true;
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
@@ -303,7 +307,8 @@ impl ContextProvider for Context<'_> {
         let context = SimplifyContext::builder().with_config_options(self.binder.state.config_options().clone()).build();
         let simplifier = ExprSimplifier::new(context);
         let schema = DFSchema::empty();
-        let arguments = arguments.into_iter().map(|a| simplifier.coerce(a, &schema).and_then(|e| simplifier.simplify(e))).collect::<DataFusionResult<Vec<_>>>()?;
+        let arguments =
+            arguments.into_iter().map(|a| simplifier.coerce(a, &schema).and_then(|e| simplifier.simplify(e))).collect::<DataFusionResult<Vec<_>>>()?;
         let provider = function.create_table_provider_with_args(datafusion::catalog::TableFunctionArgs::new(&arguments, &self.binder.state))?;
         Ok(datafusion::datasource::provider_as_source(provider))
     }

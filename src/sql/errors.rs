@@ -83,16 +83,24 @@ fn plan(message: &str) -> Option<Error> {
     }
     if text.contains("must appear in the GROUP BY clause") || text.contains("must be in GROUP BY") {
         let column = quoted(text).unwrap_or("?");
-        return Some(Error::new(Kind::Grouping, format!("column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function", shown(column))));
+        return Some(Error::new(
+            Kind::Grouping,
+            format!("column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function", shown(column)),
+        ));
     }
     if let Some(rest) = after(text, "Cannot coerce arithmetic expression ").or_else(|| after(text, "Cannot infer common argument type for ")) {
         return Some(operator(rest));
     }
-    if let Some(rest) = after(text, "Failed to coerce arguments to satisfy a call to '").or_else(|| after(text, "Failed to coerce arguments to satisfy a call to \"")) {
+    if let Some(rest) =
+        after(text, "Failed to coerce arguments to satisfy a call to '").or_else(|| after(text, "Failed to coerce arguments to satisfy a call to \""))
+    {
         let name = rest.split(['\'', '"']).next()?;
         return Some(Error::new(Kind::UndefinedFunction, format!("function {name} does not exist for these arguments")).with_hint(NO_MATCH));
     }
-    if text.starts_with("Function '") || text.contains("does not support zero arguments") || text.contains("No function matches the given name and argument types") {
+    if text.starts_with("Function '")
+        || text.contains("does not support zero arguments")
+        || text.contains("No function matches the given name and argument types")
+    {
         let name = text.split('\'').nth(1).unwrap_or("?").split('(').next().unwrap_or("?");
         return Some(Error::new(Kind::UndefinedFunction, format!("function {name} does not exist for these arguments")).with_hint(NO_MATCH));
     }

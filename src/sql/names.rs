@@ -6,8 +6,8 @@
 
 use crate::sql::types::{field, folded, sql_type};
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    VisitMut, VisitorMut,
+    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, VisitMut, VisitorMut,
 };
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -88,7 +88,8 @@ fn tell_apart_in(body: &mut SetExpr) {
 
 /// Columns that repeat a name, or may repeat one of a wildcard, get a suffix.
 fn tell_apart(items: &mut [SelectItem]) {
-    let wildcard = items.iter().any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), _)));
+    let wildcard =
+        items.iter().any(|i| matches!(i, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), _)));
     let mut taken = HashSet::new();
     for (i, item) in items.iter_mut().enumerate() {
         let (shown_name, expr) = match item {
@@ -183,7 +184,10 @@ fn type_name(data_type: &ast::DataType) -> Option<String> {
 }
 
 /// Replaces calls of session functions by the text that `value` gives for (name, constant arguments); `None`: not one of them.
-pub fn substitute(tree: &mut impl VisitMut, value: &mut dyn FnMut(&str, &[String]) -> Option<crate::error::Result<Option<String>>>) -> crate::error::Result<()> {
+pub fn substitute(
+    tree: &mut impl VisitMut,
+    value: &mut dyn FnMut(&str, &[String]) -> Option<crate::error::Result<Option<String>>>,
+) -> crate::error::Result<()> {
     let mut substitution = Substitution { value };
     match tree.visit(&mut substitution) {
         ControlFlow::Break(error) => Err(error),
@@ -284,8 +288,8 @@ mod tests {
         assert_eq!(
             list,
             [
-                "?column?", "?column?", "a", "b", "count", "a", "int8", "varchar", "case", "b", "coalesce", "max", "exists", "array", "bool", "extract", "date",
-                "interval", "?column?", "?column?", "timezone", "btrim", "lower"
+                "?column?", "?column?", "a", "b", "count", "a", "int8", "varchar", "case", "b", "coalesce", "max", "exists", "array", "bool", "extract",
+                "date", "interval", "?column?", "?column?", "timezone", "btrim", "lower"
             ]
         );
     }

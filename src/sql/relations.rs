@@ -124,7 +124,9 @@ fn factor(argument: &ast::Expr) -> Option<TableFactor> {
 /// A constant interval, checked: a size is longer than nothing.
 fn interval(expr: Expr, is_offset: bool) -> Result<Expr> {
     let Expr::Literal(value, _) = &expr else {
-        return Err(external(Error::new(Kind::InvalidParameter, "the size of a window must be a constant interval").with_hint("for instance INTERVAL '10 seconds'")));
+        return Err(external(
+            Error::new(Kind::InvalidParameter, "the size of a window must be a constant interval").with_hint("for instance INTERVAL '10 seconds'"),
+        ));
     };
     let value = match value {
         ScalarValue::Utf8(Some(text)) => {
@@ -170,10 +172,8 @@ fn hop(input: LogicalPlan, time: Expr, intervals: Vec<Expr>) -> Result<LogicalPl
     let mut list = columns(&input);
     list.push(named(HOP_STARTS).call(arguments).alias_qualified(relation.clone(), START));
     let start = Column::new(relation.clone(), START);
-    let unnested = LogicalPlanBuilder::from(input)
-        .project(list)?
-        .unnest_column_with_options(start.clone(), UnnestOptions::new().with_preserve_nulls(false))?
-        .build()?;
+    let unnested =
+        LogicalPlanBuilder::from(input).project(list)?.unnest_column_with_options(start.clone(), UnnestOptions::new().with_preserve_nulls(false))?.build()?;
     let mut list = columns(&unnested);
     list.push(named(WINDOW_PLUS).call(vec![Expr::Column(start), size]).alias_qualified(relation, END));
     LogicalPlanBuilder::from(unnested).project(list)?.build()

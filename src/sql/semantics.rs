@@ -107,14 +107,17 @@ fn meet(literal: Expr, other: Option<&DataType>) -> Result<Expr> {
     match (&literal, other) {
         (Expr::Literal(ScalarValue::Int64(Some(_)), _), Some(DataType::Int64)) => Ok(literal),
         (Expr::Literal(ScalarValue::Int64(Some(_)), _), _) => Ok(narrow(literal)),
-        (Expr::Literal(ScalarValue::Utf8(Some(text)), _), Some(data_type)) if !is_text(data_type) && has_literals(data_type) => constant(text, &Field::new("", data_type.clone(), true)),
+        (Expr::Literal(ScalarValue::Utf8(Some(text)), _), Some(data_type)) if !is_text(data_type) && has_literals(data_type) => {
+            constant(text, &Field::new("", data_type.clone(), true))
+        }
         _ => Ok(literal),
     }
 }
 
 /// Types that a quoted literal may become by what it meets.
 fn has_literals(data_type: &DataType) -> bool {
-    !matches!(data_type, DataType::Null | DataType::Struct(_) | DataType::Map(..) | DataType::Dictionary(..) | DataType::Duration(_)) && !data_type.is_unsigned_integer()
+    !matches!(data_type, DataType::Null | DataType::Struct(_) | DataType::Map(..) | DataType::Dictionary(..) | DataType::Duration(_))
+        && !data_type.is_unsigned_integer()
 }
 
 /// The value that `text` is of a type.

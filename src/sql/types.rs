@@ -70,7 +70,9 @@ fn refused(sql_type: &ast::DataType) -> Error {
     let error = Error::not_supported(format!("type {text} is not supported"));
     match sql_type {
         ast::DataType::JSON => error.with_hint("use jsonb"),
-        ast::DataType::Timestamp(Some(_), _) | ast::DataType::Time(Some(_), _) => error.with_hint("times have microseconds; write the type without a precision"),
+        ast::DataType::Timestamp(Some(_), _) | ast::DataType::Time(Some(_), _) => {
+            error.with_hint("times have microseconds; write the type without a precision")
+        }
         ast::DataType::Time(_, _) => error.with_hint("use timestamptz, or time without a zone"),
         _ => error,
     }
@@ -165,7 +167,9 @@ fn custom(name: &str, type_name: &ast::ObjectName, modifiers: &[String]) -> Resu
         "numeric" => T::Numeric(ExactNumberInfo::None),
         "jsonb" => T::JSONB,
         "uuid" => T::Uuid,
-        "serial" | "bigserial" | "smallserial" => return Err(Error::not_supported(format!("type {last} is not supported")).with_hint("use bigint and give the values")),
+        "serial" | "bigserial" | "smallserial" => {
+            return Err(Error::not_supported(format!("type {last} is not supported")).with_hint("use bigint and give the values"));
+        }
         _ => return Err(Error::new(Kind::UndefinedObject, format!("type \"{}\" does not exist", parts.join(".")))),
     };
     if !modifiers.is_empty() {

@@ -198,12 +198,7 @@ impl Keyed {
     /// Windowed layout only: calls `closing` for every entry of every window with `window_end <= upto` (µs), windows in order, reading back what is not in
     /// memory, then forgets these windows and deletes them by range at the next checkpoint. Touching a slot inside `closing` has no effect.
     /// Keys whose value is empty are no entries.
-    pub fn close(
-        &mut self,
-        upto: i64,
-        values: &mut dyn SlotValues,
-        closing: &mut dyn FnMut(&mut dyn SlotValues, Slot, &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    pub fn close(&mut self, upto: i64, values: &mut dyn SlotValues, closing: &mut dyn FnMut(&mut dyn SlotValues, Slot, &[u8]) -> Result<()>) -> Result<()> {
         self.extent.discover(&self.store)?;
         while let Some((end, window)) = self.extent.close_first(upto) {
             if window.is_partial() {
@@ -226,12 +221,7 @@ impl Keyed {
     }
 
     /// The entries of a window that are only in the store, one at a time through a passing slot: a window may be larger than memory.
-    fn close_stored(
-        &mut self,
-        end: i64,
-        values: &mut dyn SlotValues,
-        closing: &mut dyn FnMut(&mut dyn SlotValues, Slot, &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    fn close_stored(&mut self, end: i64, values: &mut dyn SlotValues, closing: &mut dyn FnMut(&mut dyn SlotValues, Slot, &[u8]) -> Result<()>) -> Result<()> {
         let (from, to, head) = self.extent.owned_span(end);
         let (_, snapshot) = self.store.read();
         let (slots, marks) = (&mut self.slots, &mut self.marks);

@@ -196,11 +196,12 @@ mod tests {
 
     fn all(store: &dyn Snapshot) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut rows = Vec::new();
-        store.scan(&[0], &[0xFE], &mut |k, v| {
-            rows.push((k.to_vec(), v.to_vec()));
-            true
-        })
-        .unwrap();
+        store
+            .scan(&[0], &[0xFE], &mut |k, v| {
+                rows.push((k.to_vec(), v.to_vec()));
+                true
+            })
+            .unwrap();
         rows
     }
 

@@ -23,7 +23,8 @@ use crate::error::{Error, Kind, Result};
 use crate::types::key::window_of_key;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions, CompactionDecision, DB, DBCompressionType, DBRawIterator,
-    DataBlockIndexType, IngestExternalFileOptions, MergeOperands, Options, ReadOptions, SliceTransform, SstFileWriter, WriteBatch, WriteBufferManager, WriteOptions,
+    DataBlockIndexType, IngestExternalFileOptions, MergeOperands, Options, ReadOptions, SliceTransform, SstFileWriter, WriteBatch, WriteBufferManager,
+    WriteOptions,
 };
 use self_cell::self_cell;
 use std::path::{Path, PathBuf};
@@ -337,10 +338,10 @@ fn visit(iterator: &mut DBRawIterator<'_>, reads: &AtomicU64, each: &mut dyn FnM
 
 /// What all rows of one multiset group begin with: space, table, window if there is one, virtual node, hash.
 fn group_prefix(key: &[u8]) -> Option<&[u8]> {
-    let window = match key.first()? {
-        &space::MULTISET => 0,
-        &space::MULTISET_WINDOWED if window_of_key(key.get(5..)?).is_some() => 9,
-        &space::MULTISET_WINDOWED => 1, // a NULL
+    let window = match *key.first()? {
+        space::MULTISET => 0,
+        space::MULTISET_WINDOWED if window_of_key(key.get(5..)?).is_some() => 9,
+        space::MULTISET_WINDOWED => 1, // a NULL
         _ => return None,
     };
     key.get(..1 + 4 + window + 1 + 8)
@@ -362,9 +363,12 @@ fn db_options(wanted: &RocksOptions) -> Options {
     options.set_bytes_per_sync(1 << 20);
     options.set_level_compaction_dynamic_level_bytes(true);
     options.set_skip_stats_update_on_db_open(true);
-    options.set_compaction_filter("zero weights", |_, key, value| {
-        if is_zero_weight(key, value) { CompactionDecision::Remove } else { CompactionDecision::Keep }
-    });
+    options.set_compaction_filter(
+        "zero weights",
+        |_, key, value| {
+            if is_zero_weight(key, value) { CompactionDecision::Remove } else { CompactionDecision::Keep }
+        },
+    );
     options
 }
 

@@ -69,9 +69,7 @@ impl Delta {
             return Ok(self.clone());
         }
         let batch = arrow::compute::filter_record_batch(&self.batch, keep)?;
-        let weights = self.weights.as_ref().map(|w| {
-            (0..w.len()).filter(|&i| keep.is_valid(i) && keep.value(i)).map(|i| w[i]).collect::<Arc<[i64]>>()
-        });
+        let weights = self.weights.as_ref().map(|w| (0..w.len()).filter(|&i| keep.is_valid(i) && keep.value(i)).map(|i| w[i]).collect::<Arc<[i64]>>());
         Ok(Delta { batch, weights })
     }
 

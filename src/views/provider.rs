@@ -40,7 +40,9 @@ impl PartitionStream for Rows {
         let external = |e: crate::error::Error| DataFusionError::External(Box::new(e));
         let batches: Box<dyn Iterator<Item = datafusion::common::Result<_>> + Send> = match self.rows.scan(self.snapshot.clone()) {
             Err(e) => Box::new(std::iter::once(Err(external(e)))),
-            Ok(mut scan) => Box::new(std::iter::from_fn(move || scan.next(BATCH_ROWS).transpose()).map(move |delta| delta.and_then(|d| expand(&d)).map_err(external))),
+            Ok(mut scan) => {
+                Box::new(std::iter::from_fn(move || scan.next(BATCH_ROWS).transpose()).map(move |delta| delta.and_then(|d| expand(&d)).map_err(external)))
+            }
         };
         Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(batches)))
     }

@@ -31,7 +31,8 @@ impl Kafka {
         std::fs::create_dir_all(&dir).unwrap();
         let port = free_port_pair();
         let kafka = Kafka { port, dir };
-        // The guard outlives a test run that is killed, and cleans up behind it.
+        // The guard outlives a test run that is killed, and cleans up behind it: nobody waits for it.
+        #[expect(clippy::zombie_processes, reason = "it ends after this process")]
         Command::new("setsid")
             .arg(script())
             .args(["guard", &std::process::id().to_string(), &kafka.dir.to_string_lossy()])

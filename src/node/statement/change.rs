@@ -59,7 +59,14 @@ fn shape(context: &Context, statement: &Statement, prepared: Prepared, items: Op
     Ok(Shape { parameters: prepared.parameters, columns })
 }
 
-async fn run(context: &Context, statement: &Statement, prepared: Prepared, is_update: bool, items: Option<&[SelectItem]>, parameters: &[ScalarValue]) -> Result<Outcome> {
+async fn run(
+    context: &Context,
+    statement: &Statement,
+    prepared: Prepared,
+    is_update: bool,
+    items: Option<&[SelectItem]>,
+    parameters: &[ScalarValue],
+) -> Result<Outcome> {
     let slot: Arc<Mutex<Option<Resolved>>> = Arc::default();
     let (inner, result) = (context.clone(), slot.clone());
     let (table, alias) = (prepared.target.object.id, prepared.alias.clone());
@@ -205,15 +212,20 @@ pub(super) fn assignments(statement: &Statement, target: &Target, assignments: &
 fn pairs(assignment: &Assignment) -> Result<Vec<(ast::ObjectName, ast::Expr)>> {
     match (&assignment.target, &assignment.value) {
         (AssignmentTarget::ColumnName(name), value) => Ok(vec![(name.clone(), value.clone())]),
-        (AssignmentTarget::Tuple(names), ast::Expr::Tuple(values)) if names.len() == values.len() => Ok(names.iter().cloned().zip(values.iter().cloned()).collect()),
+        (AssignmentTarget::Tuple(names), ast::Expr::Tuple(values)) if names.len() == values.len() => {
+            Ok(names.iter().cloned().zip(values.iter().cloned()).collect())
+        }
         (AssignmentTarget::Tuple(_), ast::Expr::Tuple(_)) => Err(Error::new(Kind::Syntax, "number of columns does not match number of values")),
-        (AssignmentTarget::Tuple(_), _) => Err(Error::not_supported("a subquery for several columns is not supported").with_hint("assign one column at a time")),
+        (AssignmentTarget::Tuple(_), _) => {
+            Err(Error::not_supported("a subquery for several columns is not supported").with_hint("assign one column at a time"))
+        }
     }
 }
 
 /// A constant or parameter on its own takes the column's type.
 pub(super) fn with_column_type(value: ast::Expr, column: &crate::catalog::object::Column) -> ast::Expr {
-    let constant = matches!(&value, ast::Expr::Value(v) if matches!(v.value, ast::Value::SingleQuotedString(_) | ast::Value::Null | ast::Value::Placeholder(_)));
+    let constant =
+        matches!(&value, ast::Expr::Value(v) if matches!(v.value, ast::Value::SingleQuotedString(_) | ast::Value::Null | ast::Value::Placeholder(_)));
     let sql_type = if column.sql_type.starts_with("character") { "text" } else { &column.sql_type };
     match parse::expression(&format!("NULL::{sql_type}")) {
         Ok(ast::Expr::Cast { kind, data_type, array, format, .. }) if constant => ast::Expr::Cast { kind, expr: Box::new(value), data_type, array, format },

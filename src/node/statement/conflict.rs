@@ -52,13 +52,21 @@ pub(super) struct DoUpdate {
 }
 
 impl OnConflict {
-    pub(super) fn read(context: &Context, statement: &Arc<Statement>, target: &Target, alias: &str, on: Option<&OnInsert>, parameters: &[ScalarValue]) -> Result<OnConflict> {
+    pub(super) fn read(
+        context: &Context,
+        statement: &Arc<Statement>,
+        target: &Target,
+        alias: &str,
+        on: Option<&OnInsert>,
+        parameters: &[ScalarValue],
+    ) -> Result<OnConflict> {
         let Some(OnInsert::OnConflict(on)) = on else { return Ok(OnConflict::Fail) };
         check_target(statement, target, on.conflict_target.as_ref())?;
         match &on.action {
             OnConflictAction::DoNothing => Ok(OnConflict::Nothing),
             OnConflictAction::DoUpdate(_) if on.conflict_target.is_none() => {
-                Err(Error::new(Kind::Syntax, "ON CONFLICT DO UPDATE requires inference specification or constraint name").with_hint("For example, ON CONFLICT (column_name)."))
+                Err(Error::new(Kind::Syntax, "ON CONFLICT DO UPDATE requires inference specification or constraint name")
+                    .with_hint("For example, ON CONFLICT (column_name)."))
             }
             OnConflictAction::DoUpdate(update) => Ok(OnConflict::Update(Box::new(DoUpdate {
                 statement: statement.clone(),
@@ -187,7 +195,9 @@ async fn updated(
     let plan = {
         let catalog = context.engine.catalog();
         let relation = |id| context.engine.relation(id);
-        let scope = Scope::new(&catalog, &relation, Some(context.engine.as_ref())).with_local(EXCLUDED, numbered(&proposed)?).with_local(&update.alias, numbered(&there)?);
+        let scope = Scope::new(&catalog, &relation, Some(context.engine.as_ref()))
+            .with_local(EXCLUDED, numbered(&proposed)?)
+            .with_local(&update.alias, numbered(&there)?);
         let bound = context.binder.query(&scope, query, Parameters::Values(&update.parameters), Some(&update.statement.source))?;
         new_rows(context, target, bound.plan, target.columns().len(), &update.assigned, &computed)?
     };

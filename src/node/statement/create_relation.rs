@@ -83,7 +83,9 @@ pub(super) fn relation_of(object: &Object) -> Relation {
 pub(super) fn check_schema(name: &Name) -> Result<()> {
     match name.schema.as_deref() {
         None | Some(PUBLIC) => Ok(()),
-        Some(SYSTEM) => Err(Error::new(Kind::InsufficientPrivilege, format!("permission denied for schema {SYSTEM}")).with_hint("objects are made in the schema public").at(name.position)),
+        Some(SYSTEM) => Err(Error::new(Kind::InsufficientPrivilege, format!("permission denied for schema {SYSTEM}"))
+            .with_hint("objects are made in the schema public")
+            .at(name.position)),
         Some(other) => Err(Error::new(Kind::InvalidSchemaName, format!("schema \"{other}\" does not exist")).at(name.position)),
     }
 }
@@ -241,7 +243,10 @@ fn watermark(context: &Context, create: &CreateRelation, columns: &[Column]) -> 
     let expr = context.binder.expression(&scope, parse::expression(&def.expression.sql)?, &schema).map_err(at)?;
     let is = expr.get_type(&schema).map_err(crate::sql::errors::untranslated)?;
     if is != *time {
-        return Err(at(Error::new(Kind::DatatypeMismatch, format!("the watermark must have the type of column \"{}\", {}", def.column, columns[column].sql_type))));
+        return Err(at(Error::new(
+            Kind::DatatypeMismatch,
+            format!("the watermark must have the type of column \"{}\", {}", def.column, columns[column].sql_type),
+        )));
     }
     Ok(Some(Watermark { column, expression: def.expression.sql.clone() }))
 }

@@ -51,7 +51,8 @@ fn columns(create: &CreateView, bound: &Bound) -> Result<Vec<Column>> {
     for (i, field) in fields.iter().enumerate() {
         let name = create.columns.get(i).unwrap_or(field.name()).clone();
         if columns.iter().any(|c| c.name == name) {
-            return Err(Error::new(Kind::DuplicateColumn, format!("column \"{name}\" specified more than once")).with_hint("name the columns: AS, or a list behind the view's name"));
+            return Err(Error::new(Kind::DuplicateColumn, format!("column \"{name}\" specified more than once"))
+                .with_hint("name the columns: AS, or a list behind the view's name"));
         }
         columns.push(Column {
             field: field.as_ref().clone().with_name(&name),

@@ -72,6 +72,9 @@ fn check_kind(object: &Object, wanted: ObjectKind, name: &Name) -> Result<()> {
     if is == wanted {
         return Ok(());
     }
-    Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a {}", name.name, wanted.name()))
-        .with_hint(format!("Use DROP {} to remove a {}.", is.name().to_uppercase(), is.name())))
+    Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a {}", name.name, wanted.name())).with_hint(format!(
+        "Use DROP {} to remove a {}.",
+        is.name().to_uppercase(),
+        is.name()
+    )))
 }

@@ -133,7 +133,14 @@ fn plain_values(query: &ast::Query) -> Option<&ast::Values> {
 
 type Source = (LogicalPlan, Vec<usize>, Vec<FieldRef>);
 
-fn values_plan(context: &Context, statement: &Statement, target: &Target, listed: Option<Vec<usize>>, values: &ast::Values, parameters: Parameters<'_>) -> Result<Source> {
+fn values_plan(
+    context: &Context,
+    statement: &Statement,
+    target: &Target,
+    listed: Option<Vec<usize>>,
+    values: &ast::Values,
+    parameters: Parameters<'_>,
+) -> Result<Source> {
     let width = values.rows.first().map_or(0, |r| r.content.len());
     if values.rows.iter().any(|r| r.content.len() != width) {
         return Err(Error::new(Kind::Syntax, "VALUES lists must all be the same length"));
@@ -158,8 +165,11 @@ fn values_plan(context: &Context, statement: &Statement, target: &Target, listed
         let from = bound.to_field(&nothing).map(|(_, f)| f).unwrap_or_else(|_| Arc::new(Field::new("", DataType::Null, true)));
         assign(bound, &from, column).map_err(at)
     };
-    let rows: Vec<Vec<Expr>> =
-        values.rows.iter().map(|row| row.content.iter().zip(&columns).map(|(value, column)| cell(value, *column)).collect::<Result<_>>()).collect::<Result<_>>()?;
+    let rows: Vec<Vec<Expr>> = values
+        .rows
+        .iter()
+        .map(|row| row.content.iter().zip(&columns).map(|(value, column)| cell(value, *column)).collect::<Result<_>>())
+        .collect::<Result<_>>()?;
     let plan = LogicalPlanBuilder::values(rows).and_then(|b| b.build()).map_err(untranslated)?;
     let found = plan.get_parameter_fields().map_err(untranslated)?;
     let count = found.keys().filter_map(|k| k.trim_start_matches('$').parse::<usize>().ok()).max().unwrap_or(0).max(declared.len());
@@ -201,7 +211,14 @@ pub(super) fn default(context: &Context, target: &Target, column: &crate::catalo
     assign(bound, &from, column).map_err(|e| e.with_detail(format!("the DEFAULT of \"{}\"", target.name())))
 }
 
-fn query_plan(context: &Context, statement: &Statement, target: &Target, listed: Option<Vec<usize>>, query: &ast::Query, parameters: Parameters<'_>) -> Result<Source> {
+fn query_plan(
+    context: &Context,
+    statement: &Statement,
+    target: &Target,
+    listed: Option<Vec<usize>>,
+    query: &ast::Query,
+    parameters: Parameters<'_>,
+) -> Result<Source> {
     let bound = super::select::bind(context, statement, query, parameters)?;
     let schema = bound.plan.schema().clone();
     let columns = width_checked(target, listed, schema.fields().len())?;

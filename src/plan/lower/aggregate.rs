@@ -113,10 +113,12 @@ fn placed(call: &AggregateFunction, output: &DataType, columns: &mut Columns<'_>
     let name = call.func.name();
     let function = function(name)?;
     if params.null_treatment == Some(NullTreatment::IgnoreNulls) {
-        return Err(Error::not_supported(format!("IGNORE NULLS in {name}() in a materialized view is not supported")).with_hint(format!("write {name}(x) FILTER (WHERE x IS NOT NULL)")));
+        return Err(Error::not_supported(format!("IGNORE NULLS in {name}() in a materialized view is not supported"))
+            .with_hint(format!("write {name}(x) FILTER (WHERE x IS NOT NULL)")));
     }
     let counts_rows = function == Function::Count && !params.distinct && params.args.iter().all(|a| matches!(a, Expr::Literal(v, _) if !v.is_null()));
-    let arg = |a: &Expr, columns: &mut Columns<'_>| columns.place(if matches!(function, Function::Sum | Function::Avg) { exact(a, columns.schema()) } else { a });
+    let arg =
+        |a: &Expr, columns: &mut Columns<'_>| columns.place(if matches!(function, Function::Sum | Function::Avg) { exact(a, columns.schema()) } else { a });
     let args = if counts_rows { Vec::new() } else { params.args.iter().map(|a| arg(a, columns)).collect::<Result<Vec<_>>>()? };
     let filter = params.filter.as_ref().map(|f| columns.place(f)).transpose()?;
     let order_by = params.order_by.iter().map(|s| Ok((columns.place(&s.expr)?, order(s)))).collect::<Result<Vec<_>>>()?;
@@ -129,7 +131,9 @@ fn exact<'e>(arg: &'e Expr, schema: &DFSchema) -> &'e Expr {
     let Ok(from) = cast.expr.get_type(schema) else { return arg };
     let widens = match (&from, cast.field.data_type()) {
         (from, DataType::Int64 | DataType::Decimal128(..)) if from.is_signed_integer() => true,
-        (DataType::Decimal128(precision, scale), DataType::Decimal128(to, to_scale)) => to_scale >= scale && *to as i16 - *to_scale as i16 >= *precision as i16 - *scale as i16,
+        (DataType::Decimal128(precision, scale), DataType::Decimal128(to, to_scale)) => {
+            to_scale >= scale && *to as i16 - *to_scale as i16 >= *precision as i16 - *scale as i16
+        }
         _ => false,
     };
     if widens { &cast.expr } else { arg }

@@ -87,7 +87,12 @@ pub(crate) fn key_through(key: &Option<Vec<usize>>, exprs: &[ExprRef]) -> Option
 
 impl Planner<'_> {
     /// A Project node over `input`.
-    pub(crate) fn project(&mut self, input: &Stream, exprs: Vec<ExprRef>, schema: &arrow::datatypes::SchemaRef) -> Result<(crate::dataflow::operator::Input, bool)> {
+    pub(crate) fn project(
+        &mut self,
+        input: &Stream,
+        exprs: Vec<ExprRef>,
+        schema: &arrow::datatypes::SchemaRef,
+    ) -> Result<(crate::dataflow::operator::Input, bool)> {
         let what = format!("Project {:?}", exprs.iter().map(canonical).collect::<Vec<_>>());
         self.add(what, &[input], |_| Ok(Arc::new(Project::new(exprs, Arc::clone(schema))?)))
     }

@@ -65,7 +65,11 @@ fn enumerated(sets: &GroupingSet) -> Result<Vec<Vec<Expr>>> {
     let mut distinct: Vec<Vec<Expr>> = Vec::with_capacity(listed.len());
     for set in listed {
         let mut once: Vec<Expr> = Vec::with_capacity(set.len());
-        set.into_iter().for_each(|e| if !once.contains(&e) { once.push(e) });
+        set.into_iter().for_each(|e| {
+            if !once.contains(&e) {
+                once.push(e)
+            }
+        });
         if distinct.iter().any(|d| d.len() == once.len() && d.iter().all(|e| once.contains(e))) {
             return Err(refuse("the same grouping set twice in a materialized view is not supported", "name each set once"));
         }

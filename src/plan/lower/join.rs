@@ -86,7 +86,8 @@ impl Planner<'_> {
             right.push(EventTime { column: r, ..time });
         }
         if self.emit == Emit::OnWindowClose {
-            let others = |known: &[EventTime], side: &Stream| side.event_time.iter().filter(|t| known.iter().all(|k| k.column != t.column)).cloned().collect::<Vec<_>>();
+            let others =
+                |known: &[EventTime], side: &Stream| side.event_time.iter().filter(|t| known.iter().all(|k| k.column != t.column)).cloned().collect::<Vec<_>>();
             left.extend(others(&left, &sides.left));
             right.extend(others(&right, &sides.right));
         }
@@ -142,7 +143,11 @@ fn kind(join_type: JoinType) -> Result<JoinKind> {
         JoinType::LeftMark => JoinKind::LeftMark,
         JoinType::RightSemi => JoinKind::RightSemi,
         JoinType::RightAnti => JoinKind::RightAnti,
-        other => return Err(Error::not_supported(format!("a {other} join in a materialized view is not supported")).with_hint("write it with EXISTS or a LEFT JOIN")),
+        other => {
+            return Err(
+                Error::not_supported(format!("a {other} join in a materialized view is not supported")).with_hint("write it with EXISTS or a LEFT JOIN")
+            );
+        }
     })
 }
 

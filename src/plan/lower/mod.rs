@@ -38,9 +38,10 @@ impl Planner<'_> {
             LogicalPlan::EmptyRelation(empty) => self.empty(empty),
             // How rows are spread is decided by the operators' keys.
             LogicalPlan::Repartition(repartition) => self.lower(&repartition.input),
-            LogicalPlan::Subquery(_) => {
-                Err(refuse("a correlated subquery of this form cannot be maintained incrementally", "write it as a join, or correlate it by equal columns only"))
-            }
+            LogicalPlan::Subquery(_) => Err(refuse(
+                "a correlated subquery of this form cannot be maintained incrementally",
+                "write it as a join, or correlate it by equal columns only",
+            )),
             LogicalPlan::RecursiveQuery(_) => {
                 Err(refuse("WITH RECURSIVE cannot be maintained incrementally yet", "unroll the recursion to a fixed depth with joins, or run it as a SELECT"))
             }

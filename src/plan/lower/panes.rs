@@ -11,11 +11,11 @@
 
 use crate::dataflow::ops::combine::Combine;
 use crate::error::{Error, Result};
+use crate::plan::EventTime;
 use crate::plan::expr::bind;
 use crate::plan::lower::columns::key_through;
 use crate::plan::node::{Planner, Stream, nullable};
 use crate::plan::time::{event_time, micros};
-use crate::plan::EventTime;
 use crate::types::expr::{Expr as Scalar, ExprRef};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, TimestampMicrosecondType};
@@ -30,7 +30,9 @@ const PANE: &str = "__pane";
 impl Planner<'_> {
     /// The rows of a projection that gives hop windows, through panes; `None`: they would not help.
     pub(super) fn panes(&mut self, node: &logical::Projection) -> Result<Option<Stream>> {
-        let Some((position, call, width)) = node.expr.iter().enumerate().find_map(|(i, e)| hop(e).map(|(call, width)| (i, call, width))) else { return Ok(None) };
+        let Some((position, call, width)) = node.expr.iter().enumerate().find_map(|(i, e)| hop(e).map(|(call, width)| (i, call, width))) else {
+            return Ok(None);
+        };
         let time = call.args[0].column_refs();
         let others = || node.expr.iter().enumerate().filter(move |(i, _)| *i != position);
         if others().any(|(_, e)| e.column_refs().iter().any(|c| time.contains(c))) {
@@ -54,20 +56,39 @@ impl Planner<'_> {
         let event_time = node.expr.iter().enumerate().filter_map(times).collect();
         let bound = node.expr.iter().map(|e| bind(e, from)).collect::<Result<Vec<_>>>()?;
         let key = key_through(&input.key, &bound);
-        self.from_panes(rows, node, position, call, key, event_time).map(Some)
+        self.over_panes(rows, node, position, call, key, event_time).map(Some)
     }
 
     /// The projection's columns over combined rows.
-    fn from_panes(&mut self, rows: Stream, node: &logical::Projection, position: usize, call: &ScalarFunction, key: Option<Vec<usize>>, event_time: Vec<EventTime>) -> Result<Stream> {
+    fn over_panes(
+        &mut self,
+        rows: Stream,
+        node: &logical::Projection,
+        position: usize,
+        call: &ScalarFunction,
+        key: Option<Vec<usize>>,
+        event_time: Vec<EventTime>,
+    ) -> Result<Stream> {
         let pane = rows.schema.fields().len() - 1;
-        let only_pane = DFSchema::try_from(Schema::new(rows.schema.fields().iter().enumerate().map(|(i, f)| if i == pane { f.as_ref().clone() } else { f.as_ref().clone().with_name(format!("__{i}")) }).collect::<Vec<_>>()))?;
+        let only_pane = DFSchema::try_from(Schema::new(
+            rows.schema
+                .fields()
+                .iter()
+                .enumerate()
+                .map(|(i, f)| if i == pane { f.as_ref().clone() } else { f.as_ref().clone().with_name(format!("__{i}")) })
+                .collect::<Vec<_>>(),
+        ))?;
         let mut args = call.args.clone();
         args[0] = Expr::Column(Column::new_unqualified(PANE));
         let starts = bind(&Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&call.func), args)), &only_pane)?;
         let mut exprs = Vec::with_capacity(node.expr.len());
         for i in 0..node.expr.len() {
             let at = if i < position { i } else { i.saturating_sub(1) };
-            exprs.push(if i == position { Arc::clone(&starts) } else { crate::plan::expr::column(at, rows.schema.field(at).name(), rows.schema.field(at).data_type()) });
+            exprs.push(if i == position {
+                Arc::clone(&starts)
+            } else {
+                crate::plan::expr::column(at, rows.schema.field(at).name(), rows.schema.field(at).data_type())
+            });
         }
         let schema = nullable(node.schema.fields());
         let (input, append_only) = self.project(&rows, exprs, &schema)?;
@@ -110,7 +131,9 @@ impl std::fmt::Debug for Pane {
 impl Scalar for Pane {
     fn eval(&self, batch: &RecordBatch) -> Result<ArrayRef> {
         let times = self.time.eval(batch)?;
-        let times = times.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(|| Error::internal(format!("windows are of timestamps, not {}", times.data_type())))?;
+        let times = times
+            .as_primitive_opt::<TimestampMicrosecondType>()
+            .ok_or_else(|| Error::internal(format!("windows are of timestamps, not {}", times.data_type())))?;
         // A time at the edge of the calendar stays itself: its windows are out of range either way.
         let begin = |t: i64| t.checked_sub(self.offset).map_or(t, |from| t.checked_sub(from.rem_euclid(self.pane)).unwrap_or(t));
         Ok(Arc::new(times.unary::<_, TimestampMicrosecondType>(begin).with_data_type(times.data_type().clone())))

@@ -19,7 +19,8 @@ impl Planner<'_> {
         }
         let key = (!relation.key.is_empty()).then(|| relation.key.clone());
         let input = self.relation(relation.id);
-        let whole = Stream { input, schema: nullable(relation.schema.fields()), append_only: relation.append_only, key, event_time: relation.event_time.clone() };
+        let whole =
+            Stream { input, schema: nullable(relation.schema.fields()), append_only: relation.append_only, key, event_time: relation.event_time.clone() };
         let Some(ordinals) = scan.projection.as_ref().filter(|p| !p.iter().copied().eq(0..whole.schema.fields().len())) else { return Ok(whole) };
         let exprs = ordinals.iter().map(|i| column(*i, whole.schema.field(*i).name(), whole.schema.field(*i).data_type())).collect::<Vec<_>>();
         let schema = nullable(ordinals.iter().map(|i| &whole.schema.fields()[*i]));

@@ -98,7 +98,19 @@ impl Planner<'_> {
         let (from, append_only, schema) = (Arc::clone(&input.schema), input.append_only, Arc::clone(&to));
         let bounded = window.is_some() || self.emit == Emit::OnWindowClose;
         let (node, append_only) = self.add(what, &[&input], |allocate| {
-            Ok(Arc::new(TopK { input: from, partition, order, limit, offset, ranking, rank_column, input_append_only: append_only, window, schema, state: allocate() }))
+            Ok(Arc::new(TopK {
+                input: from,
+                partition,
+                order,
+                limit,
+                offset,
+                ranking,
+                rank_column,
+                input_append_only: append_only,
+                window,
+                schema,
+                state: allocate(),
+            }))
         })?;
         let event_time = if bounded { input.event_time } else { Vec::new() };
         Ok(Stream { input: node, schema: to, append_only, key, event_time })

@@ -4,8 +4,8 @@
 //! row's watermark column in the batch query. `{closed:E}` likewise for EMIT ON WINDOW CLOSE and the newest watermark.
 
 use super::world::Random;
-use crate::types::time::{WATERMARK_NONE, Watermarks};
 use super::world::{E, P};
+use crate::types::time::{WATERMARK_NONE, Watermarks};
 
 /// A query; `late_column` is the watermark that its windows obey, `emit` whether it waits for them to close.
 #[derive(Clone)]
@@ -122,9 +122,12 @@ pub fn fixed() -> Vec<Query> {
 /// Queries over event time.
 fn events() -> Vec<Query> {
     let tumble = format!("SELECT auction, {WS} AS ws, {WE} AS we, count(*) AS n, sum(price) AS t FROM e WHERE {{used:{WE}}} GROUP BY auction, {WS}, {WE}");
-    let hop = format!("SELECT auction, ws, we, count(*) AS n, max(price) AS p, count(DISTINCT kind) AS k FROM {HOP} WHERE {{used:we}} GROUP BY auction, ws, we");
+    let hop =
+        format!("SELECT auction, ws, we, count(*) AS n, max(price) AS p, count(DISTINCT kind) AS k FROM {HOP} WHERE {{used:we}} GROUP BY auction, ws, we");
     let counts = format!("SELECT auction, ws, we, count(*) AS n FROM {HOP} WHERE {{used:we}} GROUP BY auction, ws, we");
-    let q5 = format!("SELECT c.auction, c.n, c.ws FROM ({counts}) c JOIN (SELECT ws, we, max(n) AS m FROM ({counts}) GROUP BY ws, we) x ON c.ws = x.ws AND c.we = x.we WHERE c.n >= x.m");
+    let q5 = format!(
+        "SELECT c.auction, c.n, c.ws FROM ({counts}) c JOIN (SELECT ws, we, max(n) AS m FROM ({counts}) GROUP BY ws, we) x ON c.ws = x.ws AND c.we = x.we WHERE c.n >= x.m"
+    );
     let q8 = "SELECT x.auction, x.ws, x.n, y.m FROM (SELECT auction, tw_window_start(ts, INTERVAL '10 seconds') AS ws, count(*) AS n FROM e WHERE {used:tw_window_end(ts, INTERVAL '10 seconds')} GROUP BY 1, 2) x \
               JOIN (SELECT seller, tw_window_start(ts, INTERVAL '10 seconds') AS ws, count(*) AS m FROM p WHERE {used:tw_window_end(ts, INTERVAL '10 seconds')} GROUP BY 1, 2) y ON x.auction = y.seller AND x.ws = y.ws";
     let close = |sql: &str| Query::new(format!("SELECT * FROM ({sql}) WHERE {{closed:we}}")).closing();
@@ -136,7 +139,17 @@ fn events() -> Vec<Query> {
     let raw = format!(
         "SELECT x.auction, x.ws, x.price, y.name FROM (SELECT *, {WS} AS ws, {WE} AS we FROM e) x JOIN (SELECT *, {WS} AS ws, {WE} AS we FROM p) y ON x.auction = y.seller AND x.ws = y.ws WHERE {{used:x.we}} AND {{used:y.we}}"
     );
-    vec![Query::both(&raw), Query::new(&tumble).counting_late(late_tumble), Query::new(&hop).counting_late(late_hop), Query::new(q5), close(&tumble), close(&hop), Query::both(unions), Query::new(distinct), Query::new(q8)]
+    vec![
+        Query::both(&raw),
+        Query::new(&tumble).counting_late(late_tumble),
+        Query::new(&hop).counting_late(late_hop),
+        Query::new(q5),
+        close(&tumble),
+        close(&hop),
+        Query::both(unions),
+        Query::new(distinct),
+        Query::new(q8),
+    ]
 }
 
 /// A random query over a and b.
@@ -147,7 +160,12 @@ pub fn random(random: &mut Random) -> Query {
 /// A query with integer columns x and y.
 fn select(random: &mut Random, depth: u32) -> String {
     match random.below(if depth == 0 { 2 } else { 9 }) {
-        0 => format!("SELECT {} AS x, {} AS y FROM a{}", random.pick(&["id", "g", "v"]), random.pick(&["v", "g", "v + 1", "length(s)::bigint"]), condition(random, "v", "g")),
+        0 => format!(
+            "SELECT {} AS x, {} AS y FROM a{}",
+            random.pick(&["id", "g", "v"]),
+            random.pick(&["v", "g", "v + 1", "length(s)::bigint"]),
+            condition(random, "v", "g")
+        ),
         1 => format!("SELECT {} AS x, w AS y FROM b{}", random.pick(&["k", "w"]), condition(random, "k", "w")),
         2 => {
             let function = random.pick(&["count(*)", "count(y)", "max(y)", "min(y)", "count(DISTINCT y)", "max(y) FILTER (WHERE y > 1)"]);
@@ -156,14 +174,26 @@ fn select(random: &mut Random, depth: u32) -> String {
         3 | 4 => {
             let kind = random.pick(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
             let on = random.pick(&["l.x = r.x", "l.x = r.x AND l.y < r.y", "l.x = r.x AND l.y = r.y", "l.y = r.x"]);
-            format!("SELECT {} AS x, {} AS y FROM ({}) l {kind} ({}) r ON {on}", random.pick(&["l.x", "coalesce(l.x, r.x)", "r.x"]), random.pick(&["r.y", "l.y"]), select(random, depth - 1), select(random, depth - 1))
+            format!(
+                "SELECT {} AS x, {} AS y FROM ({}) l {kind} ({}) r ON {on}",
+                random.pick(&["l.x", "coalesce(l.x, r.x)", "r.x"]),
+                random.pick(&["r.y", "l.y"]),
+                select(random, depth - 1),
+                select(random, depth - 1)
+            )
         }
         5 => format!("{} {} {}", wrapped(random, depth), random.pick(&["UNION ALL", "UNION"]), wrapped(random, depth)),
         6 => {
             let test = random.pick(&["IN", "NOT IN"]);
             format!("SELECT x, y FROM ({}) q WHERE x {test} (SELECT y FROM ({}) r)", select(random, depth - 1), select(random, depth - 1))
         }
-        7 => format!("SELECT x, y FROM ({}) q WHERE {} EXISTS (SELECT 1 FROM ({}) r WHERE r.x = q.x{})", select(random, depth - 1), random.pick(&["", "NOT"]), select(random, depth - 1), random.pick(&["", " AND r.y > q.y"])),
+        7 => format!(
+            "SELECT x, y FROM ({}) q WHERE {} EXISTS (SELECT 1 FROM ({}) r WHERE r.x = q.x{})",
+            select(random, depth - 1),
+            random.pick(&["", "NOT"]),
+            select(random, depth - 1),
+            random.pick(&["", " AND r.y > q.y"])
+        ),
         _ => format!("SELECT DISTINCT x, y FROM ({}) q", select(random, depth - 1)),
     }
 }

@@ -57,22 +57,52 @@ fn timestamp() -> DataType {
 }
 
 pub fn relations() -> Vec<Arc<Relation>> {
-    let schema = |fields: &[(&str, DataType, bool)]| -> SchemaRef { Arc::new(Schema::new(fields.iter().map(|(n, t, null)| Field::new(*n, t.clone(), *null)).collect::<Vec<_>>())) };
+    let schema = |fields: &[(&str, DataType, bool)]| -> SchemaRef {
+        Arc::new(Schema::new(fields.iter().map(|(n, t, null)| Field::new(*n, t.clone(), *null)).collect::<Vec<_>>()))
+    };
     let (int, text) = (DataType::Int64, DataType::Utf8);
     let time = |column, id| vec![EventTime { column, sources: vec![id], kind: TimeKind::Event }];
-    let relation = |id, name: &str, schema, append_only, key, event_time| Arc::new(Relation { id, name: name.to_string(), schema, append_only, key, event_time });
+    let relation =
+        |id, name: &str, schema, append_only, key, event_time| Arc::new(Relation { id, name: name.to_string(), schema, append_only, key, event_time });
     vec![
-        relation(A, "a", schema(&[("id", int.clone(), false), ("g", int.clone(), true), ("v", int.clone(), true), ("s", text.clone(), true), ("f", DataType::Float64, true)]), false, vec![0], vec![]),
+        relation(
+            A,
+            "a",
+            schema(&[
+                ("id", int.clone(), false),
+                ("g", int.clone(), true),
+                ("v", int.clone(), true),
+                ("s", text.clone(), true),
+                ("f", DataType::Float64, true),
+            ]),
+            false,
+            vec![0],
+            vec![],
+        ),
         relation(B, "b", schema(&[("k", int.clone(), true), ("w", int.clone(), true), ("u", text.clone(), true)]), false, vec![], vec![]),
         relation(
             E,
             "e",
-            schema(&[("auction", int.clone(), true), ("price", int.clone(), true), ("kind", text.clone(), true), ("ts", timestamp(), true), ("wm", timestamp(), true), ("wm2", timestamp(), true)]),
+            schema(&[
+                ("auction", int.clone(), true),
+                ("price", int.clone(), true),
+                ("kind", text.clone(), true),
+                ("ts", timestamp(), true),
+                ("wm", timestamp(), true),
+                ("wm2", timestamp(), true),
+            ]),
             true,
             vec![],
             time(3, E),
         ),
-        relation(P, "p", schema(&[("seller", int, true), ("name", text, true), ("ts", timestamp(), true), ("wm", timestamp(), true), ("wm2", timestamp(), true)]), true, vec![], time(2, P)),
+        relation(
+            P,
+            "p",
+            schema(&[("seller", int, true), ("name", text, true), ("ts", timestamp(), true), ("wm", timestamp(), true), ("wm2", timestamp(), true)]),
+            true,
+            vec![],
+            time(2, P),
+        ),
     ]
 }
 
@@ -99,7 +129,14 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> World {
         let schemas = relations().iter().map(|r| (r.id, r.schema.clone())).collect();
-        World { random: Random::new(seed), a: BTreeMap::new(), b: Vec::new(), newest: [(E, START), (P, START)].into(), watermarks: Watermarks::default(), schemas }
+        World {
+            random: Random::new(seed),
+            a: BTreeMap::new(),
+            b: Vec::new(),
+            newest: [(E, START), (P, START)].into(),
+            watermarks: Watermarks::default(),
+            schemas,
+        }
     }
 
     /// The next epoch's input.
@@ -180,8 +217,11 @@ impl World {
     fn source_p(&mut self) -> Delta {
         let n = self.random.below(5) as usize;
         let times = self.times(P, n);
-        let columns: Vec<ArrayRef> =
-            vec![Arc::new((0..n).map(|_| self.maybe(4)).collect::<Int64Array>()), Arc::new((0..n).map(|_| self.text()).collect::<StringArray>()), Arc::new(TimestampMicrosecondArray::from(times))];
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new((0..n).map(|_| self.maybe(4)).collect::<Int64Array>()),
+            Arc::new((0..n).map(|_| self.text()).collect::<StringArray>()),
+            Arc::new(TimestampMicrosecondArray::from(times)),
+        ];
         self.source(P, columns, n)
     }
 

@@ -67,10 +67,13 @@ impl ScalarUDFImpl for About {
                 let names: Vec<ScalarValue> = if implicit { vec![text("pg_catalog"), text("public")] } else { vec![text("public")] };
                 ScalarValue::List(ScalarValue::new_list_nullable(&names, &DataType::Utf8))
             }
-            What::PgTypeof => text(&arguments.arg_fields.first().map_or_else(|| "unknown".to_owned(), |f| match f.data_type() {
-                DataType::Null => "unknown".to_owned(),
-                _ => sql_type(f),
-            })),
+            What::PgTypeof => text(&arguments.arg_fields.first().map_or_else(
+                || "unknown".to_owned(),
+                |f| match f.data_type() {
+                    DataType::Null => "unknown".to_owned(),
+                    _ => sql_type(f),
+                },
+            )),
         };
         Ok(ColumnarValue::Scalar(value))
     }

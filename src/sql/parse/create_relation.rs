@@ -111,8 +111,7 @@ fn column(c: &mut Cursor<'_>) -> Result<(ColumnDef, Option<usize>)> {
     let position = c.position();
     let name = c.name()?;
     let type_position = c.position();
-    let mut column =
-        ColumnDef { name, position, data_type: data_type(c)?, type_position, not_null: false, default: None, generated: None, include: None };
+    let mut column = ColumnDef { name, position, data_type: data_type(c)?, type_position, not_null: false, default: None, generated: None, include: None };
     let mut key = None;
     loop {
         let at = c.position();

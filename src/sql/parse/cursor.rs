@@ -13,14 +13,50 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan
 const NESTING_LIMIT: usize = 100;
 
 /// What stands for the end of the statement.
-const END: TokenWithSpan =
-    TokenWithSpan { token: Token::EOF, span: Span { start: Location { line: 0, column: 0 }, end: Location { line: 0, column: 0 } } };
+const END: TokenWithSpan = TokenWithSpan { token: Token::EOF, span: Span { start: Location { line: 0, column: 0 }, end: Location { line: 0, column: 0 } } };
 
 /// Words that need quotes as names, as in Postgres; only those that would hide a mistake.
 const RESERVED: [&str; 40] = [
-    "all", "and", "any", "array", "as", "asc", "case", "cast", "check", "column", "constraint", "create", "default", "desc",
-    "distinct", "do", "else", "end", "except", "false", "for", "foreign", "from", "grant", "group", "having", "in", "intersect",
-    "into", "limit", "not", "null", "on", "or", "order", "primary", "select", "table", "where", "with",
+    "all",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "case",
+    "cast",
+    "check",
+    "column",
+    "constraint",
+    "create",
+    "default",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "end",
+    "except",
+    "false",
+    "for",
+    "foreign",
+    "from",
+    "grant",
+    "group",
+    "having",
+    "in",
+    "intersect",
+    "into",
+    "limit",
+    "not",
+    "null",
+    "on",
+    "or",
+    "order",
+    "primary",
+    "select",
+    "table",
+    "where",
+    "with",
 ];
 
 /// Tokens (no white space) of one statement, and how far it is read.

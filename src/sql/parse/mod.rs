@@ -160,7 +160,9 @@ fn explain(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
         return Err(c.refused("EXPLAIN ANALYZE is not supported"));
     }
     c.word("verbose");
-    if c.peek().token == Token::LParen && matches!(&c.peek_nth(1).token, Token::Word(w) if !matches!(w.value.to_lowercase().as_str(), "select" | "with" | "values")) {
+    if c.peek().token == Token::LParen
+        && matches!(&c.peek_nth(1).token, Token::Word(w) if !matches!(w.value.to_lowercase().as_str(), "select" | "with" | "values"))
+    {
         return Err(c.refused("options of EXPLAIN are not supported").with_hint("write EXPLAIN, then the statement"));
     }
     let inner = statement(source, c.rest())?;
@@ -193,7 +195,11 @@ fn check_depth(source: &Source, tokens: &[TokenWithSpan]) -> Result<()> {
                 }
             }
             // Operators chain; of words only those that do.
-            Token::Word(word) if !matches!(word.value.to_ascii_lowercase().as_str(), "and" | "or" | "not" | "is" | "union" | "except" | "intersect" | "join" | "case" | "like" | "in" | "at") => {}
+            Token::Word(word)
+                if !matches!(
+                    word.value.to_ascii_lowercase().as_str(),
+                    "and" | "or" | "not" | "is" | "union" | "except" | "intersect" | "join" | "case" | "like" | "in" | "at"
+                ) => {}
             Token::Number(..) | Token::SingleQuotedString(_) | Token::Period | Token::Placeholder(_) => {}
             _ => {
                 if let Some(level) = levels.last_mut() {

@@ -9,8 +9,31 @@ use std::ops::ControlFlow;
 
 /// First words of statements that Postgres or our peers have.
 const KNOWN: [&str; 25] = [
-    "alter", "analyze", "call", "checkpoint", "cluster", "comment", "copy", "declare", "do", "execute", "fetch", "grant", "import", "listen",
-    "load", "lock", "merge", "move", "notify", "prepare", "refresh", "revoke", "subscribe", "truncate", "vacuum",
+    "alter",
+    "analyze",
+    "call",
+    "checkpoint",
+    "cluster",
+    "comment",
+    "copy",
+    "declare",
+    "do",
+    "execute",
+    "fetch",
+    "grant",
+    "import",
+    "listen",
+    "load",
+    "lock",
+    "merge",
+    "move",
+    "notify",
+    "prepare",
+    "refresh",
+    "revoke",
+    "subscribe",
+    "truncate",
+    "vacuum",
 ];
 
 /// The answer to a statement that begins with `first`.
@@ -39,8 +62,29 @@ pub(super) fn drop(c: &mut Cursor<'_>) -> Error {
 
 fn named_kind(c: &mut Cursor<'_>, verb: &str) -> Error {
     const KINDS: [&str; 23] = [
-        "aggregate", "cast", "connection", "database", "domain", "extension", "function", "global", "index", "local", "operator", "or", "policy",
-        "procedure", "role", "schema", "secret", "sequence", "sink", "subscription", "temp", "temporary", "unique",
+        "aggregate",
+        "cast",
+        "connection",
+        "database",
+        "domain",
+        "extension",
+        "function",
+        "global",
+        "index",
+        "local",
+        "operator",
+        "or",
+        "policy",
+        "procedure",
+        "role",
+        "schema",
+        "secret",
+        "sequence",
+        "sink",
+        "subscription",
+        "temp",
+        "temporary",
+        "unique",
     ];
     c.word("create");
     match KINDS.iter().chain(&["type", "trigger", "user", "unlogged", "publication", "recursive"]).find(|kind| c.is_word(kind)) {

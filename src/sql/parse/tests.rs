@@ -18,13 +18,13 @@ fn error(text: &str) -> (String, String, Option<usize>) {
 
 #[test]
 fn a_source_with_all_its_clauses() {
-    let StatementKind::CreateRelation(create) = one(
-        "CREATE SOURCE IF NOT EXISTS Bid (auction BIGINT, price numeric(10, 2) NOT NULL, ts TIMESTAMP, d date AS ts::date,
+    let StatementKind::CreateRelation(create) =
+        one("CREATE SOURCE IF NOT EXISTS Bid (auction BIGINT, price numeric(10, 2) NOT NULL, ts TIMESTAMP, d date AS ts::date,
            info struct<a int, b struct<c varchar, d int[]>>[], WATERMARK FOR ts AS ts - INTERVAL '5 seconds')
          INCLUDE partition AS p INCLUDE header 'trace' AS trace INCLUDE offset
          WITH (connector = 'kafka', Topic = 'bid', properties.bootstrap.server = 'host:9092', rate = 5)
-         FORMAT PLAIN ENCODE JSON (strict = 'true');",
-    ) else {
+         FORMAT PLAIN ENCODE JSON (strict = 'true');")
+    else {
         panic!()
     };
     assert_eq!((create.kind, create.name.name.as_str(), create.if_not_exists), (RelationKind::Source, "bid", true));
@@ -58,8 +58,7 @@ fn a_table_with_keys_and_defaults() {
 
 #[test]
 fn views_keep_their_query_as_typed() {
-    let StatementKind::CreateView(view) =
-        one("CREATE MATERIALIZED VIEW m (a, n) WITH (isolated = true) AS SELECT a, count(*) FROM t EMIT ON WINDOW CLOSE")
+    let StatementKind::CreateView(view) = one("CREATE MATERIALIZED VIEW m (a, n) WITH (isolated = true) AS SELECT a, count(*) FROM t EMIT ON WINDOW CLOSE")
     else {
         panic!()
     };
@@ -91,7 +90,9 @@ fn several_statements_comments_and_nothing() {
 
 #[test]
 fn small_statements() {
-    assert!(matches!(one("DROP MATERIALIZED VIEW IF EXISTS a, s.b CASCADE"), StatementKind::Drop(d) if d.kind == ObjectKind::MaterializedView && d.names.len() == 2 && d.cascade && d.if_exists));
+    assert!(
+        matches!(one("DROP MATERIALIZED VIEW IF EXISTS a, s.b CASCADE"), StatementKind::Drop(d) if d.kind == ObjectKind::MaterializedView && d.names.len() == 2 && d.cascade && d.if_exists)
+    );
     assert!(matches!(one("show create table t"), StatementKind::Show(Show::Create(ObjectKind::Table, _))));
     assert!(matches!(one("SHOW Materialized VIEWS"), StatementKind::Show(Show::Objects(ObjectKind::MaterializedView))));
     assert!(matches!(one("SET TIME ZONE 'UTC'"), StatementKind::Set(s) if s.name == "timezone"));
@@ -161,7 +162,33 @@ fn depth_is_bounded_before_anything_recurses() {
 
 #[test]
 fn no_text_panics() {
-    let seeds = ["select", "(", ")", "'", "\"", "$1", "table", "tumble", "descriptor", ",", "struct", "<", ">>", "create", "source", "with", "=", ";", "as", "ä", "\u{0}", "emit on window close", "1e", "::", "["];
+    let seeds = [
+        "select",
+        "(",
+        ")",
+        "'",
+        "\"",
+        "$1",
+        "table",
+        "tumble",
+        "descriptor",
+        ",",
+        "struct",
+        "<",
+        ">>",
+        "create",
+        "source",
+        "with",
+        "=",
+        ";",
+        "as",
+        "ä",
+        "\u{0}",
+        "emit on window close",
+        "1e",
+        "::",
+        "[",
+    ];
     let mut state = 7u64;
     for _ in 0..3000 {
         let mut text = String::new();

@@ -85,9 +85,7 @@ impl World {
         for _ in 0..steps {
             match rng.random_range(0..12) {
                 0..6 => {
-                    let changes: Vec<_> = (0..rng.random_range(1..20))
-                        .map(|_| (random_key(self.layout, watermark, rng), rng.random_range(-1..2)))
-                        .collect();
+                    let changes: Vec<_> = (0..rng.random_range(1..20)).map(|_| (random_key(self.layout, watermark, rng), rng.random_range(-1..2))).collect();
                     changes.iter().for_each(|(k, c)| *model.entry(k.clone()).or_default() += c);
                     let sums_now = add(&mut table, &mut sums, &changes);
                     changes.iter().zip(sums_now).for_each(|((k, _), sum)| assert_eq!(sum, model[k], "{k:?}"));

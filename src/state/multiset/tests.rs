@@ -160,11 +160,12 @@ fn the_first_rows_of_many_cost_no_more_than_those_of_few() {
         table.add(slot, b"000000000", -1);
         table.add(slot, b"0000000005", 1);
         let mut rows = Vec::new();
-        table.first(slot, &mut |row, _| {
-            rows.push(String::from_utf8(row.to_vec()).unwrap());
-            rows.len() < 3
-        })
-        .unwrap();
+        table
+            .first(slot, &mut |row, _| {
+                rows.push(String::from_utf8(row.to_vec()).unwrap());
+                rows.len() < 3
+            })
+            .unwrap();
         assert_eq!(rows, ["0000000005", "000000001", "000000002"]);
         assert_eq!(store.accesses().reads, FIRST_STEP as u64, "at {n} rows");
         let writes = store.accesses().writes;

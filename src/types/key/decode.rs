@@ -3,9 +3,7 @@
 use super::encode::interval_of_length;
 use super::{NULL_FIRST, NULL_LAST, Order, VALUE};
 use crate::error::{Error, Kind, Result};
-use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, NullArray, PrimitiveArray, StringArray, StructArray, UInt32Array,
-};
+use arrow::array::{ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, NullArray, PrimitiveArray, StringArray, StructArray, UInt32Array};
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes as dt;
 use arrow::datatypes::{ArrowPrimitiveType, DataType, FieldRef, TimeUnit};
@@ -225,10 +223,7 @@ fn append(data: &mut Vec<u8>, bytes: &[u8], mask: u8) {
 
 /// A descending nested field: turned into an ascending one in a copy of the rows.
 fn turned(data_type: &DataType, order: Order, rows: &mut [&[u8]]) -> Result<ArrayRef> {
-    let copies: Vec<Vec<u8>> = rows
-        .iter()
-        .map(|row| row.iter().enumerate().map(|(i, b)| if i == 0 { *b } else { !b }).collect())
-        .collect();
+    let copies: Vec<Vec<u8>> = rows.iter().map(|row| row.iter().enumerate().map(|(i, b)| if i == 0 { *b } else { !b }).collect()).collect();
     let mut ascending: Vec<&[u8]> = copies.iter().map(Vec::as_slice).collect();
     let array = column(data_type, Order { descending: false, ..order }, &mut ascending)?;
     for (row, rest) in rows.iter_mut().zip(ascending) {

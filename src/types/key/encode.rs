@@ -28,9 +28,16 @@ enum Source<'a> {
     Interval(&'a [IntervalMonthDayNano]),
     Fixed(&'a FixedSizeBinaryArray),
     /// Text and bytes; `zeros`: whether any value contains a byte 0.
-    Bytes { offsets: &'a OffsetBuffer<i32>, data: &'a [u8], zeros: bool },
+    Bytes {
+        offsets: &'a OffsetBuffer<i32>,
+        data: &'a [u8],
+        zeros: bool,
+    },
     /// Arrays: encoded elements, and which of them belong to a row.
-    List { elements: Rows, offsets: &'a OffsetBuffer<i32> },
+    List {
+        elements: Rows,
+        offsets: &'a OffsetBuffer<i32>,
+    },
     Struct(Rows),
 }
 

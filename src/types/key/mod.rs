@@ -129,7 +129,7 @@ impl Codec {
     }
 
     /// Columns from rows that this codec encoded; bytes behind the last field are ignored. Error: damaged bytes.
-    pub fn decode<'a>(&self, rows: &mut dyn Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+    pub fn decode(&self, rows: &mut dyn Iterator<Item = &[u8]>) -> Result<Vec<ArrayRef>> {
         let mut rest: Vec<&[u8]> = rows.collect();
         self.fields.iter().map(|(t, order)| decode::column(t, *order, &mut rest)).collect()
     }

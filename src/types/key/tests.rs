@@ -34,12 +34,10 @@ fn golden_bytes() {
     assert_eq!(hex(Arc::new(Int16Array::from(vec![258])), asc), ["028102"]);
     assert_eq!(hex(Arc::new(Int32Array::from(vec![-2])), asc), ["027ffffffe"]);
     assert_eq!(hex(Arc::new(BooleanArray::from(vec![Some(false), Some(true), None])), asc), ["0200", "0201", "03"]);
-    assert_eq!(hex(Arc::new(Float64Array::from(vec![1.5, -1.5, -0.0, f64::NAN])), asc), [
-        "02bff8000000000000",
-        "024007ffffffffffff",
-        "028000000000000000",
-        "02fff8000000000000"
-    ]);
+    assert_eq!(
+        hex(Arc::new(Float64Array::from(vec![1.5, -1.5, -0.0, f64::NAN])), asc),
+        ["02bff8000000000000", "024007ffffffffffff", "028000000000000000", "02fff8000000000000"]
+    );
     assert_eq!(hex(Arc::new(Float32Array::from(vec![-f32::NAN])), asc), ["02ffc00000"]);
     assert_eq!(hex(Arc::new(StringArray::from(vec!["ab", "a\0b", ""])), asc), ["0261620001", "026100ff620001", "020001"]);
     assert_eq!(hex(Arc::new(StringArray::from(vec!["a\0"])), DESC), ["029eff00fffe"]);
@@ -66,7 +64,7 @@ fn a_window_key_begins_the_row_of_its_timestamp_and_comes_back() {
 fn intervals_of_equal_length_are_equal_and_keep_their_length() {
     let values = [(1, 0, 0), (0, 30, 0), (0, 29, 86_400_000_000_000), (i32::MAX, i32::MAX, i64::MAX), (i32::MIN, i32::MIN, i64::MIN), (0, 0, -1)];
     let column: ArrayRef = Arc::new(IntervalMonthDayNanoArray::from(values.map(|(m, d, n)| IntervalMonthDayNano::new(m, d, n)).to_vec()));
-    let rows = encoded(&[column.clone()], &[Order::default()]);
+    let rows = encoded(std::slice::from_ref(&column), &[Order::default()]);
     assert_eq!((rows.row(0), rows.row(0)), (rows.row(1), rows.row(2)));
     let codec = codec_of(&[column], &[Order::default()]);
     let back = codec.decode(&mut rows.iter()).unwrap();
@@ -131,7 +129,7 @@ fn bytes_order_as_arrow_orders() {
     for kind in 0..KINDS - 2 {
         for order in [(false, false), (false, true), (true, false), (true, true)].map(|(descending, nulls_first)| Order { descending, nulls_first }) {
             let column = random_column(kind, 60, &mut rng);
-            let rows = encoded(&[column.clone()], &[order]);
+            let rows = encoded(std::slice::from_ref(&column), &[order]);
             let compare = make_comparator(&column, &column, SortOptions { descending: order.descending, nulls_first: order.nulls_first }).unwrap();
             for (i, j) in (0..60).flat_map(|i| (0..60).map(move |j| (i, j))) {
                 assert_eq!(rows.row(i).cmp(rows.row(j)), compare(i, j), "{:?} {order:?}: rows {i} and {j} of {column:?}", column.data_type());
@@ -189,8 +187,8 @@ fn damaged_bytes_are_an_error() {
     for kind in 0..KINDS {
         let column = random_column(kind, 30, &mut rng);
         for order in [Order::default(), DESC] {
-            let codec = codec_of(&[column.clone()], &[order]);
-            let rows = encoded(&[column.clone()], &[order]);
+            let codec = codec_of(std::slice::from_ref(&column), &[order]);
+            let rows = encoded(std::slice::from_ref(&column), &[order]);
             for row in rows.iter() {
                 for end in 0..row.len() {
                     assert!(codec.decode(&mut [&row[..end]].into_iter()).is_err(), "{:?} cut at {end}", column.data_type());
