@@ -171,10 +171,12 @@ fn hop(input: LogicalPlan, time: Expr, intervals: Vec<Expr>) -> Result<LogicalPl
     let arguments: Vec<Expr> = std::iter::once(time).chain(intervals).collect();
     let mut list = columns(&input);
     list.push(named(HOP_STARTS).call(arguments).alias_qualified(relation.clone(), START));
-    let start = Column::new(relation.clone(), START);
-    let unnested =
-        LogicalPlanBuilder::from(input).project(list)?.unnest_column_with_options(start.clone(), UnnestOptions::new().with_preserve_nulls(false))?.build()?;
+    let listed = Column::new(relation.clone(), START);
+    let unnested = LogicalPlanBuilder::from(input).project(list)?.unnest_column_with_options(listed, UnnestOptions::new().with_preserve_nulls(false))?.build()?;
+    // Unnesting takes the qualifier off the column: it is found by its place, the last, and given back to the relation.
     let mut list = columns(&unnested);
-    list.push(named(WINDOW_PLUS).call(vec![Expr::Column(start), size]).alias_qualified(relation, END));
+    let start = list.pop().ok_or_else(|| external(Error::internal("a window without columns")))?;
+    list.push(start.clone().alias_qualified(relation.clone(), START));
+    list.push(named(WINDOW_PLUS).call(vec![start, size]).alias_qualified(relation, END));
     LogicalPlanBuilder::from(unnested).project(list)?.build()
 }
