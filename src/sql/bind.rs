@@ -27,9 +27,9 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, Cast, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, TableType, WindowUDF};
-use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::{resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion};
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
@@ -94,14 +94,15 @@ impl Binder {
         let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
             vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(PostgresTypes), Arc::new(TypeCoercion::new())];
         rules.extend(behind_coercion);
-        let mut state = SessionStateBuilder::new()
+        let mut builder = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
-            .with_analyzer_rules(rules)
             .with_relation_planners(vec![Arc::new(Windows)])
-            .with_type_planner(Arc::new(Types))
-            .build();
+            .with_type_planner(Arc::new(Types));
+        // In the place of DataFusion's own rules, not behind them: types are resolved before they are coerced.
+        *builder.analyzer() = Some(Analyzer::with_rules(rules));
+        let mut state = builder.build();
         for function in functions::scalars() {
             datafusion::logical_expr::registry::FunctionRegistry::register_udf(&mut state, function).map_err(untranslated)?;
         }

@@ -134,7 +134,7 @@ pub fn constant(text: &str, field: &Field) -> Result<Expr> {
 
 fn binary_expr(binary: BinaryExpr, schema: &DFSchema) -> Result<Expr> {
     let BinaryExpr { left, op, right } = binary;
-    let (left_type, right_type) = (left.get_type(schema).ok(), right.get_type(schema).ok());
+    let (left_type, right_type) = (type_of(&left, schema), type_of(&right, schema));
     let is_quoted = |e: &Expr| matches!(e, Expr::Literal(ScalarValue::Utf8(_), _));
     let (mut left, mut right) = (*left, *right);
     if op == Operator::StringConcat {
@@ -165,6 +165,14 @@ fn binary_expr(binary: BinaryExpr, schema: &DFSchema) -> Result<Expr> {
         }
     }
     Ok(Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) }))
+}
+
+/// The type that an operand shows to the other: a whole number's is the smallest that holds it.
+fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+    match expr {
+        Expr::Literal(ScalarValue::Int64(Some(v)), _) => Some(if i32::try_from(*v).is_ok() { DataType::Int32 } else { DataType::Int64 }),
+        other => other.get_type(schema).ok(),
+    }
 }
 
 fn is_whole(expr: &Expr) -> bool {
@@ -205,16 +213,16 @@ fn as_text(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 }
 
 fn between_expr(between: Between, schema: &DFSchema) -> Result<Expr> {
-    let data_type = between.expr.get_type(schema).ok();
+    let data_type = type_of(&between.expr, schema);
     let low = meet(*between.low, data_type.as_ref())?;
     let high = meet(*between.high, data_type.as_ref())?;
-    Ok(Expr::Between(Between { low: Box::new(low), high: Box::new(high), ..between }))
+    Ok(Expr::Between(Between { expr: Box::new(narrow(*between.expr)), low: Box::new(low), high: Box::new(high), negated: between.negated }))
 }
 
 fn in_list(list: InList, schema: &DFSchema) -> Result<Expr> {
-    let data_type = list.expr.get_type(schema).ok();
+    let data_type = type_of(&list.expr, schema);
     let items = list.list.into_iter().map(|e| meet(e, data_type.as_ref())).collect::<Result<_>>()?;
-    Ok(Expr::InList(InList { list: items, ..list }))
+    Ok(Expr::InList(InList { expr: Box::new(narrow(*list.expr)), list: items, negated: list.negated }))
 }
 
 fn case_expr(mut case: Case) -> Case {
@@ -244,7 +252,7 @@ fn cast_expr(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
 
 /// Functions whose result has the type of their arguments see `integer` literals; for the others the coercion decides.
 fn function(mut call: datafusion::logical_expr::expr::ScalarFunction, _schema: &DFSchema) -> Expr {
-    if matches!(call.func.name(), "coalesce" | "nullif" | "greatest" | "least" | "abs" | "make_array") {
+    if matches!(call.func.name(), "coalesce" | "nullif" | "greatest" | "least" | "abs" | "make_array" | "pg_typeof") {
         call.args = call.args.into_iter().map(narrow).collect();
     }
     Expr::ScalarFunction(call)

@@ -10,11 +10,12 @@ use crate::connectors::connector::{Metadata, SourceRequest};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, EventTime, Relation, TimeKind};
 use crate::sql::ast::{CreateRelation, Name, RelationKind, Statement, Text};
+use crate::sql::semantics::constant;
 use crate::sql::{parse, types};
 use crate::types::ids::TableId;
 use arrow::datatypes::{DataType, Schema};
-use datafusion::common::DFSchema;
-use datafusion::logical_expr::ExprSchemable;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::{Expr, ExprSchemable};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -218,7 +219,10 @@ fn typed(context: &Context, text: &Text, schema: &DFSchema, column: &Column, wha
     let scope = Scope::new(&catalog, &|_| None, None);
     let expr = context.binder.expression(&scope, parse::expression(&text.sql)?, schema).map_err(at)?;
     let (_, field) = expr.to_field(schema).map_err(crate::sql::errors::untranslated)?;
-    let literal = matches!(expr, datafusion::logical_expr::Expr::Literal(..));
+    let literal = matches!(expr, Expr::Literal(..));
+    if let Expr::Literal(ScalarValue::Utf8(Some(value)), _) = &expr {
+        constant(value, &super::assign::assigned_field(column)).map_err(crate::sql::errors::untranslated).map_err(at)?;
+    }
     if !super::assign::assignable(&field, &column.field, literal) {
         let message = format!("column \"{}\" is of type {} but {what} is of type {}", column.name, column.sql_type, types::sql_type(&field));
         return Err(at(Error::new(Kind::DatatypeMismatch, message).with_hint("You will need to rewrite or cast the expression.")));

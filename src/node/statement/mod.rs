@@ -15,6 +15,8 @@ mod scope;
 mod select;
 mod show;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use select::{Results, Shape};
 

@@ -7,7 +7,7 @@ use crate::node::engine_api::Snapshot;
 use crate::sql::ast::Statement;
 use crate::sql::bind::{Bound, Parameters};
 use crate::sql::errors::untranslated;
-use crate::sql::names::substitute;
+use crate::sql::names::{name_columns, substitute};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
@@ -79,8 +79,11 @@ pub(super) fn bind(context: &Context, statement: &Statement, query: &ast::Query,
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
     let scope = Scope::new(&catalog, &relation, Some(context.engine.as_ref()));
-    let query = with_session_values(context, query.clone())?;
-    context.binder.query(&scope, Box::new(query), parameters, Some(&statement.source))
+    // Columns are named before values take the place of calls: `current_user` is called so.
+    let mut query = Box::new(query.clone());
+    name_columns(&mut query);
+    let query = with_session_values(context, query)?;
+    context.binder.query(&scope, query, parameters, Some(&statement.source))
 }
 
 /// The tree with the values of functions that ask for the session's state.
