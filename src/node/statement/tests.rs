@@ -261,7 +261,10 @@ fn lines(batch: &RecordBatch) -> Vec<String> {
 fn values_and_types_are_those_of_postgres() {
     Client::new().check(&[
         ("select 1", "1"),
-        ("select pg_typeof(1), pg_typeof(3000000000), pg_typeof(1.5), pg_typeof('a'::text), pg_typeof(now()), pg_typeof(true)", "integer|bigint|numeric|text|timestamp with time zone|boolean"),
+        (
+            "select pg_typeof(1), pg_typeof(3000000000), pg_typeof(1.5), pg_typeof('a'::text), pg_typeof(now()), pg_typeof(true)",
+            "integer|bigint|numeric|text|timestamp with time zone|boolean",
+        ),
         ("select 7 / 2, -7 / 2, 7 % 3, 7.0 / 2", "3|-3|1|3.5000000000000000"),
         ("select 1.0 / 3", "0.3333333333333333"),
         ("select 1 / 0", "22012: division by zero"),
@@ -442,12 +445,21 @@ fn windows_run_in_batch_in_both_spellings() {
     client.check(&[
         ("create table bid (id int, ts timestamp)", "CREATE TABLE"),
         ("insert into bid values (1, '2024-01-01 00:00:03'), (2, '2024-01-01 00:00:11'), (3, null)", "INSERT 0 3"),
-        ("select id, window_start, window_end from tumble(bid, ts, interval '10 seconds') order by id", "1|2024-01-01 00:00:00|2024-01-01 00:00:10\n2|2024-01-01 00:00:10|2024-01-01 00:00:20\n3|NULL|NULL"),
+        (
+            "select id, window_start, window_end from tumble(bid, ts, interval '10 seconds') order by id",
+            "1|2024-01-01 00:00:00|2024-01-01 00:00:10\n2|2024-01-01 00:00:10|2024-01-01 00:00:20\n3|NULL|NULL",
+        ),
         ("select count(*) from table(tumble(table bid, descriptor(ts), interval '10' second)) w where w.window_start is not null", "2"),
-        ("select bid.id, window_end from hop(bid, ts, interval '5 seconds', interval '10 seconds') order by 1, 2", "1|2024-01-01 00:00:05\n1|2024-01-01 00:00:10\n2|2024-01-01 00:00:15\n2|2024-01-01 00:00:20"),
+        (
+            "select bid.id, window_end from hop(bid, ts, interval '5 seconds', interval '10 seconds') order by 1, 2",
+            "1|2024-01-01 00:00:05\n1|2024-01-01 00:00:10\n2|2024-01-01 00:00:15\n2|2024-01-01 00:00:20",
+        ),
         ("select * from tumble(bid, ts, interval '1 month')", "0A000: windows of months are not supported"),
         ("select * from tumble(bid, id, interval '1 day')", "42804: the time column of a window must be a timestamp"),
-        ("select window_start, count(*) from tumble(bid, ts, interval '10 seconds') group by window_start having count(*) > 0 order by 1 limit 1", "2024-01-01 00:00:00|1"),
+        (
+            "select window_start, count(*) from tumble(bid, ts, interval '10 seconds') group by window_start having count(*) > 0 order by 1 limit 1",
+            "2024-01-01 00:00:00|1",
+        ),
     ]);
 }
 
