@@ -3,4 +3,4 @@
 CREATE MATERIALIZED VIEW IF NOT EXISTS q2 AS
 SELECT auction, price
 FROM bid
-WHERE mod(auction, 123) = 0;
+WHERE auction % 123 = 0;
