@@ -10,8 +10,10 @@ mod measure;
 mod nexmark_bench;
 
 mod client;
+mod clocked;
 mod crash;
 mod documents;
+mod event_time;
 mod examples;
 mod fraud;
 mod judge;
