@@ -40,22 +40,22 @@ done
 query -f sql/fraud.sql >/dev/null
 
 cards_sql="SELECT card, merchants, to_char(spent, 'FM999990.00'), to_char(first_seen, 'HH24:MI:SS'), to_char(last_window, 'HH24:MI:SS') FROM flagged_cards ORDER BY last_window DESC, card LIMIT 12"
-state_sql="SELECT (SELECT count(*) FROM flagged_cards), sum(rows), sum(late_rows), to_char(max(watermark) AT TIME ZONE 'UTC', 'HH24:MI:SS') FROM tidewater.sources WHERE source = 'payments'"
+state_sql="SELECT (SELECT count(*) FROM flagged_cards), sum(rows), sum(late_rows), to_char(max(watermark) AT TIME ZONE 'UTC', 'HH24:MI:SS'), (SELECT round(extract(epoch FROM now() - clock) * 1000) FROM tidewater.epochs) FROM tidewater.sources WHERE source = 'payments'"
 
 rows_before= time_before= text=
 add() { local line; printf -v line "$@"; text+=$line$'\n'; }
 
 # One frame into $text: a line about the stream, a table of the newest flagged cards.
 frame() {
-  local state cards flagged rows late watermark now rate=-
+  local state cards flagged rows late watermark age now rate=-
   state=$(query -F '|' -c "$state_sql")
   cards=$(query -F '|' -c "$cards_sql")
-  IFS='|' read -r flagged rows late watermark <<<"$state"
+  IFS='|' read -r flagged rows late watermark age <<<"$state"
   now=$(date +%s%N)
   [ -z "$rows_before" ] || rate=$(((rows - rows_before) * 1000000000 / (now - time_before)))
   rows_before=$rows time_before=$now text=
   add 'Cards with 3 or more merchants and more than $500 within 2 minutes'
-  add '%s events/s   %s events in all   %s late   %s cards flagged   complete up to %s' "$rate" "${rows:-0}" "${late:-0}" "${flagged:-0}" "${watermark:--}"
+  add '%s events/s   fresh to %s ms   %s events in all   %s late   %s cards flagged   complete up to %s' "$rate" "${age:--}" "${rows:-0}" "${late:-0}" "${flagged:-0}" "${watermark:--}"
   add ''
   add '%-22s %9s %10s   %-10s %-10s' card merchants spent first last
   while IFS='|' read -r card merchants spent first last; do

@@ -77,7 +77,7 @@ pub fn all() -> Vec<Listing> {
         ),
         listing(
             "epochs",
-            vec![count("epoch"), count("durable_epoch"), count("checkpoints"), Field::new("checkpoint_seconds", DataType::Float64, true)],
+            vec![count("epoch"), count("durable_epoch"), count("checkpoints"), Field::new("checkpoint_seconds", DataType::Float64, true), time("clock")],
             epochs,
         ),
     ]
@@ -232,5 +232,7 @@ fn epochs(shared: &Shared) -> Vec<ArrayRef> {
         counts([checkpoint.epoch.0]),
         counts([checkpoint.count]),
         Arc::new(Float64Array::from_iter_values([checkpoint.took.as_secs_f64()])),
+        // Everything that had been read by then is shown.
+        times([Some(shared.system.shown_clock())]),
     ]
 }

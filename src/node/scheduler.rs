@@ -193,6 +193,7 @@ impl Scheduler {
             building.tap(&tapped);
         }
         self.publish(changes)?;
+        self.shared.system.set_shown_clock(cut.clock);
         for reply in replies {
             let _ = reply.send(Ok(self.epoch));
         }

@@ -114,6 +114,7 @@ pub struct System {
     sources: Mutex<BTreeMap<ObjectId, SourceStatus>>,
     checkpoint: Mutex<CheckpointStatus>,
     state_bytes: std::sync::atomic::AtomicUsize,
+    shown_clock: std::sync::atomic::AtomicI64,
 }
 
 pub const RECORD: &str = "system";
@@ -228,6 +229,15 @@ impl System {
     /// Bytes of operator state in memory, after the last step.
     pub fn set_state_bytes(&self, bytes: usize) {
         self.state_bytes.store(bytes, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The clock of the newest epoch that is shown, µs.
+    pub fn set_shown_clock(&self, clock: i64) {
+        self.shown_clock.store(clock, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub fn shown_clock(&self) -> i64 {
+        self.shown_clock.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     pub fn state_bytes(&self) -> usize {
