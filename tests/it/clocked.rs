@@ -2,15 +2,15 @@
 
 use crate::client::Client;
 use std::sync::Arc;
+use std::time::Duration;
 use tidewater::node::node::{Started, start_on};
 use tidewater::node::pool::Pool;
 use tidewater::node::session::SessionBackend;
 use tidewater::node::shared::Limits;
-use tidewater::pg::server::Server;
 use tidewater::pg::auth::Access;
+use tidewater::pg::server::Server;
 use tidewater::state::memory::MemoryStore;
 use tidewater::types::time::ManualClock;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
