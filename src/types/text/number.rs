@@ -15,14 +15,49 @@ pub fn write_f64(value: f64, out: &mut Vec<u8>) {
     if write_special(value, out) {
         return;
     }
-    write_shortest(ryu::Buffer::new().format_finite(value), 15, out);
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format_finite(value);
+    if between_two(text, value.abs(), 53) {
+        let inside = |text: &String| text.parse() == Ok(value) && !between_two(text, value.abs(), 53);
+        return write_shortest(&fewest_digits(|digits| format!("{value:.digits$e}"), inside), 15, out);
+    }
+    write_shortest(text, 15, out);
 }
 
 pub fn write_f32(value: f32, out: &mut Vec<u8>) {
     if write_special(value as f64, out) {
         return;
     }
-    write_shortest(ryu::Buffer::new().format_finite(value), 6, out);
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format_finite(value);
+    if between_two(text, value.abs() as f64, 24) {
+        let inside = |text: &String| text.parse() == Ok(value) && !between_two(text, value.abs() as f64, 24);
+        return write_shortest(&fewest_digits(|digits| format!("{value:.digits$e}"), inside), 6, out);
+    }
+    write_shortest(text, 6, out);
+}
+
+/// Whether a decimal lies exactly in the middle between a float of `bits` bits and its neighbour, as 1e23 does. It reads
+/// back only by the rule of rounding to even, on which Postgres does not rely, so it prints more digits. Only whole
+/// numbers of more bits than the float has can lie so, and none above what 128 bits hold has so few digits.
+fn between_two(text: &str, value: f64, bits: i32) -> bool {
+    if value < (1u64 << bits) as f64 || value >= 1e38 {
+        return false;
+    }
+    let (mantissa, exponent) = text.trim_start_matches('-').split_once('e').unwrap_or((text.trim_start_matches('-'), "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let zeros = exponent.parse::<i32>().unwrap_or(0) - fraction.len() as i32;
+    let digits = whole.bytes().chain(fraction.bytes()).fold(0u128, |sum, d| sum * 10 + (d - b'0') as u128);
+    let Some(decimal) = u32::try_from(zeros).ok().and_then(|z| 10u128.checked_pow(z)).and_then(|p| digits.checked_mul(p)) else { return false };
+    // The distance to the next float: the value's highest bit, less the bits that a float has.
+    let step = 1u128 << (127 - (value as u128).leading_zeros() as i32 - (bits - 1));
+    decimal.abs_diff(value as u128) * 2 == step
+}
+
+/// The first of the scientific forms with 1, 2, … digits that will do; 17 digits name every float.
+fn fewest_digits(format: impl Fn(usize) -> String, will_do: impl Fn(&String) -> bool) -> String {
+    (0..16).map(&format).find(will_do).unwrap_or_else(|| format(16))
 }
 
 fn write_special(value: f64, out: &mut Vec<u8>) -> bool {
@@ -173,6 +208,9 @@ mod tests {
             (1e15, "1e+15"),
             (1.2345678901234568e17, "1.2345678901234568e+17"),
             (0.30000000000000004, "0.30000000000000004"),
+            (1e22, "1e+22"),
+            (1e23, "9.999999999999999e+22"),
+            (-1e23, "-9.999999999999999e+22"),
             (f64::MAX, "1.7976931348623157e+308"),
             (5e-324, "5e-324"),
             (0.0, "0"),
@@ -184,7 +222,16 @@ mod tests {
         for (value, text) in cases {
             assert_eq!(f64_text(value), text);
         }
-        for (value, text) in [(1.0, "1"), (100000.0, "100000"), (1000000.0, "1e+06"), (0.1, "0.1"), (3.4028235e38, "3.4028235e+38"), (1e-5, "1e-05")] {
+        for (value, text) in [
+            (1.0, "1"),
+            (100000.0, "100000"),
+            (1000000.0, "1e+06"),
+            (8.589973e9, "8.589974e+09"),
+            (300002000.0, "3.0000198e+08"),
+            (0.1, "0.1"),
+            (3.4028235e38, "3.4028235e+38"),
+            (1e-5, "1e-05"),
+        ] {
             assert_eq!(f32_text(value), text);
         }
     }
