@@ -184,12 +184,23 @@ impl Scheduler {
     fn take_history(&self, building: &mut Building, source: ObjectId, clock: i64) -> Result<Option<Taken>> {
         let Some(feed) = building.lane.feeds.get_mut(&source) else { return Ok(None) };
         feed.drain(clock);
+        if !feed.ready(clock) {
+            return Ok(None);
+        }
         match self.main.feeds.get(&source) {
             Some(live) if feed.distance(&live.partitions) == 0 => Ok(None),
-            Some(live) if feed.distance(&live.partitions) <= self.shared.limits.build_rows as i64 => feed.take_to(&live.partitions, clock),
-            Some(_) if feed.ready(clock) => feed.take(self.shared.limits.build_rows, clock).map(Some),
-            _ => Ok(None),
+            Some(live) => feed.take_towards(&live.partitions, self.shared.limits.build_rows, clock).map(Some),
+            None => feed.take(self.shared.limits.build_rows, clock).map(Some),
         }
+    }
+
+    /// Whether the live lane should wait a moment, so that a lane that is nearly there meets it: a source that never rests would else stay ahead.
+    /// Every other half second only, for the lane's own reader may be what is slow.
+    pub(super) fn awaits_joining(&self) -> bool {
+        self.building.iter().any(|b| {
+            let behind: i64 = b.lane.feeds.iter().filter_map(|(source, feed)| self.main.feeds.get(source).map(|live| feed.distance(&live.partitions))).sum();
+            behind > 0 && behind <= self.shared.limits.build_rows as i64 && b.started.elapsed().as_millis() % 1000 < 500
+        })
     }
 
     fn caught_up(&self, building: &Building) -> bool {

@@ -192,21 +192,19 @@ impl Feed {
         Ok(())
     }
 
-    /// Rows up to the other feed's positions exactly: a lane that catches up with the live one. False if they have not all been read yet.
-    pub fn take_to(&mut self, ends: &BTreeMap<Partition, PartitionState>, clock: i64) -> Result<Option<Taken>> {
-        let there = ends.iter().all(|(p, end)| {
-            let at = self.partitions.get(p).map_or(0, |s| s.position);
-            at >= end.position || self.waiting.get(p).and_then(|q| q.back()).is_some_and(|b| b.to >= end.position)
-        });
-        if !there {
-            return Ok(None);
-        }
+    /// About `max_rows` of what waits, but nothing behind the other feed's positions: a lane that catches up with the live one.
+    pub fn take_towards(&mut self, ends: &BTreeMap<Partition, PartitionState>, max_rows: usize, clock: i64) -> Result<Taken> {
         let mut taken = Taken::default();
         for (&partition, end) in ends {
-            self.take_partition_to(partition, end.position, clock, Duration::ZERO, &mut taken)?;
+            while taken.rows < max_rows
+                && self.waiting.get(&partition).is_some_and(|q| !q.is_empty())
+                && self.partitions.entry(partition).or_default().position < end.position
+            {
+                self.absorb(partition, end.position, &mut taken)?;
+            }
         }
         self.finish(&mut taken, clock);
-        Ok(Some(taken))
+        Ok(taken)
     }
 
     /// Rows that this feed is behind another one, by positions.

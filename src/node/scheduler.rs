@@ -143,7 +143,7 @@ impl Scheduler {
             feed.drain(clock);
             ready |= feed.ready(clock);
         }
-        if !ready {
+        if !ready || self.awaits_joining() {
             return Ok(false);
         }
         let mut cut = Cut { epoch: self.epoch.next(), clock, ..Cut::default() };

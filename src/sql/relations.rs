@@ -172,7 +172,8 @@ fn hop(input: LogicalPlan, time: Expr, intervals: Vec<Expr>) -> Result<LogicalPl
     let mut list = columns(&input);
     list.push(named(HOP_STARTS).call(arguments).alias_qualified(relation.clone(), START));
     let listed = Column::new(relation.clone(), START);
-    let unnested = LogicalPlanBuilder::from(input).project(list)?.unnest_column_with_options(listed, UnnestOptions::new().with_preserve_nulls(false))?.build()?;
+    let unnested =
+        LogicalPlanBuilder::from(input).project(list)?.unnest_column_with_options(listed, UnnestOptions::new().with_preserve_nulls(false))?.build()?;
     // Unnesting takes the qualifier off the column: it is found by its place, the last, and given back to the relation.
     let mut list = columns(&unnested);
     let start = list.pop().ok_or_else(|| external(Error::internal("a window without columns")))?;
