@@ -8,6 +8,8 @@
 //! - documents name only paths that exist
 //! - nothing half-done, nothing that panics on input, no machine's own paths
 
+#![allow(clippy::unwrap_used)] // all of it is tests; the lint's own exemption sees only #[test] functions
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
