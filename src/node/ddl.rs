@@ -9,8 +9,9 @@ use crate::connectors::pump::{Pump, PumpConfig};
 use crate::dataflow::worker::Command as WorkerCommand;
 use crate::error::{Error, Kind, Result};
 use crate::node::sources;
-use crate::plan::{Relation, ViewPlan};
+use crate::plan::{Relation, ViewKey, ViewPlan};
 use crate::state::checkpoint::Ops;
+use crate::state::run::RunKind;
 use crate::state::store::Durability;
 use crate::types::ids::ObjectId;
 use crate::types::time::WATERMARK_NONE;
@@ -155,7 +156,12 @@ impl Scheduler {
     /// The readable rows of a view, made at first use.
     pub(super) fn relation_rows(&mut self, object: &Object, plan: &ViewPlan) -> &mut RelationRows {
         // Under the object's column names, which need not be those of its query.
-        self.relations.entry(object.id).or_insert_with(|| RelationRows::new(plan.rows, &plan.key, object.arrow_schema()))
+        let (kind, key) = match &plan.key {
+            ViewKey::Unique(columns) => (RunKind::Unique, columns.clone()),
+            ViewKey::Row => (RunKind::Weighted, Vec::new()),
+            ViewKey::Append => (RunKind::Append, Vec::new()),
+        };
+        self.relations.entry(object.id).or_insert_with(|| RelationRows::new(plan.rows, kind, key, object.arrow_schema()))
     }
 
     /// A reader of a source from its beginning.
@@ -216,7 +222,7 @@ pub fn relation_of(object: &Object, plan: Option<&ViewPlan>) -> Option<Relation>
             schema,
             append_only: plan.append_only,
             key: match &plan.key {
-                crate::plan::ViewKey::Unique(columns) => columns.clone(),
+                ViewKey::Unique(columns) => columns.clone(),
                 _ => Vec::new(),
             },
             event_time: plan.event_time.clone(),

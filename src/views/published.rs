@@ -3,7 +3,6 @@
 
 use super::provider::RowsTable;
 use crate::error::{Error, Result};
-use crate::plan::ViewKey;
 use crate::state::run::{Run, RunKind, RunStack, ViewReader};
 use crate::state::store::Snapshot;
 use crate::types::delta::Delta;
@@ -36,12 +35,8 @@ pub struct RelationRows {
 }
 
 impl RelationRows {
-    pub fn new(table: TableId, key: &ViewKey, schema: SchemaRef) -> RelationRows {
-        let (kind, key) = match key {
-            ViewKey::Unique(columns) => (RunKind::Unique, columns.clone()),
-            ViewKey::Row => (RunKind::Weighted, Vec::new()),
-            ViewKey::Append => (RunKind::Append, Vec::new()),
-        };
+    /// `key`: the key columns, for `RunKind::Unique`; empty otherwise.
+    pub fn new(table: TableId, kind: RunKind, key: Vec<usize>, schema: SchemaRef) -> RelationRows {
         RelationRows { table, kind, key, schema, runs: RunStack::default(), ready: false }
     }
 

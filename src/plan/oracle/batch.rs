@@ -44,7 +44,8 @@ impl Judge {
         let sources: HashMap<String, Arc<RelationSource>> = relations().into_iter().map(|r| (r.name.clone(), Arc::new(RelationSource::new(r)))).collect();
         let plan = plan.transform_up_with_subqueries(|node| {
             let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
-            scan.source = sources[scan.table_name.table()].clone();
+            let Some(source) = sources.get(scan.table_name.table()) else { return Ok(Transformed::no(LogicalPlan::TableScan(scan))) };
+            scan.source = source.clone();
             Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
         })?;
         Ok(state.analyzer().execute_and_check(plan.data, state.config_options(), |_, _| {})?)

