@@ -148,6 +148,7 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
         sequence: Epoch::default(),
         checkpoints: CheckpointState::new(Checkpointer::start(committed)?, snapshot, &record),
         state_bytes: 0,
+        feeds_shown: std::time::Instant::now(),
         stopping: None,
     };
     let binder = Arc::new(session::binder(threads)?);

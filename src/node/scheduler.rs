@@ -26,7 +26,10 @@ use crate::views::published::{Published, RelationRows};
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How stale the state of sources may look while nothing comes in.
+const SHOW_FEEDS_EVERY: Duration = Duration::from_millis(100);
 
 /// Views and feeds that step together.
 #[derive(Default)]
@@ -73,6 +76,8 @@ pub struct Scheduler {
     pub(super) checkpoints: CheckpointState,
     /// Bytes of operator state after the last step, all workers.
     pub(super) state_bytes: usize,
+    /// When `tidewater.sources` was last brought up to date without an epoch.
+    pub(super) feeds_shown: Instant,
     pub(super) stopping: Option<tokio::sync::oneshot::Sender<Result<()>>>,
 }
 
@@ -144,6 +149,7 @@ impl Scheduler {
             ready |= feed.ready(clock);
         }
         if !ready || self.awaits_joining() {
+            self.show_feeds();
             return Ok(false);
         }
         let mut cut = Cut { epoch: self.epoch.next(), clock, ..Cut::default() };
@@ -275,6 +281,14 @@ impl Scheduler {
         self.shared.system.update_feeds(&self.main.feeds);
         self.swap_published();
         Ok(())
+    }
+
+    /// Keeps `tidewater.sources` true while no epoch runs: a broker that is down gives no rows, but an error to be seen.
+    fn show_feeds(&mut self) {
+        if self.feeds_shown.elapsed() >= SHOW_FEEDS_EVERY {
+            self.shared.system.update_feeds(&self.main.feeds);
+            self.feeds_shown = Instant::now();
+        }
     }
 
     pub(super) fn swap_published(&mut self) {
