@@ -20,7 +20,7 @@ test: install-test ## format, clippy with warnings denied, every test
 	$(CARGO) fmt --check
 	scripts/check_compose.sh
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
-	$(CARGO) test --release --locked --lib --test tidy
+	TIDEWATER_ORACLE_SECONDS=$${TIDEWATER_ORACLE_SECONDS:-5} $(CARGO) test --release --locked --lib --test tidy
 	$(CARGO) test --release --locked --test it -- --test-threads 2 $(addprefix --skip ,$(RED))
 
 # Integration tests that fail today, each for a reason that docs/testing.md gives. `make test` leaves them out, `make test-red` runs them;
