@@ -4,7 +4,7 @@ use super::feed::{Feed, PartitionState};
 use super::scheduler::Scheduler;
 use crate::catalog::catalog;
 use crate::catalog::object::{Body, Object};
-use crate::connectors::connector::Partition;
+use crate::connectors::connector::{Partition, Source};
 use crate::connectors::pump::{Pump, PumpConfig};
 use crate::dataflow::worker::Command as WorkerCommand;
 use crate::error::{Error, Kind, Result};
@@ -171,6 +171,12 @@ impl Scheduler {
         self.open_feed_with(object, None, BTreeMap::new())
     }
 
+    /// The connector of a source that is being read.
+    fn running_source(&self, id: ObjectId) -> Option<Arc<dyn Source>> {
+        let lanes = std::iter::once(&self.main).chain(self.building.iter().map(|b| &b.lane));
+        lanes.filter_map(|lane| lane.feeds.get(&id)).map(Feed::source).next()
+    }
+
     /// `replay`: verdicts about records ahead of the clock, up to a position per partition.
     pub(super) fn open_feed_with(&self, object: &Object, from: Option<(BTreeMap<Partition, PartitionState>, i64)>, replay: sources::Verdicts) -> Result<Feed> {
         let feed = object.feed().ok_or_else(|| Error::internal(format!("\"{}\" reads no connector", object.name)))?;
@@ -178,7 +184,7 @@ impl Scheduler {
             let start = feed.start.iter().map(|(p, at)| (*p, PartitionState { position: *at, ..PartitionState::default() })).collect();
             (start, WATERMARK_NONE)
         });
-        let opened = sources::open(object, self.shared.clock.clone(), replay)?;
+        let opened = sources::open(object, self.running_source(object.id), self.shared.clock.clone(), replay)?;
         let positions = partitions.iter().filter(|(_, s)| !s.ended).map(|(p, s)| (*p, s.position)).collect();
         let wake = self.waker.clone();
         let config = PumpConfig {

@@ -77,6 +77,10 @@ impl Feed {
         Feed { id, source, pump, waiting: BTreeMap::new(), partitions, watermark, idle_timeout, changed: true }
     }
 
+    pub fn source(&self) -> Arc<dyn Source> {
+        self.source.clone()
+    }
+
     /// Takes what the pump has ready. Batches keep their room in the pump's bounds until an epoch takes them, so this holds no more than those.
     pub fn drain(&mut self, clock: i64) {
         while let Ok(event) = self.pump.events().try_recv() {

@@ -27,10 +27,11 @@ pub fn event_time(source: ObjectId, watermark: &Watermark) -> EventTime {
     EventTime { column: watermark.column, sources: vec![source], kind: TimeKind::Event }
 }
 
-/// Makes what reads the object's feed. Error: options, or an expression, that CREATE would have refused.
-pub fn open(object: &Object, clock: Arc<dyn Clock>, replay: Verdicts) -> Result<Opened> {
+/// Makes what reads the object's feed: through `running`, the connector that another reader of it uses, so that they share its connection and its pace.
+/// Error: options, or an expression, that CREATE would have refused.
+pub fn open(object: &Object, running: Option<Arc<dyn Source>>, clock: Arc<dyn Clock>, replay: Verdicts) -> Result<Opened> {
     let feed = object.feed().ok_or_else(|| Error::internal(format!("\"{}\" reads no connector", object.name)))?;
-    let source = connect(object)?;
+    let source = running.map_or_else(|| connect(object), Ok)?;
     let full = object.arrow_schema();
     let columns = object.columns();
     let generated = columns
