@@ -208,3 +208,6 @@ impl Checkpointer {
         &self.done
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -353,3 +353,6 @@ impl ViewReader {
 fn weight_of(value: &[u8]) -> i64 {
     value.try_into().map(i64::from_le_bytes).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;
