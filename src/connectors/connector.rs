@@ -35,9 +35,9 @@ pub trait Source: Send + Sync {
         BTreeMap::new()
     }
 
-    /// Whether partitions may be added later, so that it is worth asking for them again.
-    fn discovers(&self) -> bool {
-        false
+    /// How often it is worth asking for partitions again; `None`: there will be no others.
+    fn discovery_interval(&self) -> Option<Duration> {
+        None
     }
 
     /// What a partition is called outside, where that is not its number: a file's path.

@@ -35,6 +35,9 @@ pub const OPTIONS: &[OptionSpec] = &[
 /// Bytes of records in one batch, about.
 const BATCH_BYTES: usize = 4 << 20;
 
+/// How often a followed directory is listed.
+const LIST_EVERY: Duration = Duration::from_millis(500);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Compression {
     None,
@@ -175,8 +178,8 @@ impl Source for FileSource {
         true
     }
 
-    fn discovers(&self) -> bool {
-        self.plan.follow
+    fn discovery_interval(&self) -> Option<Duration> {
+        self.plan.follow.then_some(LIST_EVERY)
     }
 
     fn partition_name(&self, partition: Partition) -> Option<String> {

@@ -33,8 +33,6 @@ pub struct PumpConfig {
     pub queue_batches: usize,
     /// Bytes of all batches on their way; one batch may always be.
     pub max_queued_bytes: usize,
-    /// How often to look for new partitions.
-    pub discovery_interval: Duration,
     /// Called after each event that was sent: the engine has something to do.
     pub notify: Arc<dyn Fn() + Send + Sync>,
 }
@@ -42,15 +40,7 @@ pub struct PumpConfig {
 impl Default for PumpConfig {
     /// One thread; bounds that keep two cores busy within a few tens of MB.
     fn default() -> Self {
-        PumpConfig {
-            name: String::new(),
-            threads: 1,
-            max_rows: 16_384,
-            queue_batches: 4,
-            max_queued_bytes: 64 << 20,
-            discovery_interval: Duration::from_secs(5),
-            notify: Arc::new(|| ()),
-        }
+        PumpConfig { name: String::new(), threads: 1, max_rows: 16_384, queue_batches: 4, max_queued_bytes: 64 << 20, notify: Arc::new(|| ()) }
     }
 }
 
@@ -172,11 +162,11 @@ impl Pump {
             let name = format!("pump {} {worker}", shared.config.name);
             workers.push(std::thread::Builder::new().name(name).spawn(move || shared.work(worker))?);
         }
-        if shared.source.discovers() {
+        if let Some(interval) = shared.source.discovery_interval() {
             let known: BTreeSet<Partition> = positions.into_keys().collect();
             let finder = shared.clone();
             // Not joined: it may be waiting for a broker's answer. It holds nothing that outlives it.
-            std::thread::Builder::new().name(format!("partitions of {}", shared.config.name)).spawn(move || finder.find(known))?;
+            std::thread::Builder::new().name(format!("partitions of {}", shared.config.name)).spawn(move || finder.find(known, interval))?;
         }
         Ok(Pump { shared, events, workers })
     }
@@ -365,7 +355,7 @@ impl Shared {
     }
 
     /// Looks for new partitions until stopped.
-    fn find(&self, mut known: BTreeSet<Partition>) {
+    fn find(&self, mut known: BTreeSet<Partition>, interval: Duration) {
         let mut failed: Option<String> = None;
         let mut asked = Instant::now();
         loop {
@@ -388,11 +378,11 @@ impl Shared {
                     }
                 }
             }
-            while asked.elapsed() < self.config.discovery_interval {
+            while asked.elapsed() < interval {
                 if self.stopped() {
                     return;
                 }
-                std::thread::sleep(POLL_WAIT.min(self.config.discovery_interval));
+                std::thread::sleep(POLL_WAIT);
             }
             asked = Instant::now();
         }
@@ -449,15 +439,7 @@ mod tests {
     }
 
     fn config() -> PumpConfig {
-        PumpConfig {
-            name: "n".into(),
-            threads: 2,
-            max_rows: 100,
-            queue_batches: 2,
-            max_queued_bytes: 1 << 20,
-            discovery_interval: Duration::from_millis(20),
-            notify: Arc::new(|| ()),
-        }
+        PumpConfig { name: "n".into(), threads: 2, max_rows: 100, queue_batches: 2, max_queued_bytes: 1 << 20, notify: Arc::new(|| ()) }
     }
 
     #[test]

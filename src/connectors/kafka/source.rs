@@ -53,6 +53,9 @@ const OURS: &[&str] =
 const PATIENT: Duration = Duration::from_secs(10);
 const BRIEF: Duration = Duration::from_secs(3);
 
+/// How often to look for new partitions, and whether the topic is still the same.
+const DISCOVERY: Duration = Duration::from_secs(5);
+
 /// A topic as a source.
 pub struct KafkaSource {
     plan: Arc<Plan>,
@@ -326,8 +329,8 @@ impl Source for KafkaSource {
         self.plan.schema.clone()
     }
 
-    fn discovers(&self) -> bool {
-        true
+    fn discovery_interval(&self) -> Option<Duration> {
+        Some(DISCOVERY)
     }
 
     fn pinned(&self) -> BTreeMap<String, String> {
