@@ -13,7 +13,9 @@ use crate::types::key::{Codec, Order, Rows};
 use arrow::array::{ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray, new_null_array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType, ToByteSlice};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType, ToByteSlice,
+};
 use std::sync::Arc;
 
 /// Which end.
@@ -31,8 +33,8 @@ pub fn growing(end: End, data_type: &DataType) -> Result<Box<dyn Accumulator>> {
         DataType::Int64 => Native::<Int64Type>::boxed(end, data_type),
         DataType::Decimal128(..) => Native::<Decimal128Type>::boxed(end, data_type),
         DataType::Date32 => Native::<Date32Type>::boxed(end, data_type),
-        DataType::Time64(_) => Native::<Time64MicrosecondType>::boxed(end, data_type),
-        DataType::Timestamp(..) => Native::<TimestampMicrosecondType>::boxed(end, data_type),
+        DataType::Time64(TimeUnit::Microsecond) => Native::<Time64MicrosecondType>::boxed(end, data_type),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => Native::<TimestampMicrosecondType>::boxed(end, data_type),
         _ => Box::new(Encoded::new(end, data_type)?),
     })
 }

@@ -37,9 +37,27 @@ pub(super) struct Matched {
 struct Pending<'a> {
     stored: Vec<&'a [u8]>,
     stored_weights: Vec<i64>,
+    /// Columns of `stored`, if none was added since.
+    decoded: Option<Vec<ArrayRef>>,
     own: Vec<u32>,
     other: Vec<u32>,
     weights: Vec<i64>,
+}
+
+impl Pending<'_> {
+    /// The stored rows as columns, decoded once however often a large group is flushed.
+    fn decoded(&mut self, other: &Side) -> Result<Vec<ArrayRef>> {
+        let known = self.decoded.take().filter(|columns| columns.first().is_some_and(|c| c.len() == self.stored.len()));
+        let columns = known.map_or_else(|| other.decode(self.stored.iter().copied()), Ok)?;
+        self.decoded = Some(columns.clone());
+        Ok(columns)
+    }
+
+    fn forget_stored(&mut self) {
+        self.stored.clear();
+        self.stored_weights.clear();
+        self.decoded = None;
+    }
 }
 
 impl Pairing {
@@ -71,16 +89,18 @@ impl Pairing {
             }
             for row in &order[starts[group] as usize..starts[group + 1] as usize] {
                 let weight = change.delta.weight(*row as usize);
-                pending.own.extend(std::iter::repeat_n(*row, last - first));
-                pending.other.extend(first as u32..last as u32);
-                pending.weights.extend(pending.stored_weights[first..last].iter().map(|w| w * weight));
-                if pending.own.len() >= PAIRS {
-                    self.flush(own, change, other, &mut pending, out, &mut each)?;
+                for from in (first..last).step_by(PAIRS) {
+                    let to = last.min(from + PAIRS);
+                    pending.own.extend(std::iter::repeat_n(*row, to - from));
+                    pending.other.extend(from as u32..to as u32);
+                    pending.weights.extend(pending.stored_weights[from..to].iter().map(|w| w * weight));
+                    if pending.own.len() >= PAIRS {
+                        self.flush(own, change, other, &mut pending, out, &mut each)?;
+                    }
                 }
             }
             if pending.own.is_empty() {
-                pending.stored.clear();
-                pending.stored_weights.clear();
+                pending.forget_stored();
             }
         }
         self.flush(own, change, other, &mut pending, out, &mut each)
@@ -99,7 +119,7 @@ impl Pairing {
         if pending.own.is_empty() {
             return Ok(());
         }
-        let stored = other.decode(pending.stored.iter().copied())?;
+        let stored = pending.decoded(other)?;
         let own_rows = UInt32Array::from(std::mem::take(&mut pending.own));
         let other_rows = UInt32Array::from(std::mem::take(&mut pending.other));
         let weights = std::mem::take(&mut pending.weights);

@@ -204,3 +204,18 @@ fn closed_windows_are_forgotten() {
         trial.check(&epochs, &|epochs| expected(&shape, &in_time(epochs, 0), &in_time(epochs, 1)));
     }
 }
+
+#[test]
+fn large_groups_come_out_in_parts() {
+    let shape = Shape { kind: JoinKind::Left, keyed: true, nulls_match: false, residual: true, append_only: [true, true] };
+    let trial = trial(&shape);
+    let row = |k: i128, v: i128| vec![Value::Int(k), Value::Int(v)];
+    let right = |k: i128, v: i128| vec![Value::Int(k), Value::Int(v), Value::Text("x".to_string())];
+    let stored = (0..20_000).map(|i| (right(1 + i % 2, i), 1)).collect::<Vec<_>>();
+    let probing = vec![(row(1, 5_000), 1), (row(2, 19_990), 1), (row(3, 0), 1), (row(1, -1), 2)];
+    let epochs =
+        [EpochInput { ports: vec![Vec::new(), stored], watermark: WATERMARK_NONE }, EpochInput { ports: vec![probing, Vec::new()], watermark: WATERMARK_NONE }];
+    let mut sum = Bag::new();
+    trial.outputs(&epochs).into_iter().for_each(|(out, _)| out.into_iter().for_each(|(row, weight)| add(&mut sum, row, weight)));
+    assert_eq!(sum, expected(&shape, &total(&epochs, 0), &total(&epochs, 1)));
+}
