@@ -46,6 +46,9 @@ pub struct Column {
     pub include: Option<Include>,
 }
 
+/// A generated column of this text is dated by the epoch that takes a row in, not where the row is read.
+pub const PROCESSING_TIME: &str = "proctime()";
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Include {
     Key,

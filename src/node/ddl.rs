@@ -201,39 +201,24 @@ impl Scheduler {
     }
 }
 
-/// What the planner knows of an object; `None` for plain views, which are inlined.
+/// What the planner knows of an object; `None` for plain views, which are inlined, and for a materialized view without its plan.
 pub fn relation_of(object: &Object, plan: Option<&ViewPlan>) -> Option<Relation> {
-    let schema = object.arrow_schema();
-    match &object.body {
-        Body::View(_) => None,
-        Body::Source(source) => Some(Relation {
-            id: object.id,
-            name: object.name.clone(),
-            schema,
-            append_only: true,
-            key: Vec::new(),
-            event_time: source.feed.watermark.iter().map(|w| sources::event_time(object.id, w)).collect(),
-        }),
-        Body::Table(table) => Some(Relation {
-            id: object.id,
-            name: object.name.clone(),
-            schema,
-            append_only: table.append_only,
-            key: table.primary_key.clone(),
-            event_time: table.watermark.iter().map(|w| sources::event_time(object.id, w)).collect(),
-        }),
-        Body::MaterializedView(_) => plan.map(|plan| Relation {
-            id: object.id,
-            name: object.name.clone(),
-            schema,
-            append_only: plan.append_only,
-            key: match &plan.key {
+    let (append_only, key, event_time) = match &object.body {
+        Body::View(_) => return None,
+        Body::Source(source) => (true, Vec::new(), source.feed.watermark.iter().map(|w| sources::event_time(object.id, w)).collect()),
+        Body::Table(table) => (table.append_only, table.primary_key.clone(), table.watermark.iter().map(|w| sources::event_time(object.id, w)).collect()),
+        Body::MaterializedView(_) => {
+            let plan = plan?;
+            let key = match &plan.key {
                 ViewKey::Unique(columns) => columns.clone(),
                 _ => Vec::new(),
-            },
-            event_time: plan.event_time.clone(),
-        }),
-    }
+            };
+            (plan.append_only, key, plan.event_time.clone())
+        }
+    };
+    // A table's rows were dated before they were stored.
+    let processing_time = if matches!(object.body, Body::Source(_)) { sources::processing_time(object) } else { Vec::new() };
+    Some(Relation { id: object.id, name: object.name.clone(), schema: object.arrow_schema(), append_only, key, event_time, processing_time })
 }
 
 /// A table that a connector feeds by key: the newest record of each key counts.

@@ -1,6 +1,6 @@
 //! From a source's or table's definition to something that can be read: the connector, and the expressions that complete and date its rows.
 
-use crate::catalog::object::{Body, Include, Object, Watermark};
+use crate::catalog::object::{Body, Column, Include, Object, PROCESSING_TIME, Watermark};
 use crate::connectors::connector::{Metadata, Partition, Source, SourceRequest};
 use crate::connectors::options;
 use crate::connectors::prepare::{Preparation, Replay};
@@ -27,6 +27,15 @@ pub fn event_time(source: ObjectId, watermark: &Watermark) -> EventTime {
     EventTime { column: watermark.column, sources: vec![source], kind: TimeKind::Event }
 }
 
+/// Columns that `PROCTIME()` dates. Rows that statements write have the statement's time already; those of a table are dated once, before they are stored.
+pub fn processing_time(object: &Object) -> Vec<usize> {
+    let dated = |c: &Column| c.generated.as_deref() == Some(PROCESSING_TIME);
+    if object.feed().is_none() {
+        return Vec::new();
+    }
+    object.columns().iter().enumerate().filter(|(_, c)| dated(c)).map(|(i, _)| i).collect()
+}
+
 /// Makes what reads the object's feed: through `running`, the connector that another reader of it uses, so that they share its connection and its pace.
 /// Error: options, or an expression, that CREATE would have refused.
 pub fn open(object: &Object, running: Option<Arc<dyn Source>>, clock: Arc<dyn Clock>, replay: Verdicts) -> Result<Opened> {
@@ -38,7 +47,11 @@ pub fn open(object: &Object, running: Option<Arc<dyn Source>>, clock: Arc<dyn Cl
         .iter()
         .enumerate()
         .filter_map(|(i, c)| c.generated.as_ref().map(|text| (i, text)))
-        .map(|(i, text)| Ok((i, crate::sql::scalar::compile(text, &full)?)))
+        .map(|(i, text)| match text.as_str() {
+            // Dated by the epoch.
+            PROCESSING_TIME => Ok((i, crate::sql::scalar::compile("null::timestamptz", &full)?)),
+            text => Ok((i, crate::sql::scalar::compile(text, &full)?)),
+        })
         .collect::<Result<Vec<_>>>()?;
     let watermark = feed.watermark.as_ref().map(|w| crate::sql::scalar::compile(&w.expression, &full)).transpose()?;
     let timing = options::timing(&feed.connector, &feed.options, source.replays_history())?;

@@ -23,8 +23,8 @@ use crate::dataflow::ops::materialize::{Materialize, RowKey};
 use crate::dataflow::ops::upsert::Upsert;
 use crate::error::{Error, Result};
 use crate::types::ids::{ObjectId, TableId};
-use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::logical_expr::LogicalPlan;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
 use node::{Emit, Planner, Stream};
 use std::sync::Arc;
 
@@ -40,6 +40,8 @@ pub struct Relation {
     pub key: Vec<usize>,
     /// Columns that carry event time.
     pub event_time: Vec<EventTime>,
+    /// Columns that carry the clock of the epoch that takes a row in.
+    pub processing_time: Vec<usize>,
 }
 
 /// A column whose values are bounded by the watermarks of sources.
@@ -97,7 +99,7 @@ pub struct Request<'a> {
 
 /// Error: `0A000` with what to write instead, for what cannot be maintained incrementally.
 pub fn incremental(request: Request<'_>) -> Result<ViewPlan> {
-    let optimized = optimize::optimize(request.query)?;
+    let optimized = as_bound(request.query, optimize::optimize(request.query)?)?;
     let emit = if request.emit_on_window_close { Emit::OnWindowClose } else { Emit::Changes };
     let mut planner = Planner::new(emit, request.allocate);
     let stream = planner.lower(&optimized)?;
@@ -105,12 +107,30 @@ pub fn incremental(request: Request<'_>) -> Result<ViewPlan> {
         check_windows_close(&planner, &stream)?;
     }
     let schema: SchemaRef = Arc::clone(request.query.schema().inner());
-    let fits = schema.fields().len() == stream.schema.fields().len()
-        && schema.fields().iter().zip(stream.schema.fields()).all(|(a, b)| a.data_type() == b.data_type());
-    if !fits {
+    if !same_types(&schema, &stream.schema) {
         return Err(Error::internal(format!("the query gives {schema} and its incremental plan {}", stream.schema)));
     }
     finish(planner, stream, schema)
+}
+
+/// Folding a constant can make a type narrower (the scale of `round(x, 1 + 1)`); what was bound, and told to the client, stands.
+fn as_bound(bound: &LogicalPlan, optimized: LogicalPlan) -> Result<LogicalPlan> {
+    if same_types(bound.schema().as_arrow(), optimized.schema().as_arrow()) || bound.schema().fields().len() != optimized.schema().fields().len() {
+        return Ok(optimized);
+    }
+    let columns: Vec<Expr> = lower::aggregate::all_columns(optimized.schema())
+        .into_iter()
+        .zip(bound.schema().fields())
+        .map(|(column, field)| {
+            let name = column.qualified_name();
+            Expr::Cast(Cast::new(Box::new(column), field.data_type().clone())).alias_qualified(name.0, name.1)
+        })
+        .collect();
+    Ok(LogicalPlanBuilder::from(optimized).project(columns)?.build()?)
+}
+
+fn same_types(a: &Schema, b: &Schema) -> bool {
+    a.fields().len() == b.fields().len() && a.fields().iter().zip(b.fields()).all(|(a, b)| a.data_type() == b.data_type())
 }
 
 /// Windows can be shown once only if something holds them back, and nothing behind it takes a row back.
@@ -153,6 +173,7 @@ pub fn table(relation: &Relation, upsert: bool, allocate: &mut dyn FnMut() -> Ta
     let input = planner.relation(relation.id);
     let key = (!relation.key.is_empty()).then(|| relation.key.clone());
     let stream = Stream { input, schema: Arc::clone(&relation.schema), append_only: relation.append_only, key, event_time: relation.event_time.clone() };
+    let stream = planner.dated(relation, stream)?;
     let stream = if upsert { upserted(&mut planner, stream)? } else { stream };
     finish(planner, stream, Arc::clone(&relation.schema))
 }

@@ -250,9 +250,10 @@ fn cast_expr(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
     })
 }
 
-/// Functions whose result has the type of their arguments see `integer` literals; for the others the coercion decides.
+/// Functions whose result has the type of their arguments see `integer` literals, and those whose scale is an argument see it before coercion
+/// hides it in a cast; for the others the coercion decides.
 fn function(mut call: datafusion::logical_expr::expr::ScalarFunction, _schema: &DFSchema) -> Expr {
-    if matches!(call.func.name(), "coalesce" | "nullif" | "greatest" | "least" | "abs" | "make_array" | "pg_typeof") {
+    if matches!(call.func.name(), "coalesce" | "nullif" | "greatest" | "least" | "abs" | "make_array" | "pg_typeof" | "round" | "trunc") {
         call.args = call.args.into_iter().map(narrow).collect();
     }
     Expr::ScalarFunction(call)

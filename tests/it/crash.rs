@@ -45,28 +45,48 @@ fn produce(kafka: &Kafka, topic: &str, from: i64, to: i64) {
 
 fn create(client: &mut Client, kafka: &Kafka, topic: &str) {
     client.run(&format!(
-        "CREATE SOURCE {topic} (id BIGINT, k BIGINT, amount BIGINT, ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5 seconds') \
+        "CREATE SOURCE {topic} (id BIGINT, k BIGINT, amount BIGINT, ts TIMESTAMP, taken_in TIMESTAMPTZ AS PROCTIME(), WATERMARK FOR ts AS ts - INTERVAL '5 seconds') \
          WITH (connector = 'kafka', topic = '{topic}', properties.bootstrap.server = '{}', scan.startup.mode = 'earliest') FORMAT PLAIN ENCODE JSON; \
          CREATE MATERIALIZED VIEW by_key AS SELECT k, count(*) AS n, sum(amount) AS total, min(id) AS first, max(id) AS last FROM {topic} GROUP BY k; \
          CREATE MATERIALIZED VIEW by_window AS SELECT k, window_end, count(*) AS n, sum(amount) AS total \
            FROM TUMBLE({topic}, ts, INTERVAL '10 seconds') GROUP BY k, window_start, window_end; \
          CREATE MATERIALIZED VIEW closed AS SELECT window_end, count(*) AS n, sum(amount) AS total \
            FROM TUMBLE({topic}, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end EMIT ON WINDOW CLOSE; \
+         CREATE MATERIALIZED VIEW by_clock AS SELECT date_trunc('second', taken_in) AS second, count(*) AS n, sum(id) AS ids FROM {topic} GROUP BY 1; \
          CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS keys, sum(n) AS n, sum(total) AS total FROM by_key",
         kafka.address()
     ));
 }
 
-type Closed = BTreeMap<String, (String, String)>;
+/// By time: two figures that never change once they are shown.
+type Final = BTreeMap<String, (String, String)>;
 
-fn read_closed(client: &mut Client) -> Closed {
-    client.texts("SELECT window_end, n, total FROM closed").into_iter().map(|r| (r[0].clone(), (r[1].clone(), r[2].clone()))).collect()
+/// What a reader sees that must stand for ever.
+#[derive(Default)]
+struct Seen {
+    /// Closed windows.
+    windows: Final,
+    /// Rows by the second of the clock at which they were taken in, but for the last, which may still grow.
+    seconds: Final,
 }
 
-/// What a reader saw before a kill must still stand.
-fn check_kept(seen: &Closed, now: &Closed, when: &str) {
-    for (window, row) in seen {
-        assert_eq!(now.get(window), Some(row), "window {window} had been shown {when}");
+impl Seen {
+    fn read(client: &mut Client) -> Seen {
+        let pairs = |rows: Vec<Vec<String>>| rows.into_iter().map(|r| (r[0].clone(), (r[1].clone(), r[2].clone()))).collect::<Final>();
+        let windows = pairs(client.texts("SELECT window_end, n, total FROM closed"));
+        let mut seconds = pairs(client.texts("SELECT second, n, ids FROM by_clock"));
+        seconds.pop_last();
+        Seen { windows, seconds }
+    }
+
+    /// What was seen before a kill must still stand: a replayed epoch has the clock that it had.
+    fn check_kept_in(&self, now: &Seen, when: &str) {
+        for (window, row) in &self.windows {
+            assert_eq!(now.windows.get(window), Some(row), "window {window} had been shown {when}");
+        }
+        for (second, row) in &self.seconds {
+            assert_eq!(now.seconds.get(second), Some(row), "second {second} of processing time had been shown {when}");
+        }
     }
 }
 
@@ -78,13 +98,13 @@ fn kafka_slow_ten_kills_in_a_million_events() {
     let mut server = Server::with(&["--threads", "2", "--checkpoint-interval", "400ms"]);
     create(&mut server.connect(), kafka, "crash");
     let producer = std::thread::spawn(|| produce(Kafka::shared(), "crash", 0, EVENTS));
-    let mut seen = Closed::new();
+    let mut seen = Seen::default();
     for kill in 0..KILLS {
         let mut client = server.connect();
         for _ in 0..=random.below(4) {
             std::thread::sleep(Duration::from_millis(random.below(250)));
-            let now = read_closed(&mut client);
-            check_kept(&seen, &now, &format!("before kill {kill}"));
+            let now = Seen::read(&mut client);
+            seen.check_kept_in(&now, &format!("before kill {kill}"));
             seen = now;
         }
         server.kill();
@@ -95,7 +115,9 @@ fn kafka_slow_ten_kills_in_a_million_events() {
     client.until("SELECT n FROM totals", &EVENTS.to_string(), PATIENCE);
     check_keys(&mut client);
     check_windows(&mut client);
-    check_kept(&seen, &read_closed(&mut client), "at the end");
+    seen.check_kept_in(&Seen::read(&mut client), "at the end");
+    assert!(!seen.windows.is_empty() && !seen.seconds.is_empty(), "readers saw nothing that could have changed");
+    assert_eq!(client.number("SELECT sum(n) FROM by_clock"), EVENTS);
     assert_eq!(client.number("SELECT sum(rows) FROM tidewater.sources WHERE source = 'crash'"), EVENTS);
 }
 

@@ -54,8 +54,9 @@ pub fn flagged(payments: &[Payment]) -> BTreeSet<Flagged> {
         .collect()
 }
 
-/// `2023-11-14 22:13:20.25` as µs since 1970.
+/// `2023-11-14 22:13:20.25`, or the same with `+00` behind it, as µs since 1970.
 pub fn micros(text: &str) -> i64 {
+    let text = text.strip_suffix("+00").unwrap_or(text);
     let time = chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").unwrap_or_else(|e| panic!("{text}: {e}"));
     time.and_utc().timestamp_micros()
 }

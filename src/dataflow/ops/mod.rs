@@ -7,6 +7,7 @@ pub mod distinct;
 pub mod filter;
 pub mod join;
 pub mod materialize;
+pub mod processing_time;
 pub mod project;
 pub mod top_k;
 pub mod union;

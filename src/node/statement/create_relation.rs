@@ -4,18 +4,21 @@
 use super::scope::Scope;
 use super::{Context, Outcome, StateTables};
 use crate::catalog::catalog::{PUBLIC, SYSTEM};
-use crate::catalog::object::{Body, Column, Feed, Format, Include, Object, Source, Table, Watermark};
+use crate::catalog::object::{Body, Column, Feed, Format, Include, Object, PROCESSING_TIME, Source, Table, Watermark};
 use crate::connectors;
 use crate::connectors::connector::{Metadata, SourceRequest};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{self, EventTime, Relation, TimeKind};
+use crate::node::ddl::{is_keyed_feed, relation_of};
+use crate::node::sources;
+use crate::plan;
 use crate::sql::ast::{CreateRelation, Name, RelationKind, Statement, Text};
 use crate::sql::semantics::constant;
 use crate::sql::{parse, types};
 use crate::types::ids::TableId;
 use arrow::datatypes::{DataType, Schema};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::{Expr, ExprSchemable, Volatility};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -65,19 +68,9 @@ fn planned(context: &Context, mut object: Object) -> Result<(Object, Option<plan
 
 /// The plan of a table's own storage; at a restart `allocate` gives what it gave at CREATE.
 pub(super) fn table_plan(object: &Object, allocate: &mut dyn FnMut() -> TableId) -> Result<plan::ViewPlan> {
-    let upsert = matches!(&object.body, Body::Table(t) if t.feed.is_some() && !t.primary_key.is_empty());
-    plan::table(&relation_of(object), upsert, allocate)
-}
-
-/// What the planner must know of a source or table. (Of a materialized view it follows from its plan.)
-pub(super) fn relation_of(object: &Object) -> Relation {
-    let (append_only, key, watermark) = match &object.body {
-        Body::Source(source) => (true, Vec::new(), source.feed.watermark.as_ref()),
-        Body::Table(table) => (table.append_only, table.primary_key.clone(), table.watermark.as_ref()),
-        Body::View(_) | Body::MaterializedView(_) => (false, Vec::new(), None),
-    };
-    let event_time = watermark.map(|w| EventTime { column: w.column, sources: vec![object.id], kind: TimeKind::Event });
-    Relation { id: object.id, name: object.name.clone(), schema: object.arrow_schema(), append_only, key, event_time: event_time.into_iter().collect() }
+    let mut relation = relation_of(object, None).ok_or_else(|| Error::internal(format!("\"{}\" is not a table", object.name)))?;
+    relation.processing_time = sources::processing_time(object);
+    plan::table(&relation, is_keyed_feed(object), allocate)
 }
 
 /// Error: not the schema of the user's objects.
@@ -200,7 +193,13 @@ fn check_expressions(context: &Context, create: &CreateRelation, columns: &mut [
             typed(context, text, &DFSchema::empty(), column, "DEFAULT")?;
         }
         if let Some(text) = &def.generated {
-            typed(context, text, &base, column, "a generated column")?;
+            let bound = typed(context, text, &base, column, "a generated column")?;
+            if is_processing_time(&bound) {
+                check_processing_time(create, text, column)?;
+                column.generated = Some(PROCESSING_TIME.to_owned());
+                continue;
+            }
+            check_immutable(&bound, text)?;
             // Stored with its cast, so that whoever evaluates it gets the column's type.
             column.generated = Some(format!("({})::{}", text.sql, cast_type(&column.sql_type)));
         }
@@ -208,12 +207,39 @@ fn check_expressions(context: &Context, create: &CreateRelation, columns: &mut [
     Ok(())
 }
 
+/// `PROCTIME()` and nothing around it.
+fn is_processing_time(bound: &Expr) -> bool {
+    matches!(bound, Expr::ScalarFunction(call) if call.func.name() == "proctime")
+}
+
+fn check_processing_time(create: &CreateRelation, text: &Text, column: &Column) -> Result<()> {
+    if !create.with.contains_key("connector") {
+        return Err(Error::not_supported("PROCTIME() is for relations with a connector").with_hint("write DEFAULT now()").at(text.position));
+    }
+    if *column.field.data_type() != types::timestamptz() {
+        let message = format!("column \"{}\" is of type {} but PROCTIME() is of type timestamp with time zone", column.name, column.sql_type);
+        return Err(Error::new(Kind::DatatypeMismatch, message).at(text.position));
+    }
+    Ok(())
+}
+
+/// A generated column is a function of its row: after a restart it is computed again.
+fn check_immutable(bound: &Expr, text: &Text) -> Result<()> {
+    let unstable = |e: &Expr| matches!(e, Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable);
+    if !bound.exists(|e| Ok(unstable(e))).map_err(crate::sql::errors::untranslated)? {
+        return Ok(());
+    }
+    Err(Error::new(Kind::InvalidObjectDefinition, "generation expression is not immutable")
+        .with_hint("PROCTIME() alone gives the time at which a row is taken in")
+        .at(text.position))
+}
+
 /// The type as it is written in a cast.
 fn cast_type(sql_type: &str) -> &str {
     if sql_type.starts_with("struct<") { "text" } else { sql_type }
 }
 
-fn typed(context: &Context, text: &Text, schema: &DFSchema, column: &Column, what: &str) -> Result<()> {
+fn typed(context: &Context, text: &Text, schema: &DFSchema, column: &Column, what: &str) -> Result<Expr> {
     let at = |e: Error| e.at(text.position);
     let catalog = context.engine.catalog();
     let scope = Scope::new(&catalog, &|_| None, None);
@@ -227,7 +253,7 @@ fn typed(context: &Context, text: &Text, schema: &DFSchema, column: &Column, wha
         let message = format!("column \"{}\" is of type {} but {what} is of type {}", column.name, column.sql_type, types::sql_type(&field));
         return Err(at(Error::new(Kind::DatatypeMismatch, message).with_hint("You will need to rewrite or cast the expression.")));
     }
-    Ok(())
+    Ok(expr)
 }
 
 fn watermark(context: &Context, create: &CreateRelation, columns: &[Column]) -> Result<Option<Watermark>> {

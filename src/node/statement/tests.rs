@@ -1,7 +1,6 @@
 //! Statements over an engine of rows in memory, through a session as the wire uses it. Answers are texts: rows with `|`
 //! between values, a tag, or `SQLSTATE: message`. What Postgres answers was tried on PostgreSQL 15.
 
-use super::create_relation::relation_of;
 use crate::catalog::catalog::Catalog;
 use crate::catalog::object::{Body, Object};
 use crate::error::{Error, Kind, Result};
@@ -99,11 +98,9 @@ impl Engine for FakeEngine {
     }
 
     async fn create(&self, object: Object, plan: Option<ViewPlan>) -> Result<()> {
-        let mut relation = relation_of(&object);
-        if let (Body::MaterializedView(_), Some(plan)) = (&object.body, &plan) {
-            (relation.append_only, relation.event_time) = (plan.append_only, plan.event_time.clone());
+        if let Some(relation) = crate::node::ddl::relation_of(&object, plan.as_ref()) {
+            self.plans.lock().insert(object.id, Arc::new(relation));
         }
-        self.plans.lock().insert(object.id, Arc::new(relation));
         if !matches!(object.body, Body::Source(_)) {
             self.tables.lock().insert(object.id, RecordBatch::new_empty(object.arrow_schema()));
         }

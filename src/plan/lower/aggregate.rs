@@ -166,6 +166,6 @@ fn function(name: &str) -> Result<Function> {
 }
 
 /// Columns of a plan without expressions of its own.
-pub(super) fn all_columns(schema: &DFSchema) -> Vec<Expr> {
+pub(crate) fn all_columns(schema: &DFSchema) -> Vec<Expr> {
     schema.iter().map(|(qualifier, field)| Expr::from((qualifier, field))).collect()
 }

@@ -1,6 +1,6 @@
 //! One file per kind of logical node, each saying which specs maintain it. What cannot be maintained is refused here, with what to write instead.
 
-mod aggregate;
+pub(crate) mod aggregate;
 pub(crate) mod columns;
 mod filter;
 mod grouping_sets;

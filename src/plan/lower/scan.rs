@@ -1,12 +1,14 @@
 //! A scan: the deltas of a relation, with the columns that the query reads.
 
+use crate::dataflow::ops::processing_time::ProcessingTime;
 use crate::error::{Error, Result};
-use crate::plan::EventTime;
 use crate::plan::expr::column;
 use crate::plan::lower::columns::key_through;
 use crate::plan::node::{Planner, Stream, nullable};
 use crate::plan::relation::RelationSource;
+use crate::plan::{EventTime, Relation};
 use datafusion::logical_expr::TableScan;
+use std::sync::Arc;
 
 impl Planner<'_> {
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Stream> {
@@ -21,6 +23,7 @@ impl Planner<'_> {
         let input = self.relation(relation.id);
         let whole =
             Stream { input, schema: nullable(relation.schema.fields()), append_only: relation.append_only, key, event_time: relation.event_time.clone() };
+        let whole = self.dated(&relation, whole)?;
         let Some(ordinals) = scan.projection.as_ref().filter(|p| !p.iter().copied().eq(0..whole.schema.fields().len())) else { return Ok(whole) };
         let exprs = ordinals.iter().map(|i| column(*i, whole.schema.field(*i).name(), whole.schema.field(*i).data_type())).collect::<Vec<_>>();
         let schema = nullable(ordinals.iter().map(|i| &whole.schema.fields()[*i]));
@@ -28,5 +31,16 @@ impl Planner<'_> {
         let key = key_through(&whole.key, &exprs);
         let (input, append_only) = self.project(&whole, exprs, &schema)?;
         Ok(Stream { input, schema, append_only, key, event_time: times })
+    }
+
+    /// The relation's own rows with their processing time, if it has any.
+    pub(in crate::plan) fn dated(&mut self, relation: &Relation, rows: Stream) -> Result<Stream> {
+        if relation.processing_time.is_empty() {
+            return Ok(rows);
+        }
+        let (columns, schema) = (relation.processing_time.clone(), Arc::clone(&rows.schema));
+        let what = format!("ProcessingTime {columns:?}");
+        let (input, append_only) = self.add(what, &[&rows], |_| Ok(Arc::new(ProcessingTime { columns, schema })))?;
+        Ok(Stream { input, append_only, ..rows })
     }
 }

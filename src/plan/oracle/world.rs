@@ -62,8 +62,9 @@ pub fn relations() -> Vec<Arc<Relation>> {
     };
     let (int, text) = (DataType::Int64, DataType::Utf8);
     let time = |column, id| vec![EventTime { column, sources: vec![id], kind: TimeKind::Event }];
-    let relation =
-        |id, name: &str, schema, append_only, key, event_time| Arc::new(Relation { id, name: name.to_string(), schema, append_only, key, event_time });
+    let relation = |id, name: &str, schema, append_only, key, event_time| {
+        Arc::new(Relation { id, name: name.to_string(), schema, append_only, key, event_time, processing_time: Vec::new() })
+    };
     vec![
         relation(
             A,
