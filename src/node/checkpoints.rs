@@ -53,6 +53,8 @@ pub struct CheckpointState {
     pub last_epoch: Epoch,
     generation: Generation,
     started: Instant,
+    /// Bytes of operator state when the last one started.
+    state_bytes: usize,
     under_way: Option<UnderWay>,
     pub finished: Option<CommitDone>,
     aside: VecDeque<Command>,
@@ -73,6 +75,7 @@ impl CheckpointState {
             last_epoch: record.epoch,
             generation: Generation(record.generation),
             started: Instant::now(),
+            state_bytes: 0,
             under_way: None,
             finished: None,
             aside: VecDeque::new(),
@@ -113,12 +116,31 @@ impl Scheduler {
         if state.under_way.is_some() || (!self.dirty() && state.flushes.is_empty()) {
             return Ok(());
         }
-        let run_bytes: usize = self.relations.values().map(|r| r.run_bytes()).sum();
         let due = state.started.elapsed() >= self.shared.limits.checkpoint_interval
             || !state.flushes.is_empty()
-            || run_bytes > self.shared.limits.run_bytes
+            || self.run_bytes() > self.shared.limits.run_bytes
+            || self.grown() > self.shared.limits.dirty_bytes
             || self.state_bytes > self.shared.limits.state_bytes;
         if due { self.start_checkpoint(Ops::default(), Vec::new(), Vec::new()) } else { Ok(()) }
+    }
+
+    /// Bytes of view rows that are not in the store.
+    fn run_bytes(&self) -> usize {
+        self.relations.values().map(|r| r.run_bytes()).sum()
+    }
+
+    /// Bytes that operator state has grown by since the last checkpoint started: about what the next one has to write.
+    fn grown(&self) -> usize {
+        self.state_bytes.saturating_sub(self.checkpoints.state_bytes)
+    }
+
+    /// Backpressure: while the checkpoint under way cannot keep up with the input, no epoch is formed, and the input waits where it is.
+    pub(super) fn hold_back(&mut self) -> Result<()> {
+        let limits = &self.shared.limits;
+        if self.grown() > 2 * limits.dirty_bytes || self.run_bytes() > 2 * limits.run_bytes {
+            self.await_checkpoint()?;
+        }
+        Ok(())
     }
 
     /// A checkpoint that also makes a new object durable; `reply` is told when it is.
@@ -152,6 +174,7 @@ impl Scheduler {
         replies.append(&mut self.checkpoints.flushes);
         self.checkpoints.under_way = Some(UnderWay { epoch: record.epoch, replies, ready });
         self.checkpoints.started = Instant::now();
+        self.checkpoints.state_bytes = self.state_bytes;
         self.checkpoints.last_epoch = record.epoch;
         self.checkpoints.checkpointer.submit(Commit { generation, parts })
     }

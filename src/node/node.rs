@@ -30,6 +30,7 @@ use crate::views::published::Published;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
@@ -109,11 +110,14 @@ fn limits(config: &Config, memory: usize) -> Limits {
         build_rows: BUILD_ROWS,
         checkpoint_interval: config.checkpoint_interval,
         state_bytes: memory / 4,
+        dirty_bytes: (memory / 16).min(DIRTY_BYTES),
         run_bytes: memory / 8,
         replay_timeout: REPLAY_TIMEOUT,
     }
 }
 
+/// What a checkpoint writes costs its size several times over in buffers, and fresh pages cost more than what is written to them.
+const DIRTY_BYTES: usize = 128 << 20;
 /// Rows of one epoch: enough to share fixed costs and fold equal keys, few enough to stay under 50 ms.
 const EPOCH_ROWS: usize = 64 * 1024;
 /// Rows of one step of a building view: what a live view may have to wait for.
@@ -129,12 +133,14 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
     let snapshot = committed.read().1;
     let published = Published { epoch: record.epoch, snapshot: snapshot.clone(), relations: HashMap::new() };
     let shared = Arc::new(Shared::new(clock, limits, logs, published)?);
+    let (workers, worker_threads) = start_workers(threads, &committed)?;
     let (commands, command_queue) = crossbeam_channel::unbounded();
     let (waker, wake) = crossbeam_channel::bounded(1);
     let mut scheduler = Scheduler {
         shared: shared.clone(),
         store,
-        workers: start_workers(threads, &committed)?,
+        workers,
+        worker_threads,
         commands: command_queue,
         wake,
         waker,
@@ -162,15 +168,14 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
     Ok(Started { engine: Arc::new(NodeEngine { shared, commands, writer }), binder, ended })
 }
 
-fn start_workers(threads: usize, committed: &Arc<Committed>) -> Result<Vec<Sender<crate::dataflow::worker::Command>>> {
+fn start_workers(threads: usize, committed: &Arc<Committed>) -> Result<(Vec<Sender<crate::dataflow::worker::Command>>, Vec<JoinHandle<()>>)> {
     let exchange = Exchange::new(threads);
-    (0..threads)
-        .map(|worker| {
-            let (sender, receiver): (_, Receiver<_>) = crossbeam_channel::unbounded();
-            let context = BuildContext { store: committed.clone(), worker, workers: threads, cache_entries: None, fresh: false, checks: false };
-            let worker_state = Worker::new(context, exchange.clone());
-            std::thread::Builder::new().name(format!("worker-{worker}")).spawn(move || worker_state.run(receiver))?;
-            Ok(sender)
-        })
-        .collect()
+    let started = (0..threads).map(|worker| {
+        let (sender, receiver): (_, Receiver<_>) = crossbeam_channel::unbounded();
+        let context = BuildContext { store: committed.clone(), worker, workers: threads, cache_entries: None, fresh: false, checks: false };
+        let worker_state = Worker::new(context, exchange.clone());
+        let thread = std::thread::Builder::new().name(format!("worker-{worker}")).spawn(move || worker_state.run(receiver))?;
+        Ok((sender, thread))
+    });
+    Ok(started.collect::<Result<Vec<_>>>()?.into_iter().unzip())
 }

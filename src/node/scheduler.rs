@@ -26,6 +26,7 @@ use crate::views::published::{Published, RelationRows};
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How stale the state of sources may look while nothing comes in.
@@ -59,6 +60,7 @@ pub struct Scheduler {
     pub(super) shared: Arc<Shared>,
     pub(super) store: Arc<dyn Store>,
     pub(super) workers: Vec<Sender<WorkerCommand>>,
+    pub(super) worker_threads: Vec<JoinHandle<()>>,
     pub(super) commands: Receiver<Command>,
     pub(super) wake: Receiver<()>,
     /// Given to pumps: tells that input has come.
@@ -84,12 +86,30 @@ pub struct Scheduler {
 impl Scheduler {
     /// Runs until told to stop, or until state can no longer be trusted: then the error is the program's last word.
     pub fn run(mut self) -> Result<()> {
+        let result = self.serve().and_then(|()| self.final_checkpoint());
+        self.main.feeds.clear();
+        self.building.clear();
+        self.workers.clear();
+        if result.is_ok() {
+            // After a failure they may wait for each other for ever.
+            self.worker_threads.drain(..).for_each(|thread| drop(thread.join()));
+        }
+        self.store.close();
+        match self.stopping.take() {
+            Some(reply) => {
+                let _ = reply.send(result);
+                Ok(())
+            }
+            None => result,
+        }
+    }
+
+    /// Epochs, one after the other, until told to stop.
+    fn serve(&mut self) -> Result<()> {
         loop {
             self.serve_commands()?;
-            if let Some(reply) = self.stopping.take() {
-                let result = self.final_checkpoint();
-                let _ = reply.send(Ok(()));
-                return result;
+            if self.stopping.is_some() {
+                return Ok(());
             }
             let lived = self.live_epoch()?;
             let built = self.build_some()?;
@@ -142,6 +162,7 @@ impl Scheduler {
 
     /// One epoch of the live lane, if there is anything to take in.
     fn live_epoch(&mut self) -> Result<bool> {
+        self.hold_back()?;
         let clock = self.shared.clock.now();
         let mut ready = !self.writes.is_empty();
         for feed in self.main.feeds.values_mut() {

@@ -47,6 +47,8 @@ pub struct Limits {
     pub checkpoint_interval: std::time::Duration,
     /// Bytes of operator state in memory, all workers; beyond it clean state is evicted.
     pub state_bytes: usize,
+    /// Bytes that operator state may grow by before a checkpoint starts early; at twice that, input waits for the checkpoint under way.
+    pub dirty_bytes: usize,
     /// Bytes of uncheckpointed view rows; beyond it a checkpoint starts early.
     pub run_bytes: usize,
     /// How long a replay waits for a source before it gives up.

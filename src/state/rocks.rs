@@ -250,6 +250,10 @@ impl Store for RocksStore {
         Arc::new(RocksSnapshot { cell: OwnedSnapshot::new(self.db.clone(), |db| db.snapshot()), reads: self.reads.clone() })
     }
 
+    fn close(&self) {
+        self.db.cancel_all_background_work(true);
+    }
+
     fn accesses(&self) -> Accesses {
         Accesses { reads: self.reads.load(Ordering::Relaxed), writes: self.writes.load(Ordering::Relaxed) }
     }

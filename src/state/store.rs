@@ -20,6 +20,9 @@ pub trait Store: Send + Sync {
     /// The state as of now, unchanged by later writes.
     fn snapshot(&self) -> Arc<dyn Snapshot>;
 
+    /// Nothing is written any more: ends the store's own background work and waits for it, so that the program may end.
+    fn close(&self) {}
+
     /// Reads counted since start (get keys + scanned entries) and entries written: tests compare them.
     fn accesses(&self) -> Accesses;
 }

@@ -33,6 +33,7 @@ impl Clocked {
             build_rows: 64 * 1024,
             checkpoint_interval: Duration::from_millis(200),
             state_bytes: 64 << 20,
+            dirty_bytes: 64 << 20,
             run_bytes: 64 << 20,
             replay_timeout: Duration::from_secs(10),
         };

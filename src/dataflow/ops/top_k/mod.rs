@@ -222,8 +222,12 @@ impl Running {
         let walked = slots.iter().zip(&looked_at).filter(|(_, l)| **l).map(|(s, _)| *s).collect::<Vec<_>>();
         let (mut before, mut after) = (std::mem::take(&mut self.before), std::mem::take(&mut self.after));
         self.walk(&walked, &mut before)?;
-        for (row, group) in groups.of_row.iter().enumerate() {
-            if looked_at[*group as usize] || !self.spec.input_append_only {
+        if self.spec.input_append_only {
+            for row in self.contenders(&encoded, delta, &groups.of_row, &looked_at) {
+                self.rows.add(slots[groups.of_row[row] as usize], encoded.row(row), delta.weight(row));
+            }
+        } else {
+            for (row, group) in groups.of_row.iter().enumerate() {
                 self.rows.add(slots[*group as usize], encoded.row(row), delta.weight(row));
             }
         }
@@ -240,6 +244,18 @@ impl Running {
         (self.before, self.after) = (before, after);
         out.push(self.decode(changes)?);
         Ok(())
+    }
+
+    /// Ordinals of the rows that are within the limit among the new rows of their partition: the others need not be stored to be dropped again.
+    fn contenders(&self, encoded: &Rows, delta: &Delta, of_row: &[u32], looked_at: &[bool]) -> Vec<usize> {
+        let mut rows = (0..of_row.len()).filter(|row| looked_at[of_row[*row] as usize]).collect::<Vec<_>>();
+        rows.sort_unstable_by(|a, b| of_row[*a].cmp(&of_row[*b]).then_with(|| encoded.row(*a).cmp(encoded.row(*b))));
+        let mut kept = Vec::with_capacity(rows.len().min(looked_at.len() * 2));
+        for partition in rows.chunk_by(|a, b| of_row[*a] == of_row[*b]) {
+            let within = self.window.within(partition.iter().map(|row| (encoded.row(*row), delta.weight(*row))));
+            kept.extend_from_slice(&partition[..within]);
+        }
+        kept
     }
 
     /// Stored rows: ORDER BY columns, the other columns, then the length of the first part, by which ties are told.

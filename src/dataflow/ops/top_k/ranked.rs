@@ -73,6 +73,25 @@ impl Window {
         Walk { window: self, found, full: false, passed: 0, rank: 0, tie: Vec::new() }
     }
 
+    /// How many of these rows, the first of a partition in order, are no further than the last rank asked for.
+    pub fn within<'r>(self, rows: impl Iterator<Item = (&'r [u8], i64)>) -> usize {
+        let (mut count, mut passed, mut rank) = (0, 0i64, 0i64);
+        let mut tie: Option<&[u8]> = None;
+        for (row, weight) in rows {
+            let order = order_part(row);
+            if self.ranking == Ranking::RowNumber || tie != Some(order) {
+                rank = if self.ranking == Ranking::DenseRank { rank + 1 } else { passed.saturating_add(1) };
+                tie = Some(order);
+            }
+            if rank > self.last {
+                break;
+            }
+            passed = passed.saturating_add(weight);
+            count += 1;
+        }
+        count
+    }
+
     /// Whether `row` cannot come out, nor move what comes out, of a partition with this boundary.
     pub fn is_beyond(self, row: &[u8], boundary: &[u8]) -> bool {
         match self.ranking {
