@@ -127,11 +127,13 @@ impl Scheduler {
                 }
             }
         }
+        let mut positions = Vec::new();
         let sources: Vec<ObjectId> = building.lane.feeds.keys().copied().collect();
         for source in sources {
             let Some(taken) = self.take_history(building, source, clock)? else { continue };
             rows += taken.rows;
             after.0.insert(source, taken.cut.watermark);
+            positions.push(self.position_of(source, &taken));
             if !self.main.feeds.contains_key(&source) {
                 self.shared.system.record_dead(source, taken.dead, clock);
             }
@@ -146,7 +148,7 @@ impl Scheduler {
         let (changes, _) = self.step(&step, building.lane.views.clone(), feeds, BTreeSet::new())?;
         building.lane.watermarks = step.after;
         for change in changes {
-            self.shared.system.record_change(change.view, &change.late, &change.errors, self.epoch)?;
+            self.shared.system.record_change(change.view, &change.late, &change.errors, self.epoch, &positions.join(", "))?;
             if let Some(run) = change.run {
                 let sequence = self.sequence;
                 self.relation_rows(&building.object, &building.plan).push(sequence, run);

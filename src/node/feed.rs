@@ -48,7 +48,17 @@ pub struct Taken {
     pub deltas: Vec<(Partition, Delta)>,
     pub dead: Vec<(Partition, DeadRecord)>,
     pub rows: usize,
+    /// Where each partition of the cut stood before.
+    pub starts: BTreeMap<Partition, Position>,
     pub cut: SourceCut,
+}
+
+impl Taken {
+    /// What was read, for people: `0:[120,180) 1:[77,80)`, by partition.
+    pub fn positions(&self) -> String {
+        let range = |(partition, end): (&Partition, &Position)| format!("{partition}:[{},{end})", self.starts.get(partition).unwrap_or(end));
+        self.cut.ends.iter().map(range).collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// See the module.
@@ -225,6 +235,7 @@ impl Feed {
             queue.push_front(batch);
         }
         let state = self.partitions.entry(partition).or_default();
+        taken.starts.entry(partition).or_insert(state.position);
         state.position = part.to;
         state.bytes += part.bytes;
         state.dead_letters += part.dead.len() as u64;

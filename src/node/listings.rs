@@ -67,7 +67,7 @@ pub fn all() -> Vec<Listing> {
             ],
             dead_letters,
         ),
-        listing("late_rows", vec![text("view"), count("epoch"), time("window_end"), count("weight"), text("row")], late_rows),
+        listing("late_rows", vec![text("view"), count("epoch"), text("source_positions"), time("window_end"), count("weight"), text("row")], late_rows),
         listing("view_errors", vec![text("view"), text("sqlstate"), text("error"), count("count")], view_errors),
         listing("views", vec![text("view"), count("frontier"), count("late_rows"), count("errors"), text("status")], views),
         listing(
@@ -179,6 +179,7 @@ fn late_rows(shared: &Shared) -> Vec<ArrayRef> {
     vec![
         strings(rows.iter().map(|r| name_of(shared, r.0))),
         counts(rows.iter().map(|r| r.1.epoch.0)),
+        strings(rows.iter().map(|r| &r.1.source_positions)),
         times(rows.iter().map(|r| Some(r.1.window_end))),
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.1.weight))),
         strings(rows.iter().map(|r| &r.1.row)),

@@ -87,21 +87,27 @@ impl Scheduler {
     /// Runs until told to stop, or until state can no longer be trusted: then the error is the program's last word.
     pub fn run(mut self) -> Result<()> {
         let result = self.serve().and_then(|()| self.final_checkpoint());
-        self.main.feeds.clear();
-        self.building.clear();
-        self.workers.clear();
-        if result.is_ok() {
-            // After a failure they may wait for each other for ever.
-            self.worker_threads.drain(..).for_each(|thread| drop(thread.join()));
-        }
-        self.store.close();
-        match self.stopping.take() {
+        let stopping = self.stopping.take();
+        self.close(result.is_ok());
+        match stopping {
             Some(reply) => {
                 let _ = reply.send(result);
                 Ok(())
             }
             None => result,
         }
+    }
+
+    /// Ends all threads that use the store, which must not outlive the program's last statement.
+    fn close(mut self, clean: bool) {
+        self.main.feeds.clear();
+        self.building.clear();
+        self.workers.clear();
+        if clean {
+            // After a failure they may wait for each other for ever.
+            self.worker_threads.drain(..).for_each(|thread| drop(thread.join()));
+        }
+        self.store.close();
     }
 
     /// Epochs, one after the other, until told to stop.
@@ -200,6 +206,7 @@ impl Scheduler {
             after.0.insert(*source, part.watermark);
         }
         let mut feeds: BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>> = BTreeMap::new();
+        let positions = taken.iter().filter(|(_, part)| part.rows > 0).map(|(id, part)| self.position_of(*id, part)).collect::<Vec<_>>().join(", ");
         for (source, part) in taken {
             self.shared.system.record_dead(source, part.dead, cut.clock);
             feeds.entry(source).or_default().extend(part.deltas.into_iter().map(|(p, d)| (Some(p), d)));
@@ -219,12 +226,18 @@ impl Scheduler {
         for building in &mut self.building {
             building.tap(&tapped);
         }
-        self.publish(changes)?;
+        self.publish(changes, &positions)?;
         self.shared.system.set_shown_clock(cut.clock);
         for reply in replies {
             let _ = reply.send(Ok(self.epoch));
         }
         Ok(())
+    }
+
+    /// What was read of a source, for people.
+    pub(super) fn position_of(&self, source: ObjectId, taken: &Taken) -> String {
+        let catalog = self.shared.catalog.load();
+        format!("{} {}", catalog.get(source).map_or("", |o| o.name.as_str()), taken.positions())
     }
 
     /// Has all workers run one step. Deals out deltas so that workers get about equal numbers of rows, and rows of an ordered partition stay together.
@@ -292,9 +305,9 @@ impl Scheduler {
     }
 
     /// Makes the epoch's changes readable, all at once.
-    fn publish(&mut self, changes: Vec<ViewChange>) -> Result<()> {
+    fn publish(&mut self, changes: Vec<ViewChange>, positions: &str) -> Result<()> {
         for change in changes {
-            self.shared.system.record_change(change.view, &change.late, &change.errors, self.epoch)?;
+            self.shared.system.record_change(change.view, &change.late, &change.errors, self.epoch, positions)?;
             if let (Some(run), Some(rows)) = (change.run, self.relations.get_mut(&change.view)) {
                 rows.push(self.sequence, run);
             }

@@ -37,6 +37,9 @@ pub struct DeadLetter {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LateRow {
     pub epoch: Epoch,
+    /// What the epoch read of each source, by partition: the row is in there.
+    #[serde(default)]
+    pub source_positions: String,
     pub window_end: i64,
     pub row: String,
     pub weight: i64,
@@ -142,7 +145,7 @@ impl System {
     }
 
     /// What one epoch set aside for one view.
-    pub fn record_change(&self, view: ObjectId, late: &[LateRows], errors: &[EvalErrors], epoch: Epoch) -> Result<()> {
+    pub fn record_change(&self, view: ObjectId, late: &[LateRows], errors: &[EvalErrors], epoch: Epoch, source_positions: &str) -> Result<()> {
         if late.is_empty() && errors.is_empty() {
             return Ok(());
         }
@@ -151,7 +154,10 @@ impl System {
             let kept = durable.late.entry(view).or_default();
             for (i, text) in pretty::rows(rows.rows.batch())?.into_iter().enumerate() {
                 let weight = rows.rows.weight(i);
-                kept.push(LateRow { epoch, window_end: rows.window_end[i], row: text, weight }, weight.unsigned_abs());
+                kept.push(
+                    LateRow { epoch, source_positions: source_positions.to_owned(), window_end: rows.window_end[i], row: text, weight },
+                    weight.unsigned_abs(),
+                );
             }
         }
         for failed in errors {

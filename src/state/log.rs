@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 /// See the module.
 pub struct Logs {
@@ -174,10 +175,22 @@ pub struct CommitDone {
     pub bytes: usize,
 }
 
-/// The thread that writes checkpoints, one at a time.
+/// The thread that writes checkpoints, one at a time; dropping this waits for the one under way.
 pub struct Checkpointer {
-    commits: Sender<Commit>,
+    /// `None`: being dropped.
+    commits: Option<Sender<Commit>>,
     done: Receiver<CommitDone>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.commits = None;
+        if let Some(thread) = self.thread.take() {
+            // It does not panic: there is nothing to tell.
+            drop(thread.join());
+        }
+    }
 }
 
 impl Checkpointer {
@@ -196,12 +209,13 @@ impl Checkpointer {
                 }
             }
         };
-        std::thread::Builder::new().name("checkpoint".into()).spawn(run)?;
-        Ok(Checkpointer { commits, done })
+        let thread = std::thread::Builder::new().name("checkpoint".into()).spawn(run)?;
+        Ok(Checkpointer { commits: Some(commits), done, thread: Some(thread) })
     }
 
     pub fn submit(&self, commit: Commit) -> Result<()> {
-        self.commits.send(commit).map_err(|_| Error::internal("the checkpoint thread has ended"))
+        let sent = self.commits.as_ref().is_some_and(|commits| commits.send(commit).is_ok());
+        if sent { Ok(()) } else { Err(Error::internal("the checkpoint thread has ended")) }
     }
 
     pub fn done(&self) -> &Receiver<CommitDone> {
