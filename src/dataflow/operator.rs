@@ -53,10 +53,14 @@ pub trait Spec: fmt::Debug + Send + Sync {
     fn schema(&self) -> SchemaRef;
 
     /// One entry per input port.
-    fn distribution(&self) -> Vec<Distribution>;
+    fn distribution(&self) -> Vec<Distribution> {
+        vec![Distribution::Any]
+    }
 
-    /// Whether the output never retracts, given which inputs never do.
-    fn append_only(&self, inputs: &[bool]) -> bool;
+    /// Whether the output never retracts, given which inputs never do: of an operator that passes rows on one by one, if its input never does.
+    fn append_only(&self, inputs: &[bool]) -> bool {
+        inputs[0]
+    }
 
     fn state_tables(&self) -> Vec<StateTable> {
         Vec::new()

@@ -99,7 +99,8 @@ pub fn connect(object: &Object) -> Result<Arc<dyn Source>> {
     crate::connectors::build(&request)
 }
 
-fn metadata(include: &Include) -> Metadata {
+/// What a reader is asked for.
+pub fn metadata(include: &Include) -> Metadata {
     match include {
         Include::Key => Metadata::Key,
         Include::Partition => Metadata::Partition,

@@ -11,7 +11,7 @@
 
 use super::consolidate::codec_of;
 use super::groups::Groups;
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec};
+use crate::dataflow::operator::{BuildContext, Operator, Output, Spec};
 use crate::error::Result;
 use crate::types::delta::Delta;
 use crate::types::key::{Codec, Rows};
@@ -43,14 +43,6 @@ impl Spec for Combine {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
-    }
-
-    fn distribution(&self) -> Vec<Distribution> {
-        vec![Distribution::Any]
-    }
-
-    fn append_only(&self, inputs: &[bool]) -> bool {
-        inputs[0]
     }
 
     fn build(&self, _context: &BuildContext) -> Result<Box<dyn Operator>> {

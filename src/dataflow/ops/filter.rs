@@ -4,7 +4,7 @@
 //! function of the row. NULL counts as false.
 
 use super::evaluate::evaluate;
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec};
+use crate::dataflow::operator::{BuildContext, Operator, Output, Spec};
 use crate::error::{Error, Result};
 use crate::types::delta::Delta;
 use crate::types::expr::ExprRef;
@@ -43,14 +43,6 @@ impl Spec for Filter {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
-    }
-
-    fn distribution(&self) -> Vec<Distribution> {
-        vec![Distribution::Any]
-    }
-
-    fn append_only(&self, inputs: &[bool]) -> bool {
-        inputs[0]
     }
 
     fn build(&self, _context: &BuildContext) -> Result<Box<dyn Operator>> {

@@ -4,7 +4,7 @@
 //! where it is read, ahead of its epoch, but here. Linear and without state; the input never retracts but for deletions by key, whose other columns nobody reads.
 
 use super::evaluate::with_columns;
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec};
+use crate::dataflow::operator::{BuildContext, Operator, Output, Spec};
 use crate::error::Result;
 use crate::types::delta::Delta;
 use crate::types::time::Step;
@@ -30,14 +30,6 @@ impl Spec for ProcessingTime {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
-    }
-
-    fn distribution(&self) -> Vec<Distribution> {
-        vec![Distribution::Any]
-    }
-
-    fn append_only(&self, inputs: &[bool]) -> bool {
-        inputs[0]
     }
 
     fn build(&self, _context: &BuildContext) -> Result<Box<dyn Operator>> {

@@ -4,7 +4,7 @@
 //! not copied or evaluated; a projection of columns only costs nothing per row.
 
 use super::evaluate::{evaluate, with_columns};
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec};
+use crate::dataflow::operator::{BuildContext, Operator, Output, Spec};
 use crate::error::{Error, Result};
 use crate::types::delta::Delta;
 use crate::types::expr::ExprRef;
@@ -48,14 +48,6 @@ impl Spec for Project {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
-    }
-
-    fn distribution(&self) -> Vec<Distribution> {
-        vec![Distribution::Any]
-    }
-
-    fn append_only(&self, inputs: &[bool]) -> bool {
-        inputs[0]
     }
 
     fn build(&self, _context: &BuildContext) -> Result<Box<dyn Operator>> {

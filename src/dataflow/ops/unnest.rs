@@ -4,7 +4,7 @@
 //! Linear and without state: a retraction of a row retracts the rows it became. Several lists of one row run side by side, the shorter
 //! ones filled up with NULLs. An empty list gives no row; a NULL list one row of NULLs if `preserve_nulls`, otherwise none.
 
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec};
+use crate::dataflow::operator::{BuildContext, Operator, Output, Spec};
 use crate::error::{Error, Result};
 use crate::types::delta::Delta;
 use crate::types::time::Step;
@@ -43,14 +43,6 @@ impl Spec for Unnest {
 
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
-    }
-
-    fn distribution(&self) -> Vec<Distribution> {
-        vec![Distribution::Any]
-    }
-
-    fn append_only(&self, inputs: &[bool]) -> bool {
-        inputs[0]
     }
 
     fn build(&self, _context: &BuildContext) -> Result<Box<dyn Operator>> {

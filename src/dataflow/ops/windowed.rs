@@ -5,7 +5,7 @@ use crate::dataflow::operator::{LateRows, Output};
 use crate::error::{Error, Result};
 use crate::types::delta::Delta;
 use crate::types::ids::ObjectId;
-use crate::types::time::{WATERMARK_END, WATERMARK_NONE, Watermarks};
+use crate::types::time::{Step, WATERMARK_END, WATERMARK_NONE, Watermarks};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray};
 use arrow::datatypes::TimestampMicrosecondType;
 
@@ -23,6 +23,20 @@ pub enum WindowColumn {
 pub struct WindowBound {
     pub column: WindowColumn,
     pub sources: Vec<ObjectId>,
+}
+
+/// The column of a group or partition key that carries the window: `position` counts in the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowGroup {
+    pub position: usize,
+    pub bound: WindowBound,
+}
+
+/// The deltas without rows that are late for their window; `key` are the ordinals of the key's columns.
+pub(crate) fn in_time(window: Option<&WindowGroup>, key: &[usize], deltas: &mut Vec<Delta>, step: &Step, out: &mut Output) -> Result<Vec<Delta>> {
+    let Some(window) = window else { return Ok(std::mem::take(deltas)) };
+    let split = deltas.drain(..).map(|delta| window.bound.split_late(delta, key[window.position], &step.before, out));
+    Ok(split.collect::<Result<Vec<_>>>()?.into_iter().filter(|delta| !delta.is_empty()).collect())
 }
 
 impl WindowBound {

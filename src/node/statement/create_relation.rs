@@ -4,9 +4,9 @@
 use super::scope::Scope;
 use super::{Context, Outcome, StateTables};
 use crate::catalog::catalog::{PUBLIC, SYSTEM};
-use crate::catalog::object::{Body, Column, Feed, Format, Include, Object, PROCESSING_TIME, Source, Table, Watermark};
+use crate::catalog::object::{Body, Column, Feed, Format, Object, PROCESSING_TIME, Source, Table, Watermark};
 use crate::connectors;
-use crate::connectors::connector::{Metadata, SourceRequest};
+use crate::connectors::connector::SourceRequest;
 use crate::error::{Error, Kind, Result};
 use crate::node::ddl::{is_keyed_feed, relation_of};
 use crate::node::sources;
@@ -300,7 +300,7 @@ async fn feed(context: &Context, create: &CreateRelation, columns: &[Column], pr
         primary_key: &key,
         declared: Arc::new(Schema::new(read.iter().map(|c| c.field.clone()).collect::<Vec<_>>())),
         not_null: read.iter().map(|c| c.not_null).collect(),
-        metadata: read.iter().map(|c| c.include.as_ref().map(metadata)).collect(),
+        metadata: read.iter().map(|c| c.include.as_ref().map(sources::metadata)).collect(),
         created_at,
     };
     let source = connectors::build(&request)?;
@@ -310,15 +310,4 @@ async fn feed(context: &Context, create: &CreateRelation, columns: &[Column], pr
     // What ties later readings to the same input: another topic of the same name is then an error.
     options.extend(pinned);
     Ok(Some(Feed { connector: connector.clone(), options, format, watermark, start, created_at }))
-}
-
-fn metadata(include: &Include) -> Metadata {
-    match include {
-        Include::Key => Metadata::Key,
-        Include::Partition => Metadata::Partition,
-        Include::Offset => Metadata::Offset,
-        Include::Timestamp => Metadata::Timestamp,
-        Include::Header(name) => Metadata::Header(name.clone()),
-        Include::Payload => Metadata::Payload,
-    }
 }

@@ -5,8 +5,9 @@
 
 use super::columns::Columns;
 use crate::dataflow::agg::function::{AggregateCall, Function};
-use crate::dataflow::ops::aggregate::{Aggregate, EmitMode, WindowGroup};
+use crate::dataflow::ops::aggregate::{Aggregate, EmitMode};
 use crate::dataflow::ops::distinct::Distinct;
+use crate::dataflow::ops::windowed::WindowGroup;
 use crate::error::{Error, Result};
 use crate::plan::node::{Emit, Planner, Stream, is_window, nullable};
 use crate::plan::time::bound;

@@ -22,7 +22,7 @@ pub use self::call::CallTables;
 use self::changes::{GroupRows, changes, closed_rows};
 use self::columns::Columns;
 use super::groups::Groups;
-use super::windowed::WindowBound;
+use super::windowed::{WindowGroup, in_time};
 use crate::dataflow::agg::accumulator::{Touched, Update};
 use crate::dataflow::agg::function::AggregateCall;
 use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
@@ -44,13 +44,6 @@ pub enum EmitMode {
     Changes,
     /// Once, when the group's window closes; needs a window.
     OnWindowClose,
-}
-
-/// The group key column that carries the window: `position` counts in [`Aggregate::group`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WindowGroup {
-    pub position: usize,
-    pub bound: WindowBound,
 }
 
 /// See the module.
@@ -211,17 +204,12 @@ struct Running {
 impl Running {
     /// The rows that count, as one delta of the columns that are looked at.
     fn input(&self, step: &Step, deltas: &mut Vec<Delta>, out: &mut Output) -> Result<Option<Delta>> {
-        let mut kept = Vec::with_capacity(deltas.len());
-        for delta in deltas.drain(..) {
-            let delta = match &self.spec.window {
-                Some(window) => window.bound.split_late(delta, self.spec.group[window.position], &step.before, out)?,
-                None => delta,
-            };
-            if !delta.is_empty() {
-                kept.push(delta.with_batch(delta.batch().project(&self.used)?));
-            }
+        let in_time = in_time(self.spec.window.as_ref(), &self.spec.group, deltas, step, out)?;
+        if in_time.is_empty() {
+            return Ok(None);
         }
-        if kept.is_empty() { Ok(None) } else { Delta::concat(&self.used_schema, &kept).map(Some) }
+        let used = in_time.iter().map(|delta| Ok(delta.with_batch(delta.batch().project(&self.used)?))).collect::<Result<Vec<_>>>()?;
+        Delta::concat(&self.used_schema, &used).map(Some)
     }
 
     fn update(&mut self, delta: &Delta, out: &mut Output) -> Result<()> {

@@ -10,9 +10,9 @@ mod ranked;
 mod tests;
 
 use self::ranked::{Ranked, Window, difference};
-use super::aggregate::WindowGroup;
 use super::consolidate::consolidate;
 use super::groups::Groups;
+use super::windowed::{WindowGroup, in_time};
 use crate::dataflow::agg::accumulator::grow;
 use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
@@ -193,20 +193,11 @@ struct Running {
 
 impl Running {
     fn input(&self, step: &Step, deltas: &mut Vec<Delta>, out: &mut Output) -> Result<Option<Delta>> {
-        let mut kept = Vec::with_capacity(deltas.len());
-        for delta in deltas.drain(..) {
-            let delta = match &self.spec.window {
-                Some(window) => window.bound.split_late(delta, self.spec.partition[window.position], &step.before, out)?,
-                None => delta,
-            };
-            if !delta.is_empty() {
-                kept.push(delta);
-            }
-        }
-        if kept.is_empty() {
+        let in_time = in_time(self.spec.window.as_ref(), &self.spec.partition, deltas, step, out)?;
+        if in_time.is_empty() {
             return Ok(None);
         }
-        Ok(Some(consolidate(&self.spec.input, &kept)?).filter(|d| !d.is_empty()))
+        Ok(Some(consolidate(&self.spec.input, &in_time)?).filter(|d| !d.is_empty()))
     }
 
     fn update(&mut self, delta: &Delta, out: &mut Output) -> Result<()> {
