@@ -65,6 +65,10 @@ pub struct Flags {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_interval: Option<String>,
+    /// Who may connect while there are no passwords, under any user name: loopback (this machine) or anyone [TIDEWATER_TRUST; default: loopback]
+    #[arg(long, value_name = "WHOM")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<String>,
     /// Logs as text or json, on standard error [TIDEWATER_LOG_FORMAT; default: text]
     #[arg(long, value_name = "FORMAT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,13 +96,24 @@ pub struct Config {
     #[serde(default = "default_checkpoint_interval", deserialize_with = "duration")]
     pub checkpoint_interval: Duration,
     #[serde(default)]
+    pub trust: Trust,
+    #[serde(default)]
     pub log_format: LogFormat,
     /// Filter of the logs, as `tracing` reads it.
     #[serde(default = "default_log")]
     pub log: String,
 }
 
-const SETTINGS: [&str; 8] = ["data_dir", "listen", "http", "memory", "threads", "checkpoint_interval", "log_format", "log"];
+/// Whose connections are trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trust {
+    #[default]
+    Loopback,
+    Anyone,
+}
+
+const SETTINGS: [&str; 9] = ["data_dir", "listen", "http", "memory", "threads", "checkpoint_interval", "trust", "log_format", "log"];
 
 impl Config {
     /// Puts the sources of settings together. The error names the setting and where its value came from.
@@ -297,11 +312,11 @@ mod tests {
 
     #[test]
     fn a_file_may_set_all() {
-        let config = from_toml("memory = \"512MiB\"\nthreads = 2\ncheckpoint_interval = \"250ms\"\nlisten = \"0.0.0.0:5432\"\nlog_format = \"json\"").unwrap();
+        let config = from_toml("memory = \"512MiB\"\nthreads = 2\ncheckpoint_interval = \"250ms\"\nlisten = \"0.0.0.0:5432\"\ntrust = \"anyone\"\nlog_format = \"json\"").unwrap();
         assert_eq!(config.memory, 512 << 20);
         assert_eq!(config.threads, 2);
         assert_eq!(config.checkpoint_interval, Duration::from_millis(250));
-        assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!((config.trust, config.log_format), (Trust::Anyone, LogFormat::Json));
     }
 
     #[test]
@@ -310,6 +325,7 @@ mod tests {
             ("memroy = 1", "unknown setting \"memroy\""),
             ("memory = \"much\"", "setting \"memory\""),
             ("memory = \"1MiB\"", "memory = 1MiB is too small"),
+            ("trust = \"nobody\"", "setting \"trust\""),
             ("threads = 0", "0 is not between 1 and 64"),
             ("checkpoint_interval = 5", "5 has no unit"),
             ("checkpoint_interval = \"1ms\"", "out of range"),

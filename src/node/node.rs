@@ -1,7 +1,7 @@
 //! The whole server: opens the data directory, brings the engine back to where it was, and serves until told to stop.
 
 use super::checkpoints::CheckpointState;
-use super::config::Config;
+use super::config::{Config, Trust};
 use super::data_dir::DataDir;
 use super::engine::NodeEngine;
 use super::pool::Pool;
@@ -48,7 +48,7 @@ pub async fn serve(config: Config) -> Result<()> {
     let Started { engine, binder, ended } = started.map_err(|e| Error::internal(format!("the start failed: {e}")))??;
     status.ready(engine.clone());
     let backend = Arc::new(SessionBackend::new(engine.clone(), binder, Arc::new(Pool::new(config.threads)?)));
-    let server = Server::new(backend, Access::Loopback, MAX_CONNECTIONS);
+    let server = Server::new(backend, access(config.trust), MAX_CONNECTIONS);
     let served = tokio::spawn(async move { server.serve(pg_listener, stopped).await });
     tracing::info!(listen = %config.listen, http = %config.http, data_dir = %config.data_dir.display(), "ready");
     let result = tokio::select! {
@@ -63,6 +63,13 @@ pub async fn serve(config: Config) -> Result<()> {
     let _ = tokio::time::timeout(STOP_TIMEOUT, async { tokio::join!(served, endpoints) }).await;
     drop(data);
     result
+}
+
+fn access(trust: Trust) -> Access {
+    match trust {
+        Trust::Loopback => Access::Loopback,
+        Trust::Anyone => Access::Anyone,
+    }
 }
 
 /// Sessions at once; each costs a task and some buffers.
