@@ -2,31 +2,36 @@
 //! comes with each call ([`Names`]), so a statement binds against one catalog whatever DDL does meanwhile.
 //!
 //! ```text
-//! tree --name_columns--> tree --SqlToRel--> plan --parameters--> plan --PostgresTypes, TypeCoercion, …--> plan --settle--> bound
+//! tree --name_columns, forms--> tree --SqlToRel--> plan --parameters--> plan --PostgresTypes, TypeCoercion, …--> plan --settle--> bound
 //! ```
 //!
 //! A bound plan is type-coerced and not optimized: views are planned from it, SELECTs go on to [`Binder::run`].
 
 use super::errors::{translate, untranslated};
+use super::forms;
 use super::functions;
 use super::functions::clock;
 use super::names::{name_columns, shown};
+use super::operators::Operators;
 use super::parse::{self, source::Source};
 use super::relations::Windows;
 use super::semantics::PostgresTypes;
 use super::types;
 use crate::catalog::catalog::PUBLIC;
 use crate::error::{Error, Kind, Result};
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
-use datafusion::logical_expr::{AggregateUDF, Cast, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, TableType, WindowUDF};
+use datafusion::logical_expr::{
+    AggregateUDF, Cast, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, TableType, WindowUDF,
+};
 use datafusion::optimizer::analyzer::{resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion};
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
@@ -35,6 +40,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Views inside views that binding enters.
@@ -100,6 +106,8 @@ impl Binder {
             .with_default_features()
             .with_relation_planners(vec![Arc::new(Windows)])
             .with_type_planner(Arc::new(Types));
+        // Before DataFusion's own, which know no types of quoted literals.
+        builder.expr_planners().get_or_insert_default().insert(0, Arc::new(Operators));
         // In the place of DataFusion's own rules, not behind them: types are resolved before they are coerced.
         *builder.analyzer() = Some(Analyzer::with_rules(rules));
         let mut state = builder.build();
@@ -116,6 +124,7 @@ impl Binder {
     pub fn query(&self, names: &dyn Names, mut query: Box<ast::Query>, parameters: Parameters<'_>, source: Option<&Source>) -> Result<Bound> {
         let original = query.clone();
         name_columns(&mut query);
+        forms::rewrite(&mut query);
         self.bind(names, &query, parameters).map_err(|e| translate(e, source, original.as_ref()))
     }
 
@@ -165,7 +174,8 @@ impl Binder {
     }
 
     /// The same for use in a plan that goes through [`Binder::coerce`].
-    pub fn uncoerced(&self, names: &dyn Names, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
+    pub fn uncoerced(&self, names: &dyn Names, mut expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
+        forms::rewrite(&mut expr);
         let context = Context { binder: self, names, depth: 0 };
         SqlToRel::new_with_options(&context, options()).sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(untranslated)
     }
@@ -203,14 +213,15 @@ fn options() -> ParserOptions {
 }
 
 fn field_of(value: &ScalarValue) -> FieldRef {
-    Arc::new(arrow::datatypes::Field::new("", value.data_type(), true))
+    Arc::new(Field::new("", value.data_type(), true))
 }
 
 /// Types of all parameters; those that nothing around them tells are text, as in Postgres.
 fn inferred(plan: &LogicalPlan, declared: Vec<Option<FieldRef>>) -> DataFusionResult<Vec<FieldRef>> {
-    let found = plan.get_parameter_fields()?;
+    let mut found = plan.get_parameter_fields()?;
+    cast_parameters(plan, &mut found)?;
     let highest = found.keys().filter_map(|k| k.trim_start_matches('$').parse::<usize>().ok()).max().unwrap_or(0);
-    let text: FieldRef = Arc::new(arrow::datatypes::Field::new("", DataType::Utf8, true));
+    let text: FieldRef = Arc::new(Field::new("", DataType::Utf8, true));
     Ok((0..highest.max(declared.len()))
         .map(|i| {
             let declared = declared.get(i).cloned().flatten();
@@ -220,6 +231,25 @@ fn inferred(plan: &LogicalPlan, declared: Vec<Option<FieldRef>>) -> DataFusionRe
             if settled == *field.data_type() { field } else { Arc::new(field.as_ref().clone().with_data_type(settled)) }
         })
         .collect())
+}
+
+/// `$1::int4` says what `$1` is.
+fn cast_parameters(plan: &LogicalPlan, found: &mut HashMap<String, Option<FieldRef>>) -> DataFusionResult<()> {
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|e| {
+                if let Expr::Cast(Cast { expr, field }) = e
+                    && let Expr::Placeholder(placeholder) = expr.as_ref()
+                {
+                    let known = found.entry(placeholder.id.clone()).or_default();
+                    let plain = Field::new("", field.data_type().clone(), true);
+                    known.get_or_insert_with(|| if types::is_any_numeric(field) { Arc::new(plain) } else { field.clone() });
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(())
 }
 
 /// Result columns of types that Postgres does not have are cast to the nearest.
@@ -258,6 +288,7 @@ impl Context<'_> {
         }
         let mut query = parse::query(query)?;
         name_columns(&mut query);
+        forms::rewrite(&mut query);
         let inner = Context { binder: self.binder, names: self.names, depth: self.depth + 1 };
         let plan = self.binder.plan(&inner, &query, vec![]).map_err(untranslated)?;
         let list: Vec<Expr> = plan.schema().columns().into_iter().zip(columns).map(|(column, name)| Expr::Column(column).alias(name)).collect();
@@ -308,10 +339,32 @@ impl ContextProvider for Context<'_> {
         let context = SimplifyContext::builder().with_config_options(self.binder.state.config_options().clone()).build();
         let simplifier = ExprSimplifier::new(context);
         let schema = DFSchema::empty();
-        let arguments =
-            arguments.into_iter().map(|a| simplifier.coerce(a, &schema).and_then(|e| simplifier.simplify(e))).collect::<DataFusionResult<Vec<_>>>()?;
+        // Quoted bounds are of the first one's type, a quoted step is an interval.
+        let of = arguments.first().map(|a| a.get_type(&schema)).transpose()?;
+        let quoted = |(i, argument): (usize, Expr)| match (&argument, &of) {
+            (Expr::Literal(ScalarValue::Utf8(Some(text)), _), Some(DataType::Timestamp(..))) => {
+                let field = if i == 2 { DataType::Interval(IntervalUnit::MonthDayNano) } else { of.clone().unwrap_or(DataType::Null) };
+                super::semantics::constant(text, &Field::new("", field, true))
+            }
+            _ => Ok(argument),
+        };
+        let arguments = arguments.into_iter().enumerate().map(quoted).collect::<DataFusionResult<Vec<_>>>()?;
+        let constant = |a: Expr| {
+            let typed = super::semantics::expression(a, &schema)?.data;
+            simplifier.coerce(typed, &schema).and_then(|e| simplifier.simplify(e))
+        };
+        let arguments = arguments.into_iter().map(constant).collect::<DataFusionResult<Vec<_>>>()?;
+        let of = arguments.first().map(|a| a.get_type(&schema)).transpose()?;
+        let arguments: Vec<Expr> = arguments.into_iter().map(series_bound).collect();
         let provider = function.create_table_provider_with_args(datafusion::catalog::TableFunctionArgs::new(&arguments, &self.binder.state))?;
-        Ok(datafusion::datasource::provider_as_source(provider))
+        let source = datafusion::datasource::provider_as_source(provider);
+        let Some(of) = of.filter(|_| name.eq_ignore_ascii_case("generate_series")) else { return Ok(source) };
+        // The series has the type of its bounds.
+        let plan = LogicalPlanBuilder::scan("series", source, None)?;
+        let column = plan.schema().columns().swap_remove(0);
+        let plan = plan.project([Expr::Cast(Cast::new(Box::new(Expr::Column(column)), of)).alias("generate_series")])?.build()?;
+        let schema = plan.schema().inner().clone();
+        Ok(Arc::new(ViewSource { plan, schema }))
     }
 
     fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DataFusionResult<Arc<dyn TableSource>> {
@@ -332,7 +385,15 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.binder.state.scalar_functions().get(unqualified(name)).cloned()
+        // DataFusion's functions of these names change the first element only.
+        let name = match unqualified(name) {
+            "array_remove" => "array_remove_all",
+            "array_replace" => "array_replace_all",
+            // Arrays begin at 1.
+            "array_upper" => "array_length",
+            other => other,
+        };
+        self.binder.state.scalar_functions().get(name).cloned()
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -340,7 +401,12 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.binder.state.aggregate_functions().get(unqualified(name)).cloned()
+        let name = match unqualified(name) {
+            "every" => "bool_and",
+            "variance" => "var_samp",
+            other => other,
+        };
+        self.binder.state.aggregate_functions().get(name).cloned()
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
@@ -372,6 +438,15 @@ impl ContextProvider for Context<'_> {
     }
 }
 
+/// DataFusion's series count in bigint and nanoseconds.
+fn series_bound(bound: Expr) -> Expr {
+    match bound {
+        Expr::Literal(ScalarValue::Int32(Some(v)), _) => Expr::Literal(ScalarValue::Int64(Some(v.into())), None),
+        Expr::Literal(ScalarValue::TimestampMicrosecond(Some(v), zone), _) => Expr::Literal(ScalarValue::TimestampNanosecond(v.checked_mul(1000), zone), None),
+        other => other,
+    }
+}
+
 /// `pg_catalog.f` is `f`.
 fn unqualified(name: &str) -> &str {
     name.strip_prefix("pg_catalog.").unwrap_or(name)
@@ -383,7 +458,6 @@ struct Types;
 
 impl TypePlanner for Types {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> DataFusionResult<Option<FieldRef>> {
-        let (field, _) = types::field("", sql_type).map_err(|e| DataFusionError::External(Box::new(e)))?;
-        Ok(Some(Arc::new(field)))
+        types::cast_field(sql_type).map(|field| Some(Arc::new(field))).map_err(|e| DataFusionError::External(Box::new(e)))
     }
 }

@@ -4,8 +4,10 @@
 pub mod ast;
 pub mod bind;
 pub mod errors;
+mod forms;
 pub mod functions;
 pub mod names;
+mod operators;
 pub mod parse;
 pub mod relations;
 pub mod scalar;

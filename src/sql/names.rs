@@ -119,7 +119,7 @@ fn of(expr: &Expr) -> Option<String> {
             field.or_else(|| of(root))
         }
         Expr::Function(f) => f.name.0.last().and_then(|p| p.as_ident()).map(folded),
-        Expr::Cast { expr, data_type, .. } => of(expr).filter(|_| !matches!(expr.as_ref(), Expr::Case { .. })).or_else(|| type_name(data_type)),
+        Expr::Cast { expr, data_type, .. } => of(expr).filter(|_| !is_named_by_type(expr)).or_else(|| type_name(data_type)),
         Expr::TypedString(typed) => type_name(&typed.data_type),
         Expr::Interval(_) => Some("interval".into()),
         Expr::Case { else_result, .. } => else_result.as_deref().and_then(of).or_else(|| Some("case".into())),
@@ -127,7 +127,7 @@ fn of(expr: &Expr) -> Option<String> {
         Expr::Exists { .. } => Some("exists".into()),
         Expr::Array(_) => Some("array".into()),
         Expr::Extract { .. } => Some("extract".into()),
-        Expr::Substring { .. } => Some("substring".into()),
+        Expr::Substring { shorthand, .. } => Some(if *shorthand { "substr" } else { "substring" }.into()),
         Expr::Position { .. } => Some("position".into()),
         Expr::Overlay { .. } => Some("overlay".into()),
         Expr::Ceil { .. } => Some("ceil".into()),
@@ -160,6 +160,17 @@ fn subquery(body: &SetExpr) -> Option<String> {
     }
 }
 
+/// A name that comes from a type or a keyword gives way to the type of a cast around it.
+fn is_named_by_type(expr: &Expr) -> bool {
+    match expr {
+        Expr::Case { .. } | Expr::TypedString(_) | Expr::Interval(_) => true,
+        Expr::Value(_) => true,
+        Expr::Nested(inner) => is_named_by_type(inner),
+        Expr::Cast { expr, .. } => of(expr).is_none() || is_named_by_type(expr),
+        _ => false,
+    }
+}
+
 /// A cast's column is called as the catalog calls the type: `int4`, not `integer`.
 fn type_name(data_type: &ast::DataType) -> Option<String> {
     let (field, _) = field("", data_type).ok()?;
@@ -173,7 +184,10 @@ fn type_name(data_type: &ast::DataType) -> Option<String> {
             "bigint" => "int8",
             "real" => "float4",
             "double precision" => "float8",
-            "character varying" => "varchar",
+            "character varying" => match data_type {
+                ast::DataType::Char(_) | ast::DataType::Character(_) => "bpchar",
+                _ => "varchar",
+            },
             "time without time zone" => "time",
             "timestamp without time zone" => "timestamp",
             "timestamp with time zone" => "timestamptz",

@@ -123,7 +123,12 @@ fn factor(argument: &ast::Expr) -> Option<TableFactor> {
 
 /// A constant interval, checked: a size is longer than nothing.
 fn interval(expr: Expr, is_offset: bool) -> Result<Expr> {
-    let Expr::Literal(value, _) = &expr else {
+    let literal = match &expr {
+        // INTERVAL '…' is a cast of a text until types are resolved.
+        Expr::Cast(cast) => cast.expr.as_ref(),
+        other => other,
+    };
+    let Expr::Literal(value, _) = literal else {
         return Err(external(
             Error::new(Kind::InvalidParameter, "the size of a window must be a constant interval").with_hint("for instance INTERVAL '10 seconds'"),
         ));

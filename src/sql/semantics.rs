@@ -5,18 +5,22 @@
 //! - explicit casts, numeric division and differences of times are functions of ours (`functions::cast`, `functions::arithmetic`);
 //! - a function's result that Postgres has no type for becomes the nearest ([`crate::sql::types::settled`]).
 
-use super::functions::{arithmetic, cast};
-use super::types::settled;
+use super::functions::table::{Argument, Table, external};
+use super::functions::{arithmetic, bytes, cast, interval};
+use super::operators::{is_jsonb, no_operator};
+use super::types::{self, TIMESTAMP, settled};
+use crate::error::Error;
+use crate::types::text::decimal::{Literal, write_decimal128};
 use crate::types::text::{TextStyle, parse_value};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit};
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::error::DataFusionError;
-use datafusion::logical_expr::expr::{Between, Cast, InList};
+use datafusion::logical_expr::expr::{Between, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, when};
 use datafusion::optimizer::AnalyzerRule;
 
 /// See the module. Doing it twice changes nothing.
@@ -39,11 +43,15 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         LogicalPlan::Limit(_) => return Ok(Transformed::no(plan)),
         LogicalPlan::Values(values) => {
             let schema = DFSchema::empty();
-            let rows: Vec<Vec<Expr>> = values
-                .values
-                .iter()
-                .map(|row| row.iter().map(|e| expression(e.clone(), &schema).map(|t| t.data)).collect::<Result<_>>())
-                .collect::<Result<_>>()?;
+            // A column's mark (of a length, say) is on all of its values.
+            let marked = |(column, e): (usize, &Expr)| -> Result<Expr> {
+                let mark = values.schema.field(column).metadata();
+                Ok(match expression(e.clone(), &schema)?.data {
+                    Expr::Literal(value, None) if !mark.is_empty() => Expr::Literal(value, Some(FieldMetadata::from(mark.clone()))),
+                    other => other,
+                })
+            };
+            let rows: Vec<Vec<Expr>> = values.values.iter().map(|row| row.iter().enumerate().map(marked).collect::<Result<_>>()).collect::<Result<_>>()?;
             return LogicalPlanBuilder::values(rows)?.build().map(Transformed::yes);
         }
         _ => {}
@@ -60,35 +68,25 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 
 /// One expression over columns of `schema`.
 pub fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let rewritten = expr.transform_up(|e| {
+    expr.transform_up(|e| {
         Ok(match e {
+            Expr::Literal(ScalarValue::Int64(Some(_)), _) => Transformed::yes(narrow(e)),
             Expr::BinaryExpr(binary) => Transformed::yes(binary_expr(binary, schema)?),
             Expr::Between(between) => Transformed::yes(between_expr(between, schema)?),
             Expr::InList(list) => Transformed::yes(in_list(list, schema)?),
-            Expr::Case(case) => Transformed::yes(Expr::Case(case_expr(case))),
             Expr::Cast(cast) => cast_expr(cast, schema)?,
+            Expr::Negative(inner) if matches!(inner.get_type(schema), Ok(DataType::Interval(_))) => Transformed::yes(interval::negate().call(vec![*inner])),
             Expr::ScalarFunction(call) => {
-                let call = function(call, schema);
+                let call = function(call, schema)?;
                 settle(call, schema)?
             }
             other => Transformed::no(other),
         })
-    })?;
-    rewritten.map_data(|e| Ok(narrow_root(e)))
+    })
 }
 
-/// A whole number on its own (`SELECT 1`).
-fn narrow_root(expr: Expr) -> Expr {
-    match expr {
-        Expr::Alias(mut alias) => {
-            *alias.expr = narrow(*alias.expr);
-            Expr::Alias(alias)
-        }
-        other => narrow(other),
-    }
-}
-
-fn narrow(expr: Expr) -> Expr {
+/// A whole number is an integer if it fits.
+pub fn narrow(expr: Expr) -> Expr {
     match expr {
         Expr::Literal(ScalarValue::Int64(Some(v)), metadata) => match i32::try_from(v) {
             Ok(v) => Expr::Literal(ScalarValue::Int32(Some(v)), metadata),
@@ -102,13 +100,11 @@ fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
-/// A literal takes the type of what it meets.
+/// A quoted literal takes the type of what it meets.
 fn meet(literal: Expr, other: Option<&DataType>) -> Result<Expr> {
     match (&literal, other) {
-        (Expr::Literal(ScalarValue::Int64(Some(_)), _), Some(DataType::Int64)) => Ok(literal),
-        (Expr::Literal(ScalarValue::Int64(Some(_)), _), _) => Ok(narrow(literal)),
         (Expr::Literal(ScalarValue::Utf8(Some(text)), _), Some(data_type)) if !is_text(data_type) && has_literals(data_type) => {
-            constant(text, &Field::new("", data_type.clone(), true))
+            constant(text, &types::literal_field(data_type))
         }
         _ => Ok(literal),
     }
@@ -120,63 +116,141 @@ fn has_literals(data_type: &DataType) -> bool {
         && !data_type.is_unsigned_integer()
 }
 
-/// The value that `text` is of a type.
+/// The value that `text` is of a type. A bigint stays a cast, for on its own a small one would be an integer.
 pub fn constant(text: &str, field: &Field) -> Result<Expr> {
-    let external = |e: crate::error::Error| DataFusionError::External(Box::new(e));
     let field = match field.data_type() {
         DataType::Interval(_) => field.clone().with_data_type(DataType::Interval(IntervalUnit::MonthDayNano)),
         DataType::Timestamp(..) => field.clone().with_data_type(settled(field.data_type())),
+        DataType::Decimal128(..) if types::is_any_numeric(field) => match exact(text) {
+            Some(value) => return Ok(Expr::Literal(value, None)),
+            None => Field::new("", types::NUMERIC, true),
+        },
         _ => field.clone(),
     };
     let array = parse_value(&field, Some(text), &TextStyle::UTC).map_err(external)?;
-    Ok(Expr::Literal(ScalarValue::try_from_array(&array, 0)?, None))
+    let literal = Expr::Literal(ScalarValue::try_from_array(&array, 0)?, None);
+    Ok(match field.data_type() {
+        DataType::Int64 => Expr::Cast(Cast::new(Box::new(literal), DataType::Int64)),
+        _ => literal,
+    })
 }
 
-fn binary_expr(binary: BinaryExpr, schema: &DFSchema) -> Result<Expr> {
+/// A numeric with just the digits that were written.
+fn exact(text: &str) -> Option<ScalarValue> {
+    let literal = Literal::parse(text).ok()?;
+    let scale = i8::try_from(literal.scale()).ok().filter(|s| *s <= 38)?;
+    let value = literal.unscaled::<i128>(i64::from(scale))?;
+    let digits = value.unsigned_abs().checked_ilog10().map_or(1, |d| d + 1).max(scale.unsigned_abs().into());
+    (digits <= 38).then(|| ScalarValue::Decimal128(Some(value), digits as u8, scale))
+}
+
+fn is_quoted(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Utf8(_), _))
+}
+
+/// What a quoted literal becomes beside a time: added it is an interval; subtracted it is of the time's own type, if it reads so.
+fn beside_time(literal: Expr, op: Operator, time: &DataType) -> Result<Expr> {
+    let interval = DataType::Interval(IntervalUnit::MonthDayNano);
+    match op {
+        Operator::Minus => meet(literal.clone(), Some(time)).or_else(|error| meet(literal, Some(&interval)).map_err(|_| error)),
+        _ => meet(literal, Some(&interval)),
+    }
+}
+
+/// An operator with its operands as Postgres types them. Doing it twice changes nothing.
+pub fn binary_expr(binary: BinaryExpr, schema: &DFSchema) -> Result<Expr> {
     let BinaryExpr { left, op, right } = binary;
-    let (left_type, right_type) = (type_of(&left, schema), type_of(&right, schema));
-    let is_quoted = |e: &Expr| matches!(e, Expr::Literal(ScalarValue::Utf8(_), _));
     let (mut left, mut right) = (*left, *right);
     if op == Operator::StringConcat {
-        return Ok(Expr::BinaryExpr(BinaryExpr { left: Box::new(as_text(left, schema)?), op, right: Box::new(as_text(right, schema)?) }));
+        return concatenation(left, right, schema);
     }
-    let meets = is_comparison(op) || is_arithmetic(op);
-    if meets && !(is_quoted(&left) && is_quoted(&right)) {
-        // timestamp ± '1 day': what a time meets in arithmetic is an interval.
-        let partner = |t: &Option<DataType>| match t {
-            Some(DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_)) if matches!(op, Operator::Plus | Operator::Minus) => {
-                Some(DataType::Interval(IntervalUnit::MonthDayNano))
-            }
-            other => other.clone(),
-        };
-        if is_quoted(&left) || is_whole(&left) {
-            left = meet(left, partner(&right_type).as_ref())?;
-        }
-        if is_quoted(&right) || is_whole(&right) {
-            right = meet(right, partner(&left_type).as_ref())?;
-        }
-    }
-    if let (Ok(l), Ok(r)) = (left.get_type(schema), right.get_type(schema)) {
-        if let Some(function) = arithmetic::replacement(op, &l, &r) {
-            return Ok(function.call(vec![left, right]));
-        }
-        if let Some(days) = date_arithmetic(&left, op, &right, &l, &r) {
-            return Ok(days);
+    let (left_type, right_type) = (left.get_type(schema).ok(), right.get_type(schema).ok());
+    if (is_comparison(op) || is_arithmetic(op)) && !(is_quoted(&left) && is_quoted(&right)) {
+        let is_time = |t: &DataType| matches!(t, DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_));
+        let sum = matches!(op, Operator::Plus | Operator::Minus);
+        if is_quoted(&right) {
+            right = match &left_type {
+                Some(time) if sum && is_time(time) => beside_time(right, op, time)?,
+                other => meet(right, other.as_ref())?,
+            };
+        } else if is_quoted(&left) {
+            left = match &right_type {
+                Some(time) if sum && is_time(time) => beside_time(left, op, time)?,
+                other => meet(left, other.as_ref())?,
+            };
+        } else if is_comparison(op) && (is_other(&left_type, &left, &right_type, schema) || is_other(&right_type, &right, &left_type, schema)) {
+            return Err(no_operator(&left, &op, &right, schema));
         }
     }
-    Ok(Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) }))
+    let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else {
+        return Ok(Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) }));
+    };
+    // A real meets other numbers as a double.
+    let is_exact = |t: &DataType| t.is_integer() || t.is_decimal();
+    let double = |e: Expr| Box::new(Expr::Cast(Cast::new(Box::new(e), DataType::Float64)));
+    match (&left_type, &right_type) {
+        (DataType::Float32, t) if is_exact(t) => return Ok(Expr::BinaryExpr(BinaryExpr { left: double(left), op, right: double(right) })),
+        (t, DataType::Float32) if is_exact(t) => return Ok(Expr::BinaryExpr(BinaryExpr { left: double(left), op, right: double(right) })),
+        _ => {}
+    }
+    if let Some(function) = arithmetic::replacement(op, &left_type, &right_type) {
+        return Ok(function.call(vec![left, right]));
+    }
+    let (left, right) = (Box::new(left), Box::new(right));
+    Ok(match time_arithmetic(left, op, right, &left_type, &right_type) {
+        Ok(expr) => expr,
+        Err((left, right)) => Expr::BinaryExpr(BinaryExpr { left, op, right }),
+    })
 }
 
-/// The type that an operand shows to the other: a whole number's is the smallest that holds it.
-fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
-    match expr {
-        Expr::Literal(ScalarValue::Int64(Some(v)), _) => Some(if i32::try_from(*v).is_ok() { DataType::Int32 } else { DataType::Int64 }),
-        other => other.get_type(schema).ok(),
-    }
+/// A text that is compared with a value of another kind, which Postgres does not convert by itself.
+fn is_other(text: &Option<DataType>, expr: &Expr, other: &Option<DataType>, schema: &DFSchema) -> bool {
+    let (Some(text), Some(other)) = (text, other) else { return false };
+    let kind = other.is_numeric() || other.is_temporal() || matches!(other, DataType::Boolean | DataType::Interval(_) | DataType::FixedSizeBinary(_));
+    is_text(text) && kind && !matches!(expr, Expr::Placeholder(_)) && !is_jsonb(expr, schema)
 }
 
-fn is_whole(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(ScalarValue::Int64(Some(_)), _))
+type Operands = (Box<Expr>, Box<Expr>);
+
+/// Operators over dates and intervals whose types differ from DataFusion's; the operands come back if there is none.
+fn time_arithmetic(left: Box<Expr>, op: Operator, right: Box<Expr>, left_type: &DataType, right_type: &DataType) -> std::result::Result<Expr, Operands> {
+    use DataType as D;
+    if let Some(days) = date_arithmetic(&left, op, &right, left_type, right_type) {
+        return Ok(days);
+    }
+    let timestamp = |date: Box<Expr>| Box::new(Expr::Cast(Cast::new(date, TIMESTAMP)));
+    let order = |e: Box<Expr>| Box::new(interval::order().call(vec![*e]));
+    let (left, right) = match (left_type, op, right_type) {
+        (D::Interval(_), Operator::Multiply, t) if t.is_numeric() => return Ok(interval::multiply().call(vec![*left, *right])),
+        (t, Operator::Multiply, D::Interval(_)) if t.is_numeric() => return Ok(interval::multiply().call(vec![*right, *left])),
+        (D::Interval(_), Operator::Divide, t) if t.is_numeric() => return Ok(interval::divide().call(vec![*left, *right])),
+        (D::Interval(_), op, D::Interval(_)) if is_comparison(op) => (order(left), order(right)),
+        (D::Date32, Operator::Plus | Operator::Minus, D::Interval(_)) => (timestamp(left), right),
+        (D::Interval(_), Operator::Plus, D::Date32) => (left, timestamp(right)),
+        _ => return Err((left, right)),
+    };
+    Ok(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+}
+
+/// `||` joins texts, with the other side printed, and bytes; arrays are DataFusion's.
+fn concatenation(left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
+    let binary = |left: Expr, right: Expr| Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op: Operator::StringConcat, right: Box::new(right) });
+    let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else { return Ok(binary(left, right)) };
+    let is_bytes = |t: &DataType| matches!(t, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
+    if left_type.is_nested() || right_type.is_nested() || left_type.is_null() || right_type.is_null() {
+        return Ok(binary(left, right));
+    }
+    if is_jsonb(&left, schema) && (is_jsonb(&right, schema) || is_quoted(&right)) {
+        return Err(external(Error::not_supported("|| of jsonb is not supported").with_hint("cast both sides to text to join their texts")));
+    }
+    if is_bytes(&left_type) && (is_bytes(&right_type) || is_quoted(&right)) || is_bytes(&right_type) && is_quoted(&left) {
+        let (left, right) = (meet(left, Some(&right_type))?, meet(right, Some(&left_type))?);
+        return Ok(bytes::concat().call(vec![left, right]));
+    }
+    if !is_text(&left_type) && !is_text(&right_type) {
+        return Err(no_operator(&left, &"||", &right, schema));
+    }
+    Ok(binary(as_text(left, schema)?, as_text(right, schema)?))
 }
 
 fn is_comparison(op: Operator) -> bool {
@@ -202,67 +276,104 @@ fn date_arithmetic(left: &Expr, op: Operator, right: &Expr, left_type: &DataType
     }
 }
 
-/// `||` joins texts: what is none is printed first, unless it is an array.
+/// What is no text is printed, unless it is an array.
 fn as_text(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let Ok((_, from)) = expr.to_field(schema) else { return Ok(expr) };
     if is_text(from.data_type()) || matches!(from.data_type(), DataType::Null | DataType::List(_) | DataType::LargeList(_)) {
         return Ok(expr);
     }
     let text: FieldRef = Field::new("text", DataType::Utf8, true).into();
-    Ok(cast::call(narrow(expr), &from, &text).unwrap_or_else(|e| e))
+    Ok(cast::call(expr, &from, &text).unwrap_or_else(|e| e))
 }
 
 fn between_expr(between: Between, schema: &DFSchema) -> Result<Expr> {
-    let data_type = type_of(&between.expr, schema);
+    let data_type = between.expr.get_type(schema).ok();
     let low = meet(*between.low, data_type.as_ref())?;
     let high = meet(*between.high, data_type.as_ref())?;
-    Ok(Expr::Between(Between { expr: Box::new(narrow(*between.expr)), low: Box::new(low), high: Box::new(high), negated: between.negated }))
+    let expr = if is_quoted(&between.expr) { meet(*between.expr, low.get_type(schema).ok().as_ref())? } else { *between.expr };
+    if matches!(data_type, Some(DataType::Interval(_))) {
+        let [expr, low, high] = [expr, low, high].map(|e| Box::new(interval::order().call(vec![e])));
+        return Ok(Expr::Between(Between { expr, low, high, negated: between.negated }));
+    }
+    Ok(Expr::Between(Between { expr: Box::new(expr), low: Box::new(low), high: Box::new(high), negated: between.negated }))
 }
 
 fn in_list(list: InList, schema: &DFSchema) -> Result<Expr> {
-    let data_type = type_of(&list.expr, schema);
+    let data_type = list.expr.get_type(schema).ok();
     let items = list.list.into_iter().map(|e| meet(e, data_type.as_ref())).collect::<Result<_>>()?;
-    Ok(Expr::InList(InList { expr: Box::new(narrow(*list.expr)), list: items, negated: list.negated }))
-}
-
-fn case_expr(mut case: Case) -> Case {
-    for (_, then) in &mut case.when_then_expr {
-        **then = narrow(std::mem::take(then.as_mut()));
-    }
-    if let Some(otherwise) = &mut case.else_expr {
-        **otherwise = narrow(std::mem::take(otherwise.as_mut()));
-    }
-    case
+    Ok(Expr::InList(InList { expr: list.expr, list: items, negated: list.negated }))
 }
 
 fn cast_expr(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok((_, from)) = cast.expr.to_field(schema) else { return Ok(Transformed::no(Expr::Cast(cast))) };
-    if let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = cast.expr.as_ref()
-        && !is_text(cast.field.data_type())
-        && has_literals(cast.field.data_type())
-    {
-        return constant(text, &cast.field).map(Transformed::yes);
-    }
     let Cast { expr, field } = cast;
+    match (expr.as_ref(), field.data_type()) {
+        (Expr::Literal(ScalarValue::Utf8(Some(text)), _), target) if !is_text(target) && has_literals(target) => {
+            return constant(text, &field).map(Transformed::yes);
+        }
+        // A decimal literal is read as a float, not divided into one.
+        (Expr::Literal(ScalarValue::Decimal128(Some(value), _, scale), _), DataType::Float64 | DataType::Float32) => {
+            let mut text = Vec::new();
+            write_decimal128(*value, *scale, &mut text);
+            return constant(&String::from_utf8_lossy(&text), &Field::new("", field.data_type().clone(), true)).map(Transformed::yes);
+        }
+        _ => {}
+    }
+    if types::is_any_numeric(&field) {
+        // `::numeric` keeps the digits there are.
+        let digits = |precision: u8| Field::new("", DataType::Decimal128(precision, 0), true).into();
+        let field = match from.data_type() {
+            DataType::Decimal128(..) | DataType::Decimal256(..) => return Ok(Transformed::yes(*expr)),
+            DataType::Int16 => digits(5),
+            DataType::Int32 => digits(10),
+            DataType::Int64 => digits(19),
+            _ => Field::new("", types::NUMERIC, true).into(),
+        };
+        return cast_expr(Cast { expr, field }, schema).map(|t| Transformed::yes(t.data));
+    }
     Ok(match cast::call(*expr, &from, &field) {
         Ok(call) => Transformed::yes(call),
         Err(expr) => Transformed::no(Expr::Cast(Cast { expr: Box::new(expr), field })),
     })
 }
 
-/// Functions whose result has the type of their arguments see `integer` literals, and those whose scale is an argument see it before coercion
-/// hides it in a cast; for the others the coercion decides.
-fn function(mut call: datafusion::logical_expr::expr::ScalarFunction, _schema: &DFSchema) -> Expr {
-    if matches!(call.func.name(), "coalesce" | "nullif" | "greatest" | "least" | "abs" | "make_array" | "pg_typeof" | "round" | "trunc") {
-        call.args = call.args.into_iter().map(narrow).collect();
+/// What `concat` joins is printed as on the wire.
+fn printed(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    if !matches!(expr.get_type(schema), Ok(DataType::Boolean)) {
+        return as_text(expr, schema);
     }
-    Expr::ScalarFunction(call)
+    let letter = |text: &str| Expr::Literal(ScalarValue::Utf8(Some(text.to_owned())), None);
+    when(expr.clone(), letter("t")).when(expr.is_false(), letter("f")).end()
+}
+
+/// Arguments as Postgres types them: quoted literals take the type that the function wants, or that they stand beside.
+fn function(mut call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
+    match call.func.name() {
+        "concat" | "concat_ws" => call.args = call.args.into_iter().map(|e| printed(e, schema)).collect::<Result<_>>()?,
+        "coalesce" => {
+            let types = call.args.iter().filter(|e| !is_quoted(e)).filter_map(|e| e.get_type(schema).ok());
+            let beside = types.into_iter().find(|t| !t.is_null());
+            call.args = call.args.into_iter().map(|e| meet(e, beside.as_ref())).collect::<Result<_>>()?;
+        }
+        _ => {}
+    }
+    if let Some(table) = call.func.inner().downcast_ref::<Table>() {
+        let untyped = |e: &Expr| is_quoted(e) || matches!(e, Expr::Placeholder(p) if p.field.is_none());
+        let types: Option<Vec<Argument>> = call.args.iter().map(|e| Some(Argument { data_type: e.get_type(schema).ok()?, untyped: untyped(e) })).collect();
+        if let Some(types) = types {
+            call.args = table.typed(std::mem::take(&mut call.args), &types)?;
+        }
+    }
+    Ok(Expr::ScalarFunction(call))
 }
 
 /// A result that Postgres has no type for is cast to the nearest.
 fn settle(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok(data_type) = expr.get_type(schema) else { return Ok(Transformed::no(expr)) };
-    let nearest = settled(&data_type);
+    let nearest = match &expr {
+        Expr::ScalarFunction(call) if matches!(call.func.name(), "array_length" | "cardinality" | "array_position" | "array_ndims") => DataType::Int32,
+        _ => settled(&data_type),
+    };
     if nearest == data_type || matches!(data_type, DataType::Null | DataType::List(_)) {
         return Ok(Transformed::no(expr));
     }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 /// `numeric` without a precision: 29 digits before the point, 9 behind it.
 pub const NUMERIC: DataType = DataType::Decimal128(38, 9);
+/// Mark of a cast to `numeric` without a precision, which keeps the digits there are.
+const ANY_NUMERIC_KEY: &str = "tw.any_numeric";
 /// Limits of Postgres are wider; these are Decimal256's.
 const MAX_PRECISION: u64 = 76;
 /// Lengths of varchar that Postgres takes.
@@ -176,6 +178,29 @@ fn custom(name: &str, type_name: &ast::ObjectName, modifiers: &[String]) -> Resu
         return Err(Error::not_supported(format!("a modifier on type {last} is not supported")));
     }
     field(name, &standard)
+}
+
+/// The field that an expression is cast to: as of a column, but `numeric` on its own is marked.
+pub fn cast_field(sql_type: &ast::DataType) -> Result<Field> {
+    let (field, type_name) = field("", sql_type)?;
+    if type_name != "numeric" {
+        return Ok(field);
+    }
+    Ok(field.with_metadata(HashMap::from([(ANY_NUMERIC_KEY.to_owned(), String::new())])))
+}
+
+/// The field of a quoted literal beside a value of `data_type`: a numeric keeps the digits that are written.
+pub fn literal_field(data_type: &DataType) -> Field {
+    let field = Field::new("", data_type.clone(), true);
+    match data_type {
+        DataType::Decimal128(..) => field.with_metadata(HashMap::from([(ANY_NUMERIC_KEY.to_owned(), String::new())])),
+        _ => field,
+    }
+}
+
+/// Whether [`cast_field`] or [`literal_field`] marked it.
+pub fn is_any_numeric(field: &Field) -> bool {
+    field.metadata().contains_key(ANY_NUMERIC_KEY)
 }
 
 /// The name of a field's type, as Postgres prints it.

@@ -44,8 +44,14 @@ pub fn call(expr: Expr, from: &Field, target: &FieldRef) -> std::result::Result<
     let integer = matches!(target.data_type(), DataType::Int16 | DataType::Int32 | DataType::Int64);
     let way = match from.data_type() {
         DataType::Null => return Err(expr),
-        _ if is_text(target.data_type()) && !is_json(target) && (!plain_text(from) || target.metadata().contains_key(TYPMOD_KEY)) => Way::ToText,
-        _ if plain_text(from) && !plain_text(target) => Way::FromText,
+        _ if is_text(target.data_type())
+            && !is_json(target)
+            && (!plain_text(from) || target.metadata().contains_key(TYPMOD_KEY) || from.metadata().get(TYPE_KEY) != target.metadata().get(TYPE_KEY)) =>
+        {
+            Way::ToText
+        }
+        _ if is_text(from.data_type()) && !is_text(target.data_type()) => Way::FromText,
+        _ if plain_text(from) && is_json(target) => Way::FromText,
         DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) if integer => Way::Round,
         _ => return Err(expr),
     };

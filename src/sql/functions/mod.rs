@@ -3,17 +3,43 @@
 
 pub mod aggregate;
 pub mod arithmetic;
+pub mod bytes;
 pub mod cast;
 pub mod clock;
+mod conditional;
+mod datetime;
+pub mod interval;
+pub mod json;
+mod number;
+mod part;
+mod pattern;
 pub mod session;
+mod string;
+pub(crate) mod table;
 pub mod window;
+mod zone;
 
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use std::sync::Arc;
 
 /// Functions that replace or join DataFusion's.
 pub fn scalars() -> Vec<Arc<ScalarUDF>> {
-    [window::functions(), arithmetic::functions(), clock::functions(), session::functions()].concat()
+    [
+        window::functions(),
+        arithmetic::functions(),
+        bytes::functions(),
+        clock::functions(),
+        conditional::functions(),
+        datetime::functions(),
+        json::functions(),
+        number::functions(),
+        part::functions(),
+        pattern::functions(),
+        session::functions(),
+        string::functions(),
+        zone::functions(),
+    ]
+    .concat()
 }
 
 /// Aggregates that replace DataFusion's of the same name.

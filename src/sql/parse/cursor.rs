@@ -59,6 +59,11 @@ const RESERVED: [&str; 40] = [
     "with",
 ];
 
+/// Whether an unquoted `word` (in lower case) cannot be a name.
+pub(crate) fn is_reserved(word: &str) -> bool {
+    RESERVED.contains(&word)
+}
+
 /// Tokens (no white space) of one statement, and how far it is read.
 pub(crate) struct Cursor<'a> {
     pub(crate) source: &'a Source,
@@ -156,7 +161,7 @@ impl<'a> Cursor<'a> {
             Some(_) => word.value.clone(),
             None => {
                 let folded = word.value.to_lowercase();
-                if RESERVED.contains(&folded.as_str()) {
+                if is_reserved(&folded) {
                     return Err(self.error());
                 }
                 folded

@@ -1,4 +1,4 @@
-//! How text becomes tokens and which extras the parser accepts: sqlparser's PostgreSQL dialect with two changes, each
+//! How text becomes tokens and which extras the parser accepts: sqlparser's PostgreSQL dialect with three changes, each
 //! with its reason at the method.
 
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
@@ -57,6 +57,11 @@ impl Dialect for Tidewater {
 
     fn prec_value(&self, precedence: Precedence) -> u8 {
         POSTGRES.prec_value(precedence)
+    }
+
+    /// So that `FOR SYSTEM_TIME AS OF` is refused by its name.
+    fn supports_table_versioning(&self) -> bool {
+        true
     }
 
     fn supports_unicode_string_literal(&self) -> bool {

@@ -18,6 +18,7 @@ mod windows;
 
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Statement, StatementKind};
+pub(crate) use cursor::is_reserved;
 use cursor::{Cursor, delegate};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};

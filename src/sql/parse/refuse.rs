@@ -1,10 +1,11 @@
 //! What sqlparser reads and we do not act on. Every part of a tree that nothing behind looks at is named here, so that
 //! a clause is refused and never passed over.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, is_reserved};
 use super::source::Source;
 use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::ast::{self, Expr, SelectFlavor, SetExpr, Spanned, Statement, TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use std::ops::ControlFlow;
 
 /// First words of statements that Postgres or our peers have.
@@ -168,6 +169,16 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// sqlparser takes `FROM WHERE` for a relation.
+    fn reserved_name(&self, name: &ast::ObjectName) -> ControlFlow<Error> {
+        match name.0.as_slice() {
+            [ast::ObjectNamePart::Identifier(ident)] if ident.quote_style.is_none() && is_reserved(&ident.value.to_lowercase()) => {
+                ControlFlow::Break(self.source.syntax_error(&TokenWithSpan { token: Token::make_word(&ident.value, None), span: ident.span }))
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
     fn refuse(&self, what: &str, at: &impl Spanned) -> ControlFlow<Error> {
         let error = refusal(what);
         ControlFlow::Break(match self.source.position(at.span().start) {
@@ -199,9 +210,15 @@ impl Visitor for Parts<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
         match factor {
-            TableFactor::Table { with_hints, version, partitions, json_path, sample, index_hints, .. } => {
+            TableFactor::Table { name, with_hints, version, partitions, json_path, sample, index_hints, .. } => {
+                self.reserved_name(name)?;
                 if version.is_some() {
-                    return self.refuse("FOR SYSTEM_TIME AS OF", factor);
+                    let error = refusal("FOR SYSTEM_TIME AS OF")
+                        .with_hint("a statement reads the newest state; join the changes of two views, or keep versions in a table");
+                    return ControlFlow::Break(match self.source.position(factor.span().start) {
+                        Some(position) => error.at(position),
+                        None => error,
+                    });
                 }
                 if sample.is_some() {
                     return self.refuse("TABLESAMPLE", factor);

@@ -1,0 +1,361 @@
+//! Forms of Postgres that DataFusion's planner does not know, or reads in another way, written as calls of functions before binding:
+//!
+//! | form | becomes |
+//! | --- | --- |
+//! | `x AT TIME ZONE z` | `timezone(z, x)` |
+//! | `extract(f FROM x)`, `substring(x FROM … FOR …)` | `extract('f', x)`, `substring(x, …, …)` |
+//! | `x [NOT] SIMILAR TO p` | `[NOT] tw_similar_to(x, p)` |
+//! | `x ^ y`, `\|/ x`, `\|\|/ x`, `@ x`, `~ x`, `x ^@ y` | `power`, `sqrt`, `cbrt`, `abs`, `x # -1`, `starts_with` |
+//! | `(row).f` | `row['f']` |
+//! | `1e300`, `9223372036854775808` | a cast of a quoted literal to the type that holds it |
+//! | `SELECT 1`, `VALUES (1)` | `1::int`, so that columns are what Postgres makes them |
+//! | `INTERVAL '5' DAY` | `'5 DAY'::interval` |
+//! | `x LIKE 'a!%' ESCAPE '!'` | `x LIKE 'a\\%'` |
+//! | `mod(x, y)` | `x % y` |
+//! | `outer_relation.column` in a subquery | `public.outer_relation.column`, which cannot be a column's field |
+//! | `FETCH FIRST n ROWS ONLY` | `LIMIT n` |
+//! | `FROM generate_series(1, 3) g` | `… g(g)`, the name that Postgres gives the column |
+
+use super::names::function_name;
+use super::types::folded;
+use crate::catalog::catalog::PUBLIC;
+use crate::types::text::decimal::Literal;
+use datafusion::sql::sqlparser::ast::{
+    self, AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName,
+    Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+/// Digits of a numeric literal that the engine holds.
+const DIGITS: usize = 38;
+
+/// Rewrites every form in `tree`. Columns were named before, for a name comes from what was written.
+pub fn rewrite(tree: &mut impl VisitMut) {
+    let _: ControlFlow<()> = tree.visit(&mut Rewrite { scopes: Vec::new() });
+}
+
+struct Rewrite {
+    /// Names of the relations in FROM, of each query entered.
+    scopes: Vec<HashSet<String>>,
+}
+
+impl Rewrite {
+    /// `t.c` where `t` is a relation of an outer query: the planner would take `t` for a column of the inner one if it has such a column.
+    fn is_outer(&self, parts: &[Ident]) -> bool {
+        let [relation, _] = parts else { return false };
+        let Some((own, outer)) = self.scopes.split_last() else { return false };
+        let name = folded(relation);
+        !own.contains(&name) && outer.iter().any(|scope| scope.contains(&name))
+    }
+}
+
+/// What the relations in FROM are called.
+fn relations(body: &SetExpr, found: &mut HashSet<String>) {
+    match body {
+        SetExpr::Select(select) => {
+            for table in &select.from {
+                factor_names(&table.relation, found);
+                table.joins.iter().for_each(|join| factor_names(&join.relation, found));
+            }
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            relations(left, found);
+            relations(right, found);
+        }
+        _ => {}
+    }
+}
+
+fn factor_names(factor: &TableFactor, found: &mut HashSet<String>) {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            found.insert(folded(&alias.name));
+        }
+        TableFactor::Table { name, .. } => found.extend(name.0.last().and_then(|p| p.as_ident()).map(folded)),
+        TableFactor::NestedJoin { table_with_joins, .. } => {
+            factor_names(&table_with_joins.relation, found);
+            table_with_joins.joins.iter().for_each(|join| factor_names(&join.relation, found));
+        }
+        _ => {}
+    }
+}
+
+impl VisitorMut for Rewrite {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let (Some(fetch), false) = (query.fetch.take(), matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit: Some(_), .. }))) {
+            let limit = Some(fetch.quantity.unwrap_or_else(|| number("1")));
+            let offset = match query.limit_clause.take() {
+                Some(LimitClause::LimitOffset { offset, .. }) => offset,
+                _ => None,
+            };
+            query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by: vec![] });
+        }
+        type_items(&mut query.body);
+        let mut names = HashSet::new();
+        relations(&query.body, &mut names);
+        self.scopes.push(names);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+        self.scopes.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        let TableFactor::Table { name, alias, args: Some(_), .. } = factor else { return ControlFlow::Continue(()) };
+        if function_name(name).as_deref() != Some("generate_series") {
+            return ControlFlow::Continue(());
+        }
+        let alias = alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new("generate_series"), columns: vec![], at: None });
+        if alias.columns.is_empty() {
+            alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && self.is_outer(parts)
+        {
+            parts.insert(0, Ident::new(PUBLIC));
+        }
+        *expr = rewritten(std::mem::replace(expr, value(Value::Null)));
+        ControlFlow::Continue(())
+    }
+}
+
+fn rewritten(expr: Expr) -> Expr {
+    match expr {
+        Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![*time_zone, *timestamp]),
+        Expr::Extract { field, expr, .. } => call("extract", vec![string(field.to_string().trim_matches('\'').to_lowercase()), *expr]),
+        Expr::Substring { expr, substring_from, substring_for, .. } => {
+            let from = substring_from.map_or_else(|| number("1"), |e| *e);
+            call("substring", [Some(*expr), Some(from), substring_for.map(|e| *e)].into_iter().flatten().collect())
+        }
+        Expr::Interval(interval) => interval_literal(interval),
+        Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+            let escape = escape_char.map(Expr::Value);
+            let similar = call("tw_similar_to", [Some(*expr), Some(*pattern), escape].into_iter().flatten().collect());
+            if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(similar) } } else { similar }
+        }
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => call("sqrt", vec![*expr]),
+        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![*expr]),
+        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![*expr]),
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => Expr::BinaryOp { left: expr, op: BinaryOperator::PGBitwiseXor, right: Box::new(number("-1")) },
+        Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => call("power", vec![*left, *right]),
+        Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => call("starts_with", vec![*left, *right]),
+        Expr::CompoundFieldAccess { root, access_chain } => Expr::CompoundFieldAccess { root, access_chain: access_chain.into_iter().map(access).collect() },
+        Expr::Value(ValueWithSpan { value: Value::Number(text, long), span }) => match wide(&text) {
+            Some(cast) => cast,
+            None => Expr::Value(ValueWithSpan { value: Value::Number(text, long), span }),
+        },
+        Expr::Like { negated, any, expr, pattern, escape_char } => {
+            let (pattern, escape_char) = backslashed(pattern, escape_char);
+            Expr::Like { negated, any, expr, pattern, escape_char }
+        }
+        Expr::ILike { negated, any, expr, pattern, escape_char } => {
+            let (pattern, escape_char) = backslashed(pattern, escape_char);
+            Expr::ILike { negated, any, expr, pattern, escape_char }
+        }
+        Expr::Function(function) => modulo(function),
+        other => other,
+    }
+}
+
+/// A constant pattern with another escape character than the backslash.
+fn backslashed(pattern: Box<Expr>, escape: Option<ValueWithSpan>) -> (Box<Expr>, Option<ValueWithSpan>) {
+    let text = |value: &Value| match value {
+        Value::SingleQuotedString(text) => Some(text.clone()),
+        _ => None,
+    };
+    let written = match pattern.as_ref() {
+        Expr::Value(v) => text(&v.value),
+        _ => None,
+    };
+    let character = escape.as_ref().and_then(|e| text(&e.value)).filter(|e| e.chars().count() <= 1);
+    let (Some(written), Some(character)) = (written, character) else { return (pattern, escape) };
+    let mut out = String::with_capacity(written.len());
+    let mut letters = written.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            c if character.starts_with(c) => out.extend(std::iter::once('\\').chain(letters.next())),
+            '\\' => out.push_str("\\\\"),
+            c => out.push(c),
+        }
+    }
+    (Box::new(string(out)), None)
+}
+
+/// `mod(x, y)` is `x % y`.
+fn modulo(function: Function) -> Expr {
+    let operands = match &function.args {
+        FunctionArguments::List(list) if function_name(&function.name).as_deref() == Some("mod") => match list.args.as_slice() {
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(x)), FunctionArg::Unnamed(FunctionArgExpr::Expr(y))] => Some((x.clone(), y.clone())),
+            _ => None,
+        },
+        _ => None,
+    };
+    match operands {
+        Some((x, y)) => Expr::Nested(Box::new(Expr::BinaryOp { left: Box::new(x), op: BinaryOperator::Modulo, right: Box::new(y) })),
+        None => Expr::Function(function),
+    }
+}
+
+/// A quoted interval is read as Postgres reads it; `INTERVAL '5' DAY` as `5 day`.
+fn interval_literal(interval: ast::Interval) -> Expr {
+    let text = match interval.value.as_ref() {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) if interval.last_field.is_none() => text.clone(),
+        _ => return Expr::Interval(interval),
+    };
+    let text = match &interval.leading_field {
+        Some(unit) if text.trim().parse::<f64>().is_ok() => format!("{text} {unit}"),
+        Some(_) => return Expr::Interval(interval),
+        None => text,
+    };
+    cast(string(text), ast::DataType::Interval { fields: None, precision: None })
+}
+
+/// A field's name is no column.
+fn access(step: AccessExpr) -> AccessExpr {
+    match step {
+        AccessExpr::Dot(Expr::Identifier(ident)) => AccessExpr::Dot(string(folded(&ident))),
+        other => other,
+    }
+}
+
+/// A number that the planner would misread: with an exponent, or beyond bigint.
+fn wide(text: &str) -> Option<Expr> {
+    let has_exponent = text.contains(['e', 'E']);
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    if !has_exponent && (text.contains('.') && digits <= DIGITS || text.replace('_', "").parse::<i64>().is_ok()) {
+        return None;
+    }
+    let plain = text.replace('_', "");
+    let literal = Literal::parse(&plain).ok()?;
+    let fits = usize::try_from(literal.scale()).is_ok_and(|s| s <= DIGITS)
+        && literal.unscaled::<i128>(literal.scale()).is_some_and(|v| v.unsigned_abs() < 10u128.pow(DIGITS as u32));
+    let data_type = if fits { ast::DataType::Numeric(ast::ExactNumberInfo::None) } else { ast::DataType::DoublePrecision };
+    Some(cast(string(plain), data_type))
+}
+
+/// Whole numbers on their own in a select list or in VALUES are integers.
+fn type_items(body: &mut SetExpr) {
+    match body {
+        SetExpr::Select(select) => {
+            for item in &mut select.projection {
+                if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item
+                    && is_integer(expr)
+                {
+                    type_item(expr);
+                }
+            }
+        }
+        SetExpr::Values(values) => {
+            for expr in values.rows.iter_mut().flat_map(|row| &mut row.content).filter(|e| is_integer(e)) {
+                type_item(expr);
+            }
+        }
+        SetExpr::SetOperation { left, right, .. } => {
+            type_items(left);
+            type_items(right);
+        }
+        _ => {}
+    }
+}
+
+fn type_item(expr: &mut Expr) {
+    let number = std::mem::replace(expr, value(Value::Null));
+    *expr = cast(number, ast::DataType::Int(None));
+}
+
+fn is_integer(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(v) => matches!(&v.value, Value::Number(text, _) if text.parse::<i32>().is_ok()),
+        Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr } => is_integer(expr),
+        Expr::Nested(inner) => is_integer(inner),
+        _ => false,
+    }
+}
+
+fn value(value: Value) -> Expr {
+    Expr::Value(ValueWithSpan { value, span: Span::empty() })
+}
+
+fn string(text: String) -> Expr {
+    value(Value::SingleQuotedString(text))
+}
+
+fn number(text: &str) -> Expr {
+    value(Value::Number(text.to_owned(), false))
+}
+
+fn cast(expr: Expr, data_type: ast::DataType) -> Expr {
+    Expr::Cast { kind: ast::CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: vec![] }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: vec![],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::parse;
+
+    fn of(text: &str) -> String {
+        let mut expr = parse::expression(text).unwrap();
+        rewrite(&mut expr);
+        expr.to_string()
+    }
+
+    #[test]
+    fn forms_become_calls() {
+        for (form, becomes) in [
+            ("ts AT TIME ZONE 'UTC'", "timezone('UTC', ts)"),
+            ("extract(EPOCH FROM ts)", "extract('epoch', ts)"),
+            ("substring(a from 2 for 3)", "substring(a, 2, 3)"),
+            ("substring(a for 3)", "substring(a, 1, 3)"),
+            ("a NOT SIMILAR TO 'x%'", "NOT tw_similar_to(a, 'x%')"),
+            ("|/ a + 2 ^ 3", "sqrt(a + power(2, 3))"),
+            ("(r).f", "(r).'f'"),
+            ("a LIKE 'x!%!!' ESCAPE '!'", "a LIKE 'x\\%\\!'"),
+            ("1e3", "'1e3'::NUMERIC"),
+            ("1e300", "'1e300'::DOUBLE PRECISION"),
+            ("9223372036854775808", "'9223372036854775808'::NUMERIC"),
+            ("1.5", "1.5"),
+            ("interval '04:05'", "'04:05'::INTERVAL"),
+            ("interval '5' day", "'5 DAY'::INTERVAL"),
+        ] {
+            assert_eq!(of(form), becomes, "{form}");
+        }
+    }
+
+    #[test]
+    fn a_relation_of_the_outer_query_is_told_from_a_column() {
+        let mut query = parse::query("select name from city where exists (select 1 from person p where p.city = city.id)").unwrap();
+        rewrite(&mut query);
+        assert!(query.to_string().ends_with("WHERE p.city = public.city.id)"), "{query}");
+    }
+
+    #[test]
+    fn select_lists_and_series_are_what_postgres_makes_them() {
+        let mut query = parse::query("select 1, -2, a from generate_series(1, 3) g fetch first 2 rows only").unwrap();
+        rewrite(&mut query);
+        assert_eq!(query.to_string(), "SELECT 1::INT, -2::INT, a FROM generate_series(1, 3) g (g) LIMIT 2");
+    }
+}

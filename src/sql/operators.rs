@@ -1,0 +1,89 @@
+//! Operators while an expression is planned: their types are resolved as soon as both sides are known, for DataFusion asks for the
+//! type of a whole expression before any rule runs. What is left as it was is resolved by DataFusion's own planners.
+
+use super::functions::json;
+use super::functions::table::external;
+use super::semantics;
+use super::types::sql_type;
+use crate::error::{Error, Kind};
+use crate::types::text::TYPE_KEY;
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Operators;
+
+impl ExprPlanner for Operators {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let Some(op) = operator(&expr.op) else { return Ok(PlannerResult::Original(expr)) };
+        let RawBinaryExpr { op: written, left, right } = expr;
+        let (left, right) = (semantics::narrow(left), semantics::narrow(right));
+        if let Some(function) = json::operator(op) {
+            if is_array(&left, schema) {
+                return Ok(PlannerResult::Original(RawBinaryExpr { op: written, left, right }));
+            }
+            let document = if op == Operator::ArrowAt { &right } else { &left };
+            if !is_jsonb(&left, schema) && !is_jsonb(document, schema) {
+                return Err(no_operator(&left, &written, &right, schema));
+            }
+            return semantics::expression(function.call(vec![left, right]), schema).map(|t| PlannerResult::Planned(t.data));
+        }
+        if op == Operator::StringConcat && (is_array(&left, schema) || is_array(&right, schema)) {
+            return Ok(PlannerResult::Original(RawBinaryExpr { op: written, left, right }));
+        }
+        let binary = BinaryExpr { left: Box::new(left), op, right: Box::new(right) };
+        semantics::binary_expr(binary, schema).map(PlannerResult::Planned)
+    }
+}
+
+fn operator(op: &BinaryOperator) -> Option<Operator> {
+    Some(match op {
+        BinaryOperator::Plus => Operator::Plus,
+        BinaryOperator::Minus => Operator::Minus,
+        BinaryOperator::Multiply => Operator::Multiply,
+        BinaryOperator::Divide => Operator::Divide,
+        BinaryOperator::Modulo => Operator::Modulo,
+        BinaryOperator::Eq => Operator::Eq,
+        BinaryOperator::NotEq => Operator::NotEq,
+        BinaryOperator::Lt => Operator::Lt,
+        BinaryOperator::LtEq => Operator::LtEq,
+        BinaryOperator::Gt => Operator::Gt,
+        BinaryOperator::GtEq => Operator::GtEq,
+        BinaryOperator::BitwiseAnd => Operator::BitwiseAnd,
+        BinaryOperator::BitwiseOr => Operator::BitwiseOr,
+        BinaryOperator::PGBitwiseXor => Operator::BitwiseXor,
+        BinaryOperator::PGBitwiseShiftLeft => Operator::BitwiseShiftLeft,
+        BinaryOperator::PGBitwiseShiftRight => Operator::BitwiseShiftRight,
+        BinaryOperator::StringConcat => Operator::StringConcat,
+        BinaryOperator::Arrow => Operator::Arrow,
+        BinaryOperator::LongArrow => Operator::LongArrow,
+        BinaryOperator::HashArrow => Operator::HashArrow,
+        BinaryOperator::HashLongArrow => Operator::HashLongArrow,
+        BinaryOperator::AtArrow => Operator::AtArrow,
+        BinaryOperator::ArrowAt => Operator::ArrowAt,
+        _ => return None,
+    })
+}
+
+fn is_array(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|t| t.is_nested())
+}
+
+/// Whether `expr` is a jsonb and not a text.
+pub fn is_jsonb(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.to_field(schema).is_ok_and(|(_, field)| field.metadata().get(TYPE_KEY).is_some_and(|t| t == "jsonb"))
+}
+
+/// `operator does not exist: text -> integer`.
+pub fn no_operator(left: &Expr, op: &impl std::fmt::Display, right: &Expr, schema: &DFSchema) -> datafusion::error::DataFusionError {
+    let name = |e: &Expr| match e {
+        Expr::Literal(datafusion::common::ScalarValue::Utf8(_), _) => "unknown".to_owned(),
+        other => other.to_field(schema).map_or_else(|_| "unknown".to_owned(), |(_, field)| sql_type(&field)),
+    };
+    let message = format!("operator does not exist: {} {op} {}", name(left), name(right));
+    let hint = "No operator matches the given name and argument types. You might need to add explicit type casts.";
+    external(Error::new(Kind::UndefinedFunction, message).with_hint(hint))
+}
