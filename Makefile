@@ -25,7 +25,7 @@ test: install-test ## format, clippy with warnings denied, every test
 
 # Integration tests that fail today, each for a reason that docs/testing.md gives. `make test` leaves them out, `make test-red` runs them;
 # a test leaves this list with the commit that mends its cause.
-RED := slow_random_changes kafka_metadata_columns kafka_rubbish errors_carry_code slt_files_give_the_expected_rows
+RED := slow_random_changes slt_files_give_the_expected_rows
 
 test-red: install-test ## the integration tests that are known to fail
 	$(CARGO) test --release --locked --test it -- --test-threads 2 $(RED)

@@ -331,7 +331,7 @@ mod tests {
             ("substring(a from 2 for 3)", "substring(a, 2, 3)"),
             ("substring(a for 3)", "substring(a, 1, 3)"),
             ("a NOT SIMILAR TO 'x%'", "NOT tw_similar_to(a, 'x%')"),
-            ("|/ a + 2 ^ 3", "sqrt(a + power(2, 3))"),
+            ("|/ a + 2 ^ 3", "sqrt(a) + power(2, 3)"),
             ("(r).f", "(r).'f'"),
             ("a LIKE 'x!%!!' ESCAPE '!'", "a LIKE 'x\\%\\!'"),
             ("1e3", "'1e3'::NUMERIC"),

@@ -337,6 +337,14 @@ fn cast_expr(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
     })
 }
 
+/// `round(stddev(x), 6)` of numerics is a numeric in Postgres, where a double cannot be rounded to digits: what is one here becomes a numeric.
+fn rounded_double(arguments: &[Expr], schema: &DFSchema) -> Option<Expr> {
+    let [value, Expr::Literal(ScalarValue::Int32(Some(digits)), _)] = arguments else { return None };
+    let is_double = matches!(value.get_type(schema), Ok(DataType::Float32 | DataType::Float64));
+    let scale = i8::try_from(*digits).ok().filter(|scale| is_double && (0..=16).contains(scale))?;
+    Some(Expr::Cast(Cast::new(Box::new(value.clone()), DataType::Decimal128(38, scale))))
+}
+
 /// What `concat` joins is printed as on the wire.
 fn printed(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     if !matches!(expr.get_type(schema), Ok(DataType::Boolean)) {
@@ -349,6 +357,11 @@ fn printed(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 /// Arguments as Postgres types them: quoted literals take the type that the function wants, or that they stand beside.
 fn function(mut call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
     match call.func.name() {
+        "round" if call.args.len() == 2 => {
+            if let Some(rounded) = rounded_double(&call.args, schema) {
+                return Ok(rounded);
+            }
+        }
         "concat" | "concat_ws" => call.args = call.args.into_iter().map(|e| printed(e, schema)).collect::<Result<_>>()?,
         "coalesce" => {
             let types = call.args.iter().filter(|e| !is_quoted(e)).filter_map(|e| e.get_type(schema).ok());
