@@ -4,11 +4,12 @@
 use super::names::{function_name, shown};
 use super::parse::source::Source;
 use super::types::sql_type;
+use super::walk::{self, Read};
 use crate::error::{Error, Kind};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
-use datafusion::sql::sqlparser::ast::{Expr, Spanned, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Spanned, Visit};
 use datafusion::sql::sqlparser::tokenizer::Location;
 use std::ops::ControlFlow;
 
@@ -33,6 +34,25 @@ pub fn translate(error: DataFusionError, source: Option<&Source>, tree: &impl Vi
     match found.or(diagnosed).and_then(|place| source.position(place)) {
         Some(position) => translated.at(position),
         None => translated,
+    }
+}
+
+/// An error of planning what was bound from `tree`: at the function that it names, if it names one.
+pub fn placed(error: Error, source: &Source, tree: &impl Visit) -> Error {
+    if error.position().is_some() {
+        return error;
+    }
+    let named = error.message().split(' ').find_map(|word| word.strip_suffix("()"));
+    let windowed = error.message().starts_with("window function");
+    let found = find(tree, |e| match e {
+        Expr::Function(f) if windowed && f.over.is_some() => Some(f.name.span().start),
+        Expr::Function(f) if named.is_some() && function_name(&f.name).as_deref() == named => Some(f.name.span().start),
+        Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } if error.message().starts_with("a subquery") => Some(e.span().start),
+        _ => None,
+    });
+    match found.and_then(|place| source.position(place)) {
+        Some(position) => error.at(position),
+        None => error,
     }
 }
 
@@ -169,24 +189,23 @@ fn quoted_function(message: &str) -> Option<String> {
     message.strip_prefix("function ")?.split(' ').next().map(str::to_lowercase)
 }
 
-struct Find<F: FnMut(&Expr) -> Option<Location>>(F);
+/// The first expression that `matches` gives a place for.
+struct Find<'a> {
+    matches: &'a mut dyn FnMut(&Expr) -> Option<Location>,
+    found: Option<Location>,
+}
 
-impl<F: FnMut(&Expr) -> Option<Location>> Visitor for Find<F> {
-    type Break = Location;
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Location> {
-        match (self.0)(expr) {
-            Some(place) => ControlFlow::Break(place),
-            None => ControlFlow::Continue(()),
-        }
+impl Read for Find<'_> {
+    fn expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        self.found = (self.matches)(expr);
+        if self.found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
-fn find(tree: &impl Visit, matches: impl FnMut(&Expr) -> Option<Location>) -> Option<Location> {
-    match tree.visit(&mut Find(matches)) {
-        ControlFlow::Break(place) => Some(place),
-        ControlFlow::Continue(()) => None,
-    }
+fn find(tree: &impl Visit, mut matches: impl FnMut(&Expr) -> Option<Location>) -> Option<Location> {
+    let mut find = Find { matches: &mut matches, found: None };
+    walk::read(tree, &mut find);
+    find.found
 }
 
 fn find_function(tree: &impl Visit, name: &str) -> Option<Location> {
@@ -210,22 +229,22 @@ fn find_column(tree: &impl Visit, name: &str) -> Option<Location> {
 }
 
 fn find_relation(tree: &impl Visit, name: &str) -> Option<Location> {
-    let mut visitor = Relations(name);
-    match tree.visit(&mut visitor) {
-        ControlFlow::Break(place) => Some(place),
-        ControlFlow::Continue(()) => None,
-    }
+    let mut relations = Relations { name, found: None };
+    walk::read(tree, &mut relations);
+    relations.found
 }
 
-struct Relations<'a>(&'a str);
+struct Relations<'a> {
+    name: &'a str,
+    found: Option<Location>,
+}
 
-impl Visitor for Relations<'_> {
-    type Break = Location;
-
-    fn pre_visit_relation(&mut self, relation: &datafusion::sql::sqlparser::ast::ObjectName) -> ControlFlow<Location> {
+impl Read for Relations<'_> {
+    fn relation(&mut self, relation: &datafusion::sql::sqlparser::ast::ObjectName) -> ControlFlow<()> {
         let parts: Vec<String> = relation.0.iter().filter_map(|p| p.as_ident()).map(super::types::folded).collect();
-        if parts.join(".") == self.0 || parts.last().is_some_and(|last| last == self.0) {
-            return ControlFlow::Break(relation.span().start);
+        if parts.join(".") == self.name || parts.last().is_some_and(|last| last == self.name) {
+            self.found = Some(relation.span().start);
+            return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     }

@@ -18,30 +18,30 @@
 
 use super::names::function_name;
 use super::types::folded;
+use super::walk::{self, Rewrite};
 use crate::catalog::catalog::PUBLIC;
 use crate::types::text::decimal::Literal;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName,
-    Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 
 /// Digits of a numeric literal that the engine holds.
 const DIGITS: usize = 38;
 
 /// Rewrites every form in `tree`. Columns were named before, for a name comes from what was written.
 pub fn rewrite(tree: &mut impl VisitMut) {
-    let _: ControlFlow<()> = tree.visit(&mut Rewrite { scopes: Vec::new() });
+    walk::rewrite(tree, &mut Forms { scopes: Vec::new() });
 }
 
-struct Rewrite {
+struct Forms {
     /// Names of the relations in FROM, of each query entered.
     scopes: Vec<HashSet<String>>,
 }
 
-impl Rewrite {
+impl Forms {
     /// `t.c` where `t` is a relation of an outer query: the planner would take `t` for a column of the inner one if it has such a column.
     fn is_outer(&self, parts: &[Ident]) -> bool {
         let [relation, _] = parts else { return false };
@@ -82,10 +82,8 @@ fn factor_names(factor: &TableFactor, found: &mut HashSet<String>) {
     }
 }
 
-impl VisitorMut for Rewrite {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+impl Rewrite for Forms {
+    fn enter_query(&mut self, query: &mut Query) {
         if let (Some(fetch), false) = (query.fetch.take(), matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit: Some(_), .. }))) {
             let limit = Some(fetch.quantity.unwrap_or_else(|| number("1")));
             let offset = match query.limit_clause.take() {
@@ -98,34 +96,30 @@ impl VisitorMut for Rewrite {
         let mut names = HashSet::new();
         relations(&query.body, &mut names);
         self.scopes.push(names);
-        ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+    fn leave_query(&mut self) {
         self.scopes.pop();
-        ControlFlow::Continue(())
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        let TableFactor::Table { name, alias, args: Some(_), .. } = factor else { return ControlFlow::Continue(()) };
+    fn table_factor(&mut self, factor: &mut TableFactor) {
+        let TableFactor::Table { name, alias, args: Some(_), .. } = factor else { return };
         if function_name(name).as_deref() != Some("generate_series") {
-            return ControlFlow::Continue(());
+            return;
         }
         let alias = alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new("generate_series"), columns: vec![], at: None });
         if alias.columns.is_empty() {
             alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
         }
-        ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn expr(&mut self, expr: &mut Expr) {
         if let Expr::CompoundIdentifier(parts) = expr
             && self.is_outer(parts)
         {
             parts.insert(0, Ident::new(PUBLIC));
         }
         *expr = rewritten(std::mem::replace(expr, value(Value::Null)));
-        ControlFlow::Continue(())
     }
 }
 

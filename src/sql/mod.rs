@@ -14,3 +14,4 @@ pub mod scalar;
 pub mod semantics;
 pub mod types;
 pub mod version;
+mod walk;

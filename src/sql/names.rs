@@ -4,13 +4,13 @@
 //!
 //! The walk over the tree also puts the values of session functions (`current_setting('x')`, `current_user`) in place.
 
+use super::walk::{self, Rewrite};
 use crate::sql::types::{field, folded, sql_type};
 use datafusion::sql::sqlparser::ast::{
     self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, VisitMut, VisitorMut,
+    SetExpr, VisitMut,
 };
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 
 /// Stands between a name and its suffix; no SQL text may hold it in a name that clients see.
 const SUFFIX: char = '\u{1}';
@@ -24,8 +24,7 @@ pub fn shown(name: &str) -> &str {
 
 /// Names every item of every select list of `query`; at the top, equal names are told apart.
 pub fn name_columns(query: &mut Query) {
-    let mut naming = Naming;
-    let _: ControlFlow<()> = query.visit(&mut naming);
+    walk::rewrite(query, &mut Naming);
     tell_apart_in(&mut query.body);
 }
 
@@ -37,12 +36,9 @@ pub fn name_items(items: &mut [SelectItem]) {
 
 struct Naming;
 
-impl VisitorMut for Naming {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+impl Rewrite for Naming {
+    fn enter_query(&mut self, query: &mut Query) {
         name_body(&mut query.body);
-        ControlFlow::Continue(())
     }
 }
 
@@ -202,26 +198,23 @@ pub fn substitute(
     tree: &mut impl VisitMut,
     value: &mut dyn FnMut(&str, &[String]) -> Option<crate::error::Result<Option<String>>>,
 ) -> crate::error::Result<()> {
-    let mut substitution = Substitution { value };
-    match tree.visit(&mut substitution) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    let mut substitution = Substitution { value, failed: None };
+    walk::rewrite(tree, &mut substitution);
+    substitution.failed.map_or(Ok(()), Err)
 }
 
 struct Substitution<'a> {
     value: &'a mut dyn FnMut(&str, &[String]) -> Option<crate::error::Result<Option<String>>>,
+    failed: Option<crate::error::Error>,
 }
 
-impl VisitorMut for Substitution<'_> {
-    type Break = crate::error::Error;
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
-        let Expr::Function(call) = expr else { return ControlFlow::Continue(()) };
-        let Some((name, arguments)) = simple_call(call) else { return ControlFlow::Continue(()) };
+impl Rewrite for Substitution<'_> {
+    fn expr(&mut self, expr: &mut Expr) {
+        let Expr::Function(call) = expr else { return };
+        let Some((name, arguments)) = simple_call(call) else { return };
         match (self.value)(&name, &arguments) {
-            None => ControlFlow::Continue(()),
-            Some(Err(error)) => ControlFlow::Break(error),
+            None => {}
+            Some(Err(error)) => self.failed = self.failed.take().or(Some(error)),
             Some(Ok(text)) => {
                 let value = text.map_or(ast::Value::Null, ast::Value::SingleQuotedString);
                 // A cast, so that the value is text and not a literal of unknown type.
@@ -232,7 +225,6 @@ impl VisitorMut for Substitution<'_> {
                     array: false,
                     format: None,
                 };
-                ControlFlow::Continue(())
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Request, ViewPlan};
 use crate::sql::ast::{CreateView, Statement};
 use crate::sql::bind::{Bound, Parameters};
+use crate::sql::errors::placed;
 use crate::sql::types;
 
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateView) -> Result<Outcome> {
@@ -31,7 +32,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     let columns = columns(create, &bound)?;
     let depends_on = scope.used();
     let (body, plan) = if create.materialized {
-        let (view, plan) = materialized(context, create, columns, &bound)?;
+        let (view, plan) = materialized(context, create, columns, &bound).map_err(|e| placed(e, &statement.source, create.query.as_ref()))?;
         (Body::MaterializedView(view), Some(plan))
     } else {
         (Body::View(View { query: create.query_text.sql.clone(), columns }), None)

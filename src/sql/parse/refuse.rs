@@ -4,7 +4,8 @@
 use super::cursor::{Cursor, is_reserved};
 use super::source::Source;
 use crate::error::{Error, Result};
-use datafusion::sql::sqlparser::ast::{self, Expr, SelectFlavor, SetExpr, Spanned, Statement, TableFactor, Visit, Visitor};
+use crate::sql::walk::{self, Read};
+use datafusion::sql::sqlparser::ast::{self, Expr, SelectFlavor, SetExpr, Spanned, Statement, TableFactor, Visit};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use std::ops::ControlFlow;
 
@@ -114,11 +115,9 @@ pub(super) fn query(source: &Source, query: &ast::Query) -> Result<()> {
 }
 
 fn walk(source: &Source, tree: &impl Visit) -> Result<()> {
-    let mut parts = Parts { source };
-    match tree.visit(&mut parts) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    let mut parts = Parts { source, refused: None };
+    walk::read(tree, &mut parts);
+    parts.refused.map_or(Ok(()), Err)
 }
 
 fn refusal(what: &str) -> Error {
@@ -166,32 +165,36 @@ fn delete_parts(d: &ast::Delete) -> Option<&'static str> {
 
 struct Parts<'a> {
     source: &'a Source,
+    refused: Option<Error>,
 }
 
 impl Parts<'_> {
     /// sqlparser takes `FROM WHERE` for a relation.
-    fn reserved_name(&self, name: &ast::ObjectName) -> ControlFlow<Error> {
+    fn reserved_name(&mut self, name: &ast::ObjectName) -> ControlFlow<()> {
         match name.0.as_slice() {
             [ast::ObjectNamePart::Identifier(ident)] if ident.quote_style.is_none() && is_reserved(&ident.value.to_lowercase()) => {
-                ControlFlow::Break(self.source.syntax_error(&TokenWithSpan { token: Token::make_word(&ident.value, None), span: ident.span }))
+                self.refused = Some(self.source.syntax_error(&TokenWithSpan { token: Token::make_word(&ident.value, None), span: ident.span }));
+                ControlFlow::Break(())
             }
             _ => ControlFlow::Continue(()),
         }
     }
 
-    fn refuse(&self, what: &str, at: &impl Spanned) -> ControlFlow<Error> {
-        let error = refusal(what);
-        ControlFlow::Break(match self.source.position(at.span().start) {
+    fn refuse(&mut self, what: &str, at: &impl Spanned) -> ControlFlow<()> {
+        self.refuse_with(refusal(what), at)
+    }
+
+    fn refuse_with(&mut self, error: Error, at: &impl Spanned) -> ControlFlow<()> {
+        self.refused = Some(match self.source.position(at.span().start) {
             Some(position) => error.at(position),
             None => error,
-        })
+        });
+        ControlFlow::Break(())
     }
 }
 
-impl Visitor for Parts<'_> {
-    type Break = Error;
-
-    fn pre_visit_query(&mut self, q: &ast::Query) -> ControlFlow<Error> {
+impl Read for Parts<'_> {
+    fn query(&mut self, q: &ast::Query) -> ControlFlow<()> {
         if !q.locks.is_empty() {
             return self.refuse("FOR UPDATE or FOR SHARE", q);
         }
@@ -208,17 +211,14 @@ impl Visitor for Parts<'_> {
         set_expr(self, &q.body)
     }
 
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
+    fn table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         match factor {
             TableFactor::Table { name, with_hints, version, partitions, json_path, sample, index_hints, .. } => {
                 self.reserved_name(name)?;
                 if version.is_some() {
                     let error = refusal("FOR SYSTEM_TIME AS OF")
                         .with_hint("a statement reads the newest state; join the changes of two views, or keep versions in a table");
-                    return ControlFlow::Break(match self.source.position(factor.span().start) {
-                        Some(position) => error.at(position),
-                        None => error,
-                    });
+                    return self.refuse_with(error, factor);
                 }
                 if sample.is_some() {
                     return self.refuse("TABLESAMPLE", factor);
@@ -241,7 +241,7 @@ impl Visitor for Parts<'_> {
         }
     }
 
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
+    fn expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
             Expr::Collate { .. } => self.refuse("COLLATE", expr),
             Expr::Prior(_) | Expr::MatchAgainst { .. } | Expr::OuterJoin(_) | Expr::Prefixed { .. } => self.refuse("this expression", expr),
@@ -251,7 +251,7 @@ impl Visitor for Parts<'_> {
     }
 }
 
-fn set_expr(parts: &Parts<'_>, body: &SetExpr) -> ControlFlow<Error> {
+fn set_expr(parts: &mut Parts<'_>, body: &SetExpr) -> ControlFlow<()> {
     match body {
         SetExpr::Select(s) => {
             let odd = s.top.is_some()
