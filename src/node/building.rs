@@ -221,7 +221,7 @@ impl Scheduler {
             self.main.watermarks.0.entry(source).or_insert(watermark);
         }
         self.main.views.push(object.id);
-        self.make_running(&object, plan.clone());
+        self.make_running(&object, plan.clone())?;
         self.relation_rows(&object, &plan);
         self.announce(&object, Some(&plan));
         self.shared.system.built(object.id);

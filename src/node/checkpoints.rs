@@ -9,6 +9,7 @@
 use super::feed::PartitionState;
 use super::scheduler::{Running, Scheduler};
 use super::shared::Command;
+use super::sources;
 use crate::catalog::catalog;
 use crate::catalog::object::Object;
 use crate::connectors::connector::Partition;
@@ -238,8 +239,10 @@ impl Scheduler {
     }
 
     /// Registers what runs for an object of the live lane.
-    pub(super) fn make_running(&mut self, object: &Object, plan: Arc<ViewPlan>) {
+    pub(super) fn make_running(&mut self, object: &Object, plan: Arc<ViewPlan>) -> Result<()> {
         let ordered = super::ddl::is_keyed_feed(object);
-        self.running.insert(object.id, Running { plan, ordered });
+        let watermark = sources::table_watermark(object)?;
+        self.running.insert(object.id, Running { plan, ordered, watermark });
+        Ok(())
     }
 }

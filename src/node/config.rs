@@ -312,7 +312,10 @@ mod tests {
 
     #[test]
     fn a_file_may_set_all() {
-        let config = from_toml("memory = \"512MiB\"\nthreads = 2\ncheckpoint_interval = \"250ms\"\nlisten = \"0.0.0.0:5432\"\ntrust = \"anyone\"\nlog_format = \"json\"").unwrap();
+        let config = from_toml(
+            "memory = \"512MiB\"\nthreads = 2\ncheckpoint_interval = \"250ms\"\nlisten = \"0.0.0.0:5432\"\ntrust = \"anyone\"\nlog_format = \"json\"",
+        )
+        .unwrap();
         assert_eq!(config.memory, 512 << 20);
         assert_eq!(config.threads, 2);
         assert_eq!(config.checkpoint_interval, Duration::from_millis(250));

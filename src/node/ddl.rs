@@ -74,7 +74,7 @@ impl Scheduler {
             self.main.feeds.insert(object.id, feed);
         }
         self.main.views.push(object.id);
-        self.make_running(&object, plan.clone());
+        self.make_running(&object, plan.clone())?;
         self.relation_rows(&object, &plan).ready = true;
         self.announce(&object, Some(&plan));
         self.swap_published();
@@ -138,7 +138,7 @@ impl Scheduler {
         let running = &self.running;
         self.main.feeds.retain(|source, _| running.iter().any(|(id, r)| id == source || r.plan.inputs.contains(source)));
         let feeds = &self.main.feeds;
-        self.main.watermarks.0.retain(|source, _| feeds.contains_key(source));
+        self.main.watermarks.0.retain(|source, _| feeds.contains_key(source) || running.contains_key(source));
     }
 
     pub(super) fn add_to_workers(&self, view: ObjectId, plan: &ViewPlan, fresh: bool) -> Result<()> {

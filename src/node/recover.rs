@@ -65,7 +65,7 @@ impl Scheduler {
             let plan = Arc::new(plan);
             self.add_to_workers(object.id, &plan, false)?;
             self.main.views.push(object.id);
-            self.make_running(object, plan.clone());
+            self.make_running(object, plan.clone())?;
             self.relation_rows(object, &plan).ready = true;
             self.announce(object, Some(&plan));
         } else {

@@ -14,14 +14,16 @@ use super::checkpoints::CheckpointState;
 use super::cut::Cut;
 use super::feed::{Feed, Taken};
 use super::shared::{Command, Shared};
+use super::sources;
 use crate::connectors::connector::Partition;
 use crate::dataflow::worker::{Command as WorkerCommand, StepPlan, StepResult, ViewChange};
 use crate::error::{Error, Result};
 use crate::plan::ViewPlan;
 use crate::state::store::Store;
 use crate::types::delta::Delta;
+use crate::types::expr::ExprRef;
 use crate::types::ids::ObjectId;
-use crate::types::time::{Epoch, Step, Watermarks};
+use crate::types::time::{Epoch, Step, WATERMARK_NONE, Watermarks};
 use crate::views::published::{Published, RelationRows};
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -54,6 +56,8 @@ pub struct Running {
     pub plan: Arc<ViewPlan>,
     /// Whether rows of one partition must stay in order (upsert tables).
     pub ordered: bool,
+    /// What rows that statements write promise of the table's event time.
+    pub watermark: Option<ExprRef>,
 }
 
 pub struct Scheduler {
@@ -214,6 +218,11 @@ impl Scheduler {
         let mut replies = Vec::new();
         for write in writes {
             self.table_positions.insert(write.table, write.position + 1);
+            if let Some(watermark) = self.running.get(&write.table).and_then(|r| r.watermark.as_ref()) {
+                let promised = sources::promised(watermark, write.delta.batch())?.unwrap_or(WATERMARK_NONE);
+                let now = after.0.entry(write.table).or_insert(WATERMARK_NONE);
+                *now = promised.max(*now);
+            }
             feeds.entry(write.table).or_default().push((None, write.delta));
             replies.extend(write.reply);
         }

@@ -6,9 +6,11 @@ use crate::connectors::options;
 use crate::connectors::prepare::{Preparation, Replay};
 use crate::error::{Error, Result};
 use crate::plan::{EventTime, TimeKind};
+use crate::types::expr::{ExprRef, eval_rows};
 use crate::types::ids::ObjectId;
 use crate::types::time::Clock;
-use arrow::datatypes::Schema;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Schema, TimestampMicrosecondType};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -34,6 +36,22 @@ pub fn processing_time(object: &Object) -> Vec<usize> {
         return Vec::new();
     }
     object.columns().iter().enumerate().filter(|(_, c)| dated(c)).map(|(i, _)| i).collect()
+}
+
+/// The watermark that rows written by statements move, of a table that no connector feeds.
+pub fn table_watermark(object: &Object) -> Result<Option<ExprRef>> {
+    match &object.body {
+        Body::Table(table) if table.feed.is_none() => {
+            table.watermark.as_ref().map(|w| crate::sql::scalar::compile(&w.expression, &object.arrow_schema())).transpose()
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The greatest value of a watermark expression over these rows; rows on which it fails promise nothing.
+pub fn promised(watermark: &ExprRef, rows: &RecordBatch) -> Result<Option<i64>> {
+    let (values, _, _) = eval_rows(std::slice::from_ref(watermark), rows)?;
+    Ok(values.first().and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>()).and_then(arrow::compute::max))
 }
 
 /// Makes what reads the object's feed: through `running`, the connector that another reader of it uses, so that they share its connection and its pace.
