@@ -55,7 +55,7 @@ pub fn shutting_down() -> Error {
 pub fn encode(delta: &Delta) -> Result<Vec<u8>> {
     let types: Vec<_> = delta.schema().fields().iter().map(|f| f.data_type().clone()).collect();
     let mut rows = crate::types::key::Rows::default();
-    crate::types::key::Codec::new(&types)?.encode(delta.batch().columns(), &mut rows)?;
+    crate::types::key::Codec::rows(&types)?.encode(delta.batch().columns(), &mut rows)?;
     let mut out = vec![1u8];
     out.extend_from_slice(&(delta.rows() as u32).to_le_bytes());
     for (i, row) in rows.iter().enumerate() {
@@ -86,7 +86,7 @@ pub fn decode(bytes: &[u8], schema: &arrow::datatypes::SchemaRef) -> Result<Delt
         rows.push(take(&mut at, length)?);
     }
     let types: Vec<_> = schema.fields().iter().map(|f| f.data_type().clone()).collect();
-    let columns = crate::types::key::Codec::new(&types)?.decode(&mut rows.into_iter())?;
+    let columns = crate::types::key::Codec::rows(&types)?.decode(&mut rows.into_iter())?;
     let batch = arrow::array::RecordBatch::try_new(schema.clone(), columns)?;
     Ok(Delta::new(batch, weights))
 }

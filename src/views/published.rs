@@ -71,7 +71,7 @@ impl RelationRows {
         let types: Vec<_> = self.schema.fields().iter().map(|f| f.data_type().clone()).collect();
         Ok(RelationScan {
             reader: ViewReader::new(self.table, self.kind, snapshot, &self.runs, from, to),
-            codec: Codec::new(&types)?,
+            codec: Codec::rows(&types)?,
             schema: self.schema.clone(),
             done: false,
         })

@@ -29,9 +29,9 @@ pub(crate) fn consolidate(schema: &SchemaRef, deltas: &[Delta]) -> Result<Delta>
     Ok(Delta::new(batch, kept.iter().map(|g| sums[*g]).collect::<Vec<_>>()))
 }
 
-/// The codec of whole rows of `schema`.
+/// The codec of whole rows of `schema`, as what they are.
 pub(crate) fn codec_of(schema: &SchemaRef) -> Result<Codec> {
-    Codec::new(&types_of(schema))
+    Codec::rows(&types_of(schema))
 }
 
 pub(crate) fn types_of(schema: &SchemaRef) -> Vec<DataType> {

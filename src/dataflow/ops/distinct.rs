@@ -3,7 +3,7 @@
 //! State: a count per row (`Keyed`, the whole row is the key). Only a count that leaves zero or comes back to it changes the output; a
 //! retraction of one of several equal rows changes nothing. A row at zero is forgotten; the number of different rows is what bounds it.
 
-use super::consolidate::codec_of;
+use super::consolidate::types_of;
 use super::counts::Counts;
 use super::groups::Groups;
 use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
@@ -53,7 +53,7 @@ impl Spec for Distinct {
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(Running { schema: Arc::clone(&self.schema), codec: codec_of(&self.schema)?, counts: Counts::new(self.state, Layout::Hash, context) }))
+        Ok(Box::new(Running { schema: Arc::clone(&self.schema), codec: Codec::new(&types_of(&self.schema))?, counts: Counts::new(self.state, Layout::Hash, context) }))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Records of one key must come in their order. State: the row under each key (`Keyed`). Nothing is forgotten but what is deleted: the number of keys
 //! bounds it. A record equal to the row that is there changes nothing.
 
-use super::consolidate::types_of;
+use super::consolidate::codec_of;
 use super::groups::Groups;
 use crate::dataflow::agg::accumulator::grow;
 use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
@@ -67,7 +67,7 @@ impl Spec for Upsert {
         let types = self.key.iter().map(|c| self.input.field(*c).data_type().clone()).collect::<Vec<_>>();
         Ok(Box::new(Running {
             key_codec: Codec::new(&types)?,
-            row_codec: Codec::new(&types_of(&self.schema))?,
+            row_codec: codec_of(&self.schema)?,
             kept: self.kept(),
             keyed: Keyed::new(self.state, Layout::Hash, &context.table()),
             rows: StoredRows::default(),

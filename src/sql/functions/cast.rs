@@ -7,13 +7,14 @@
 //! | float -> integer | rounded half to even, 22003 out of range |
 //! | numeric -> integer | rounded half away from zero |
 //! | -> varchar(n) | cut to n characters |
+//! | struct -> struct | field by field, by position; another number of fields is 42846 |
 //!
 //! All other casts are Arrow's own.
 
 use crate::error::{Error, Kind};
 use crate::types::text::{Column, Reader, TYPE_KEY, TYPMOD_KEY, TextStyle, canonical_array};
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringBuilder};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringBuilder, StructArray};
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type};
 use datafusion::common::{Result, exec_err};
 use datafusion::error::DataFusionError;
@@ -25,6 +26,7 @@ enum Way {
     ToText,
     FromText,
     Round,
+    Fields,
 }
 
 /// One cast; the target tells casts of one way apart.
@@ -53,6 +55,7 @@ pub fn call(expr: Expr, from: &Field, target: &FieldRef) -> std::result::Result<
         _ if is_text(from.data_type()) && !is_text(target.data_type()) => Way::FromText,
         _ if plain_text(from) && is_json(target) => Way::FromText,
         DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) if integer => Way::Round,
+        DataType::Struct(_) if matches!(target.data_type(), DataType::Struct(_)) && from.data_type() != target.data_type() => Way::Fields,
         _ => return Err(expr),
     };
     let name = format!("tw_cast_{}", crate::sql::types::sql_type(target).replace(' ', "_"));
@@ -89,6 +92,7 @@ impl ScalarUDFImpl for Cast {
             Way::ToText => to_text(field, &array, max_length(&self.target)),
             Way::FromText => from_text(&array, &self.target),
             Way::Round => round(&array, self.target.data_type()),
+            Way::Fields => fields(&array, &self.target),
         }
         .map_err(external)?;
         if scalar && rows > 0 {
@@ -148,6 +152,20 @@ fn from_text(array: &ArrayRef, target: &Field) -> crate::error::Result<ArrayRef>
         reader.append(text)?;
     }
     Ok(reader.finish())
+}
+
+fn fields(array: &ArrayRef, target: &Field) -> crate::error::Result<ArrayRef> {
+    let (given, wanted) = match (array.as_struct_opt(), target.data_type()) {
+        (Some(given), DataType::Struct(wanted)) if given.num_columns() == wanted.len() => (given, wanted),
+        _ => {
+            let message = format!("cannot cast type {} to {}", crate::sql::types::sql_type(&Field::new("", array.data_type().clone(), true)), crate::sql::types::sql_type(target));
+            return Err(Error::new(Kind::CannotCoerce, message));
+        }
+    };
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = given.columns().iter().zip(wanted).map(|(column, field)| Ok(cast_with_options(column, field.data_type(), &options)?));
+    let columns = columns.collect::<crate::error::Result<Vec<_>>>()?;
+    Ok(Arc::new(StructArray::try_new_with_length(wanted.clone(), columns, given.nulls().cloned(), given.len())?))
 }
 
 fn round(array: &ArrayRef, target: &DataType) -> crate::error::Result<ArrayRef> {

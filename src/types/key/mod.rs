@@ -16,7 +16,8 @@
 //! ```
 //!
 //! A descending field has everything after its first byte inverted. The encoding is canonical: what Postgres calls equal has equal bytes. The price is paid
-//! by intervals, of which only the length is kept: `1 mon` and `30 days` both come back as `30 days`.
+//! by what is equal and looks different: of an interval only the length is kept (`1 mon` and `30 days` both come back as `30 days`), and -0 comes back as 0.
+//! Where rows are kept as what they are and not looked up by value, [`Codec::rows`] keeps every bit instead.
 //!
 //! Both directions go column by column: sizes first, then every column writes its part of each row into the one buffer.
 
@@ -24,8 +25,9 @@ mod decode;
 mod encode;
 
 use crate::error::{Error, Result};
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, make_array};
 use arrow::datatypes::{DataType, IntervalUnit};
+use std::borrow::Cow;
 
 /// Rows as bytes, back to back in one buffer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +98,8 @@ impl Order {
 #[derive(Clone, Debug)]
 pub struct Codec {
     fields: Vec<(DataType, Order)>,
+    /// By field: the type whose values are kept as the bits that the field's type has.
+    as_bits: Vec<Option<DataType>>,
 }
 
 impl Codec {
@@ -107,7 +111,21 @@ impl Codec {
     /// Error: a type that cannot be a stored column.
     pub fn ordered(fields: Vec<(DataType, Order)>) -> Result<Codec> {
         fields.iter().try_for_each(|(t, _)| check(t))?;
-        Ok(Codec { fields })
+        let as_bits = vec![None; fields.len()];
+        Ok(Codec { fields, as_bits })
+    }
+
+    /// For whole rows: every value comes back as it was (but for what is inside arrays and structs), and rows have no order.
+    pub fn rows(types: &[DataType]) -> Result<Codec> {
+        types.iter().try_for_each(check)?;
+        let (fields, as_bits) = types
+            .iter()
+            .map(|t| match bits_of(t) {
+                Some(bits) => ((bits, Order::default()), Some(t.clone())),
+                None => ((t.clone(), Order::default()), None),
+            })
+            .unzip();
+        Ok(Codec { fields, as_bits })
     }
 
     /// Appends one row per row of `columns` (same length each; their types are the codec's) to `rows`.
@@ -116,6 +134,7 @@ impl Codec {
         if columns.len() != self.fields.len() {
             return Err(Error::internal(format!("a codec of {} fields was given {} columns", self.fields.len(), columns.len())));
         }
+        let columns = &*self.bits(columns)?;
         for ((expected, _), column) in self.fields.iter().zip(columns) {
             if !same_type(expected, column.data_type()) {
                 return Err(Error::internal(format!("a codec field of type {expected} was given a column of type {}", column.data_type())));
@@ -131,8 +150,35 @@ impl Codec {
     /// Columns from rows that this codec encoded; bytes behind the last field are ignored. Error: damaged bytes.
     pub fn decode(&self, rows: &mut dyn Iterator<Item = &[u8]>) -> Result<Vec<ArrayRef>> {
         let mut rest: Vec<&[u8]> = rows.collect();
-        self.fields.iter().map(|(t, order)| decode::column(t, *order, &mut rest)).collect()
+        let columns = self.fields.iter().map(|(t, order)| decode::column(t, *order, &mut rest)).collect::<Result<Vec<_>>>()?;
+        columns.into_iter().zip(&self.as_bits).map(|(column, shown)| shown.as_ref().map_or(Ok(column.clone()), |t| reinterpreted(&column, t))).collect()
     }
+
+    /// The columns that are kept bit by bit as what has these bits.
+    fn bits<'a>(&self, columns: &'a [ArrayRef]) -> Result<Cow<'a, [ArrayRef]>> {
+        if self.as_bits.iter().all(Option::is_none) {
+            return Ok(Cow::Borrowed(columns));
+        }
+        let bits = |(column, ((to, _), shown)): (&ArrayRef, (&(DataType, Order), &Option<DataType>))| match shown {
+            Some(shown) if same_type(shown, column.data_type()) => reinterpreted(column, to),
+            _ => Ok(column.clone()),
+        };
+        columns.iter().zip(self.fields.iter().zip(&self.as_bits)).map(bits).collect::<Result<Vec<_>>>().map(Cow::Owned)
+    }
+}
+
+/// A type of the same layout whose encoding keeps every bit; `None`: the type's own does.
+fn bits_of(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Interval(_) => Some(DataType::FixedSizeBinary(16)),
+        DataType::Float64 => Some(DataType::UInt64),
+        DataType::Float32 => Some(DataType::UInt32),
+        _ => None,
+    }
+}
+
+fn reinterpreted(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    Ok(make_array(column.to_data().into_builder().data_type(to.clone()).align_buffers(true).build()?))
 }
 
 /// Nested field names and nullability do not matter to the bytes.
