@@ -39,7 +39,7 @@ for _ in $(seq 1 600); do
 done
 query -f sql/fraud.sql >/dev/null
 
-cards_sql="SELECT card, merchants, to_char(spent, 'FM999990.00'), to_char(first_seen, 'HH24:MI:SS'), to_char(last_window, 'HH24:MI:SS') FROM flagged_cards ORDER BY last_window DESC, card LIMIT 12"
+cards_sql="SELECT card, merchants, spent, to_char(first_seen, 'HH24:MI:SS'), to_char(last_window, 'HH24:MI:SS') FROM flagged_cards ORDER BY last_window DESC, card LIMIT 12"
 state_sql="SELECT (SELECT count(*) FROM flagged_cards), sum(rows), sum(late_rows), to_char(max(watermark) AT TIME ZONE 'UTC', 'HH24:MI:SS'), (SELECT round(extract(epoch FROM now() - clock) * 1000) FROM tidewater.epochs) FROM tidewater.sources WHERE source = 'payments'"
 
 rows_before= time_before= text=
