@@ -14,7 +14,7 @@ server=
 query() { PGOPTIONS= psql -X -q -A -t -F '  ' -v ON_ERROR_STOP=1 "host=$host port=$port user=tidewater dbname=tidewater connect_timeout=5" "$@"; }
 
 stop() {
-  trap - INT TERM EXIT
+  trap - INT TERM HUP EXIT
   [ -t 1 ] && printf '\033[?25h\n' # the cursor again
   if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then
     kill -TERM "$server"
@@ -23,7 +23,7 @@ stop() {
   fi
 }
 trap stop EXIT
-trap 'exit 0' INT TERM
+trap 'exit 0' INT TERM HUP
 
 mkdir -p "$data_dir"
 # Its own session, so that a Ctrl-C reaches this script alone, which then stops the server in order.
@@ -37,7 +37,7 @@ for _ in $(seq 1 600); do
   fi
   sleep 0.05
 done
-query -f sql/fraud.sql >/dev/null
+query -f sql/fraud.sql 2>&1 >/dev/null | { grep -v 'already exists, skipping' >&2 || true; }
 
 cards_sql="SELECT card, merchants, spent, to_char(first_seen, 'HH24:MI:SS'), to_char(last_window, 'HH24:MI:SS') FROM flagged_cards ORDER BY last_window DESC, card LIMIT 12"
 state_sql="SELECT (SELECT count(*) FROM flagged_cards), sum(rows), sum(late_rows), to_char(max(watermark) AT TIME ZONE 'UTC', 'HH24:MI:SS'), (SELECT round(extract(epoch FROM now() - clock) * 1000) FROM tidewater.epochs) FROM tidewater.sources WHERE source = 'payments'"

@@ -196,5 +196,11 @@ pub fn explain(plan: &ViewPlan) -> String {
 
 /// For EXPLAIN CREATE MATERIALIZED VIEW: the bound plan, the incremental plan, the graph with state tables.
 pub fn explain_in_full(query: &LogicalPlan, plan: &ViewPlan) -> String {
-    format!("Bound plan\n{}\nIncremental plan\n{}\nGraph\n{}", query.display_indent(), explain::tree(plan, &relation::names(query)), explain::graph(plan))
+    let indented = |text: &str| text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
+    let parts = [
+        ("Bound plan", query.display_indent().to_string()),
+        ("Incremental plan", explain::tree(plan, &relation::names(query))),
+        ("Graph", explain::graph(plan)),
+    ];
+    parts.map(|(title, text)| format!("{title}\n{}\n", indented(&text))).join("\n")
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::plan::{self, Request};
 use crate::sql::ast::{CreateView, Statement, StatementKind};
 use crate::sql::bind::Parameters;
+use crate::sql::errors::placed;
 use crate::types::ids::TableId;
 use arrow::datatypes::FieldRef;
 
@@ -43,10 +44,7 @@ fn view(context: &Context, statement: &Statement, create: &CreateView) -> Result
         next += 1;
         TableId(next)
     };
-    let plan = plan::incremental(Request { query: &bound.plan, emit_on_window_close: create.emit_on_window_close, allocate: &mut allocate })?;
-    Ok(format!("Bound plan\n{}\n\nIncremental plan\n{}", indented(&bound.plan.display_indent().to_string()), indented(&plan::explain(&plan))))
-}
-
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    let plan = plan::incremental(Request { query: &bound.plan, emit_on_window_close: create.emit_on_window_close, allocate: &mut allocate })
+        .map_err(|e| placed(e, &statement.source, create.query.as_ref()))?;
+    Ok(plan::explain_in_full(&bound.plan, &plan))
 }
