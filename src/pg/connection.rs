@@ -5,13 +5,16 @@
 
 use super::backend::{Execution, Notice, Session};
 use super::encode::{Format, RowEncoder};
-use super::message::{Message, Target};
+use super::frame::unknown_type;
 use super::portal::{Portal, Prepared, RowStream, row_tag};
 use super::reply::{self, Severity};
 use super::server::PgStats;
 use super::wire::{FLUSH_BYTES, Interrupts, Stop, Wire};
 use crate::error::{Error, Kind, Result};
 use crate::types::text::{TextStyle, Zone};
+use pgwire::messages::PgWireFrontendMessage as Message;
+use pgwire::messages::response::EmptyQueryResponse;
+use pgwire::messages::startup::{Authentication, BackendKeyData, SecretKey};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -37,11 +40,7 @@ impl<'w> Connection<'w> {
 
     /// Greets the client and serves it until it leaves or must leave.
     pub async fn run(&mut self, process: i32, secret: i32) -> Stop {
-        reply::authentication_ok(&mut self.wire.out);
-        self.report_settings();
-        reply::backend_key(&mut self.wire.out, process, secret);
-        self.take_notices();
-        let mut step = self.ready().await;
+        let mut step = self.greet(process, secret).await;
         loop {
             if let Err(stop) = step {
                 return stop;
@@ -50,10 +49,18 @@ impl<'w> Connection<'w> {
         }
     }
 
+    async fn greet(&mut self, process: i32, secret: i32) -> Result<(), Stop> {
+        self.wire.put(&Authentication::Ok)?;
+        self.report_settings();
+        self.wire.put(&BackendKeyData::new(process, SecretKey::I32(secret)))?;
+        self.take_notices()?;
+        self.ready().await
+    }
+
     /// One message and its answer.
     async fn step(&mut self) -> Result<(), Stop> {
         let Some(frame) = self.interrupts.frame(self.wire).await? else { return Err(Stop::Gone) };
-        let (kind, extended) = (frame.kind, frame.is_extended());
+        let (kind, extended) = (frame.kind(), frame.is_extended());
         if self.skipping_to_sync && !matches!(kind, b'S' | b'X') {
             return Ok(());
         }
@@ -65,7 +72,7 @@ impl<'w> Connection<'w> {
         self.interrupts.end();
         match answered {
             Err(Stop::Error(e)) => {
-                self.report_error(&e);
+                self.report_error(&e)?;
                 self.skipping_to_sync = extended;
                 if extended { self.interrupts.finish(self.wire).await } else { self.ready().await }
             }
@@ -76,27 +83,27 @@ impl<'w> Connection<'w> {
 
     async fn answer(&mut self, message: Message) -> Result<(), Stop> {
         match message {
-            Message::Query(sql) => {
-                self.simple_query(&sql).await?;
+            Message::Query(query) => {
+                self.simple_query(&query.query).await?;
                 self.ready().await
             }
-            Message::Parse { name, sql, types } => self.parse(name, &sql, &types).await,
+            Message::Parse(parse) => self.parse(parse).await,
             Message::Bind(bind) => self.bind(bind),
-            Message::Describe(Target::Statement(name)) => self.describe_statement(&name),
-            Message::Describe(Target::Portal(name)) => self.describe_portal(&name),
-            Message::Execute { portal, limit } => self.execute(&portal, limit).await,
-            Message::Close(target) => {
-                self.close(&target);
-                Ok(())
-            }
-            Message::Flush => self.interrupts.finish(self.wire).await,
-            Message::Sync => {
+            Message::Describe(describe) => self.describe(describe),
+            Message::Execute(execute) => self.execute(&execute.name.unwrap_or_default(), execute.max_rows).await,
+            Message::Close(close) => self.close(close),
+            Message::Flush(_) => self.interrupts.finish(self.wire).await,
+            Message::Sync(_) => {
                 self.skipping_to_sync = false;
                 self.ready().await
             }
-            Message::Terminate => Err(Stop::Gone),
-            Message::LeftoverCopy => Ok(()),
-            Message::FunctionCall => Err(Error::not_supported("function calls over the fastpath protocol are not supported").into()),
+            Message::Terminate(_) => Err(Stop::Gone),
+            // Left over from a COPY that failed.
+            Message::CopyData(_) | Message::CopyDone(_) | Message::CopyFail(_) => Ok(()),
+            // A password that nobody asked for. The others are not decoded once a session has begun.
+            Message::PasswordMessageFamily(_) | Message::SslNegotiation(_) | Message::Startup(_) | Message::CancelRequest(_) | Message::PortalSuspended(_) => {
+                Err(unknown_type(b'p').into())
+            }
         }
     }
 
@@ -106,15 +113,15 @@ impl<'w> Connection<'w> {
         if status == b'I' {
             self.portals.clear();
         }
-        reply::ready(&mut self.wire.out, status);
+        self.wire.put(&reply::ready(status))?;
         self.interrupts.finish(self.wire).await
     }
 
-    fn report_error(&mut self, error: &Error) {
+    fn report_error(&mut self, error: &Error) -> Result<()> {
         self.stats.errors.fetch_add(1, Relaxed);
         self.session.failed();
-        self.take_notices();
-        reply::error(&mut self.wire.out, Severity::Error, error);
+        self.take_notices()?;
+        self.wire.put(&reply::error(Severity::Error, error))
     }
 
     /// Several statements, one after the other: the answers of those before a failed one are sent.
@@ -122,23 +129,23 @@ impl<'w> Connection<'w> {
         self.statements.remove("");
         self.portals.remove("");
         let parsed = self.interrupts.guard(self.wire, self.session.parse(sql)).await?;
-        self.take_notices();
+        self.take_notices()?;
         if parsed.is_empty() {
-            reply::empty_query(&mut self.wire.out);
+            self.wire.put(&EmptyQueryResponse::new())?;
         }
         for statement in &parsed {
             self.stats.queries.fetch_add(1, Relaxed);
             let in_block = self.session.transaction_status() != b'I';
             let execution = self.interrupts.guard(self.wire, self.session.execute(statement, &[])).await?;
-            self.take_notices();
+            self.take_notices()?;
             match execution {
-                Execution::Command(tag) => self.complete_command(&tag),
+                Execution::Command(tag) => self.complete_command(&tag)?,
                 Execution::Rows { columns, stream, tag, .. } => {
                     let formats = vec![Format::Text; columns.len()];
-                    reply::row_description(&mut self.wire.out, &columns, &formats)?;
+                    self.wire.put(&reply::row_description(&columns, &formats)?)?;
                     let mut rows = RowStream::new(stream, RowEncoder::new(&columns, &formats, self.style()), tag);
                     let (_, sent) = rows.send(self.wire, &mut self.interrupts, u64::MAX).await?;
-                    self.complete_rows(row_tag(tag, sent), sent);
+                    self.complete_rows(&row_tag(tag, sent), sent)?;
                 }
             }
             self.end_of_block(in_block);
@@ -146,19 +153,19 @@ impl<'w> Connection<'w> {
         Ok(())
     }
 
-    pub(super) fn complete_command(&mut self, tag: &str) {
-        self.take_notices();
+    pub(super) fn complete_command(&mut self, tag: &str) -> Result<()> {
+        self.take_notices()?;
         // What these commands change may be a setting that clients watch.
         if matches!(tag, "SET" | "RESET" | "DISCARD ALL" | "COMMIT" | "ROLLBACK") {
             self.report_settings();
         }
-        reply::command_complete(&mut self.wire.out, tag);
+        self.wire.put(&reply::command_complete(tag))
     }
 
-    pub(super) fn complete_rows(&mut self, tag: String, sent: u64) {
+    pub(super) fn complete_rows(&mut self, tag: &str, sent: u64) -> Result<()> {
         self.stats.rows.fetch_add(sent, Relaxed);
-        self.take_notices();
-        reply::command_complete(&mut self.wire.out, &tag);
+        self.take_notices()?;
+        self.wire.put(&reply::command_complete(tag))
     }
 
     pub(super) fn count_query(&self) {
@@ -172,23 +179,31 @@ impl<'w> Connection<'w> {
         }
     }
 
-    pub(super) fn take_notices(&mut self) {
+    pub(super) fn take_notices(&mut self) -> Result<()> {
         for notice in self.session.take_notices() {
-            reply::notice(&mut self.wire.out, &notice);
-            if let Notice::ParameterStatus { name, value } = notice {
-                self.reported.insert(name, value);
+            match notice {
+                Notice::Message { severity, error } => self.wire.put(&reply::notice(severity, &error))?,
+                Notice::ParameterStatus { name, value } => self.report_setting(name, value),
             }
         }
+        Ok(())
     }
 
     /// Tells the settings that are new or changed.
     fn report_settings(&mut self) {
         for (name, value) in self.session.reported_settings() {
             if self.reported.get(&name) != Some(&value) {
-                reply::parameter_status(&mut self.wire.out, &name, &value);
-                self.reported.insert(name, value);
+                self.report_setting(name, value);
             }
         }
+    }
+
+    /// A value that is longer than what clients take is not told: they would lose step with the messages.
+    fn report_setting(&mut self, name: String, value: String) {
+        if let Err(e) = self.wire.put(&reply::parameter_status(&name, &value)) {
+            tracing::debug!(setting = name, error = %e, "a setting was not told to the client");
+        }
+        self.reported.insert(name, value);
     }
 
     /// How this session's values print and read.

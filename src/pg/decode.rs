@@ -5,7 +5,7 @@
 
 use super::binary::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
 use super::encode::Format;
-use super::message::utf8;
+use super::frame::utf8;
 use super::types::{self, PgType};
 use crate::error::{Error, Kind, Result};
 use crate::types::text::decimal::{Literal, Unscaled};

@@ -1,7 +1,8 @@
 //! Result rows: from Arrow columns straight into DataRow messages.
 //!
-//! A [`RowEncoder`] knows the result's types and the client's formats. Per batch it resolves each column once; per
-//! value it then writes into the connection's one output buffer, with the length patched in behind, and allocates
+//! This message alone is not pgwire's, whose DataRow is a buffer per row that is copied into the next one. Rows are the
+//! hot path: a [`RowEncoder`] knows the result's types and the client's formats. Per batch it resolves each column once;
+//! per value it then writes into the connection's one output buffer, with the length patched in behind, and allocates
 //! nothing.
 
 use super::backend::ResultColumn;

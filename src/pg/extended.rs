@@ -4,64 +4,68 @@ use super::backend::{Description, Execution, Parameter, ResultColumn};
 use super::connection::Connection;
 use super::decode::decode_parameter;
 use super::encode::{Format, RowEncoder};
-use super::message::{Bind, Target};
 use super::portal::{Portal, Prepared, RowStream, Sent, State, row_tag};
 use super::reply;
 use super::types;
-use super::wire::Stop;
+use super::wire::{Stop, Wire};
 use crate::error::{Error, Kind, Result};
+use pgwire::messages::data::{NoData, ParameterDescription};
+use pgwire::messages::extendedquery::{Bind, BindComplete, Close, CloseComplete, Describe, Parse, ParseComplete, PortalSuspended, TARGET_TYPE_BYTE_STATEMENT};
+use pgwire::messages::response::EmptyQueryResponse;
 use std::sync::Arc;
 
 /// Named statements and portals of one connection: a bound on what a client can make it hold.
 const MAX_NAMES: usize = 50_000;
 
 impl Connection<'_> {
-    pub(super) async fn parse(&mut self, name: String, sql: &str, declared: &[u32]) -> Result<(), Stop> {
+    pub(super) async fn parse(&mut self, parse: Parse) -> Result<(), Stop> {
+        let (name, declared) = (parse.name.unwrap_or_default(), parse.type_oids);
         if !name.is_empty() && self.statements.contains_key(&name) {
             return Err(Error::new(Kind::DuplicateStatement, format!("prepared statement \"{name}\" already exists")).into());
         }
         bound_names(self.statements.len(), "prepared statements")?;
         self.statements.remove("");
-        let mut parsed = self.interrupts.guard(self.wire, self.session.parse(sql)).await?;
+        let mut parsed = self.interrupts.guard(self.wire, self.session.parse(&parse.query)).await?;
         if parsed.len() > 1 {
             return Err(Error::new(Kind::Syntax, "cannot insert multiple commands into a prepared statement").into());
         }
         let statement = parsed.pop();
         let description = match &statement {
-            Some(statement) => self.interrupts.guard(self.wire, self.session.describe(statement, declared)).await?,
-            None => Description { parameters: declared.to_vec(), columns: None },
+            Some(statement) => self.interrupts.guard(self.wire, self.session.describe(statement, &declared)).await?,
+            None => Description { parameters: declared, columns: None },
         };
-        self.take_notices();
+        self.take_notices()?;
         self.statements.insert(name, Arc::new(Prepared { statement, description }));
-        reply::parse_complete(&mut self.wire.out);
-        Ok(())
+        Ok(self.wire.put(&ParseComplete::new())?)
     }
 
     pub(super) fn bind(&mut self, bind: Bind) -> Result<(), Stop> {
-        let prepared = self.prepared(&bind.statement)?;
-        if !bind.portal.is_empty() && self.portals.contains_key(&bind.portal) {
-            return Err(Error::new(Kind::DuplicateCursor, format!("cursor \"{}\" already exists", bind.portal)).into());
+        let statement = bind.statement_name.as_deref().unwrap_or_default();
+        let portal = bind.portal_name.clone().unwrap_or_default();
+        let prepared = self.prepared(statement)?;
+        if !portal.is_empty() && self.portals.contains_key(&portal) {
+            return Err(Error::new(Kind::DuplicateCursor, format!("cursor \"{portal}\" already exists")).into());
         }
         bound_names(self.portals.len(), "portals")?;
         let parameters = self.parameters(&prepared.description, &bind)?;
         let columns = prepared.description.columns.as_ref().map_or(0, Vec::len);
-        let formats = Format::spread(&bind.result_formats, columns)?.ok_or_else(|| {
-            let given = bind.result_formats.len();
+        let formats = Format::spread(&bind.result_column_format_codes, columns)?.ok_or_else(|| {
+            let given = bind.result_column_format_codes.len();
             Error::new(Kind::Protocol, format!("bind message has {given} result formats but query has {columns} columns"))
         })?;
-        self.portals.insert(bind.portal, Portal { prepared, parameters, formats, state: State::Fresh });
-        reply::bind_complete(&mut self.wire.out);
-        Ok(())
+        self.portals.insert(portal, Portal { prepared, parameters, formats, state: State::Fresh });
+        Ok(self.wire.put(&BindComplete::new())?)
     }
 
     fn parameters(&self, description: &Description, bind: &Bind) -> Result<Vec<Parameter>> {
         let (given, required) = (bind.parameters.len(), description.parameters.len());
-        let formats = Format::spread(&bind.parameter_formats, given)?.ok_or_else(|| {
-            let formats = bind.parameter_formats.len();
+        let formats = Format::spread(&bind.parameter_format_codes, given)?.ok_or_else(|| {
+            let formats = bind.parameter_format_codes.len();
             Error::new(Kind::Protocol, format!("bind message has {formats} parameter formats but {given} parameters"))
         })?;
         if given != required {
-            let message = format!("bind message supplies {given} parameters, but prepared statement \"{}\" requires {required}", bind.statement);
+            let name = bind.statement_name.as_deref().unwrap_or_default();
+            let message = format!("bind message supplies {given} parameters, but prepared statement \"{name}\" requires {required}");
             return Err(Error::new(Kind::Protocol, message));
         }
         let style = self.style();
@@ -70,23 +74,17 @@ impl Connection<'_> {
         decoded.collect()
     }
 
-    pub(super) fn describe_statement(&mut self, name: &str) -> Result<(), Stop> {
-        let prepared = self.prepared(name)?;
-        reply::parameter_description(&mut self.wire.out, &prepared.description.parameters);
-        match &prepared.description.columns {
-            Some(columns) => reply::row_description(&mut self.wire.out, columns, &vec![Format::Text; columns.len()])?,
-            None => reply::no_data(&mut self.wire.out),
+    /// Of a statement also the parameters; in which formats its rows will come is not known yet.
+    pub(super) fn describe(&mut self, describe: Describe) -> Result<(), Stop> {
+        let name = describe.name.unwrap_or_default();
+        if describe.target_type == TARGET_TYPE_BYTE_STATEMENT {
+            let prepared = self.prepared(&name)?;
+            self.wire.put(&ParameterDescription::new(prepared.description.parameters.clone()))?;
+            let formats = vec![Format::Text; prepared.description.columns.as_ref().map_or(0, Vec::len)];
+            return Ok(describe_rows(self.wire, &prepared, &formats)?);
         }
-        Ok(())
-    }
-
-    pub(super) fn describe_portal(&mut self, name: &str) -> Result<(), Stop> {
-        let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-        match &portal.prepared.description.columns {
-            Some(columns) => reply::row_description(&mut self.wire.out, columns, &portal.formats)?,
-            None => reply::no_data(&mut self.wire.out),
-        }
-        Ok(())
+        let portal = self.portals.get(&name).ok_or_else(|| no_portal(&name))?;
+        Ok(describe_rows(self.wire, &portal.prepared, &portal.formats)?)
     }
 
     /// Runs a portal up to `limit` rows; no limit is 0 or less. A portal that fails is gone.
@@ -96,17 +94,17 @@ impl Connection<'_> {
         let limit = if limit <= 0 { u64::MAX } else { limit as u64 };
         match std::mem::replace(&mut portal.state, State::Done) {
             State::Fresh => match portal.prepared.statement.clone() {
-                None => reply::empty_query(&mut self.wire.out),
+                None => self.wire.put(&EmptyQueryResponse::new())?,
                 Some(statement) => {
                     self.count_query();
                     let execution = self.interrupts.guard(self.wire, self.session.execute(&statement, &portal.parameters)).await?;
-                    self.take_notices();
+                    self.take_notices()?;
                     portal.state = self.begin(&portal.prepared, &portal.formats, execution, limit).await?;
                 }
             },
             State::Open(rows) => portal.state = self.fetch(rows, limit).await?,
             State::Drained { tag } => {
-                self.complete_rows(row_tag(tag, 0), 0);
+                self.complete_rows(&row_tag(tag, 0), 0)?;
                 portal.state = State::Drained { tag };
             }
             State::Done => return Err(Error::new(Kind::NotReady, format!("portal \"{name}\" cannot be run")).into()),
@@ -120,7 +118,7 @@ impl Connection<'_> {
     async fn begin(&mut self, prepared: &Prepared, formats: &[Format], execution: Execution, limit: u64) -> Result<State, Stop> {
         match execution {
             Execution::Command(tag) => {
-                self.complete_command(&tag);
+                self.complete_command(&tag)?;
                 Ok(State::Done)
             }
             Execution::Rows { columns, stream, tag, .. } => {
@@ -135,30 +133,34 @@ impl Connection<'_> {
         let (end, sent) = rows.send(self.wire, &mut self.interrupts, limit).await?;
         match end {
             Sent::All => {
-                self.complete_rows(rows.complete_tag(sent), sent);
+                self.complete_rows(&rows.complete_tag(sent), sent)?;
                 Ok(State::Drained { tag: rows.tag })
             }
             Sent::Suspended => {
-                self.take_notices();
-                reply::portal_suspended(&mut self.wire.out);
+                self.take_notices()?;
+                self.wire.put(&PortalSuspended::new())?;
                 Ok(State::Open(rows))
             }
         }
     }
 
     /// Closing what does not exist is no error.
-    pub(super) fn close(&mut self, target: &Target) {
-        match target {
-            Target::Statement(name) => {
-                if let Some(prepared) = self.statements.remove(name) {
-                    self.portals.retain(|_, portal| !Arc::ptr_eq(&portal.prepared, &prepared));
-                }
-            }
-            Target::Portal(name) => {
-                self.portals.remove(name);
-            }
+    pub(super) fn close(&mut self, close: Close) -> Result<(), Stop> {
+        let name = close.name.unwrap_or_default();
+        if close.target_type != TARGET_TYPE_BYTE_STATEMENT {
+            self.portals.remove(&name);
+        } else if let Some(prepared) = self.statements.remove(&name) {
+            self.portals.retain(|_, portal| !Arc::ptr_eq(&portal.prepared, &prepared));
         }
-        reply::close_complete(&mut self.wire.out);
+        Ok(self.wire.put(&CloseComplete::new())?)
+    }
+}
+
+/// `formats` has one entry per column.
+fn describe_rows(wire: &mut Wire, prepared: &Prepared, formats: &[Format]) -> Result<()> {
+    match &prepared.description.columns {
+        Some(columns) => wire.put(&reply::row_description(columns, formats)?),
+        None => wire.put(&NoData::new()),
     }
 }
 

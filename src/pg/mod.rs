@@ -6,7 +6,7 @@
 //! | types.rs | Arrow fields as Postgres types |
 //! | encode.rs, binary.rs | rows into DataRow messages, in text and binary |
 //! | decode.rs | parameters into Arrow |
-//! | message.rs, reply.rs | the messages of both sides as bytes |
+//! | frame.rs, reply.rs | the messages of both sides, as pgwire's types |
 //! | server.rs | accepts, limits, cancels and ends connections |
 //! | startup.rs, auth.rs | a connection's first messages, and who may come in |
 //! | wire.rs | a connection's bytes, and what may interrupt its work |
@@ -19,7 +19,7 @@ mod connection;
 pub mod decode;
 pub mod encode;
 mod extended;
-pub mod message;
+mod frame;
 mod portal;
 mod reply;
 pub mod server;

@@ -139,8 +139,9 @@ impl Shared {
                 Some(Error::internal("the connection met an internal error").with_hint("the server's log has the details; please report it"))
             }
         };
-        if let Some(e) = farewell {
-            reply::error(&mut wire.out, Severity::Fatal, &e);
+        if let Some(e) = farewell
+            && wire.put(&reply::error(Severity::Fatal, &e)).is_ok()
+        {
             // The client may be gone, or not read: then nobody misses the message.
             let _ = tokio::time::timeout(FAREWELL_TIMEOUT, wire.flush()).await;
         }

@@ -5,10 +5,11 @@
 //! client holds the stream of rows back. A flush that is interrupted keeps its place, so an error message can follow
 //! whatever part of a row went out already.
 
-use super::message::Frame;
+use super::frame::Frame;
 use crate::error::{Error, Kind, Result};
 use bytes::BytesMut;
 use parking_lot::Mutex;
+use pgwire::messages::Message;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +88,15 @@ impl Wire {
             }
         }
         std::future::pending().await
+    }
+
+    /// Appends a message. pgwire refuses one that no client would take (30 kB; 2 GB for rows' descriptions, errors and
+    /// notices) after it began to write it, and writes into its own kind of buffer: hence the copy, for all but rows.
+    pub fn put(&mut self, message: &impl Message) -> Result<()> {
+        let mut encoded = BytesMut::with_capacity(message.message_length() + 1);
+        message.encode(&mut encoded).map_err(|e| Error::new(Kind::TooComplex, "a message to the client is too long").caused_by(e))?;
+        self.out.extend_from_slice(&encoded);
+        Ok(())
     }
 
     /// Bytes that wait to be sent.

@@ -100,6 +100,12 @@ fn portals_give_rows_in_portions_and_end_with_their_transaction() {
         (&[bind("a", "", &[], &[], &[]), sync()], "ERROR 42P03 cursor \"a\" already exists | Z E"),
         (&[query("rollback")], "C ROLLBACK | Z I"),
         (&[execute("a", 0), sync()], "ERROR 34000 portal \"a\" does not exist | Z I"),
+        // Without a block a portal lives up to Sync.
+        (
+            &[open("c", "rows 5"), execute("c", 2), execute("c", 2), message(b'H', b""), execute("c", 2), execute("c", 1), sync()],
+            "1 | 2 | D 0,row 0 | D 1,row 1 | s | D 2,row 2 | D 3,null | s | D 4,row 4 | C SELECT 1 | C SELECT 0 | Z I",
+        ),
+        (&[execute("c", 1), sync()], "ERROR 34000 portal \"c\" does not exist | Z I"),
         // Exactly as many rows as asked for: Postgres does not look ahead either.
         (&[open("", "rows 2"), execute("", 2), execute("", -5), sync()], "1 | 2 | D 0,row 0 | D 1,row 1 | s | C SELECT 0 | Z I"),
         (&[open("", "do X"), execute("", 0), execute("", 0), sync()], "1 | 2 | C X | ERROR 55000 portal \"\" cannot be run | Z I"),
