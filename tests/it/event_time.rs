@@ -63,7 +63,7 @@ fn windows_close_by_the_watermark_whatever_its_delay() {
         client.until("SELECT late_rows FROM tidewater.views WHERE view = 'final'", "1", PATIENCE);
         assert_eq!(client.texts("SELECT n FROM final"), [["4"]], "{delay}");
         let listed = client.texts("SELECT source_positions, row FROM tidewater.late_rows WHERE view = 'open'");
-        assert!(listed.len() == 1 && listed[0][0].starts_with("event 0:["), "{delay}: {listed:?}");
+        assert!(listed.len() == 1 && listed[0][0].starts_with("event ") && listed[0][0].contains(":["), "{delay}: {listed:?}");
     }
 }
 

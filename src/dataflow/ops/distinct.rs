@@ -53,7 +53,11 @@ impl Spec for Distinct {
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Operator>> {
-        Ok(Box::new(Running { schema: Arc::clone(&self.schema), codec: Codec::new(&types_of(&self.schema))?, counts: Counts::new(self.state, Layout::Hash, context) }))
+        Ok(Box::new(Running {
+            schema: Arc::clone(&self.schema),
+            codec: Codec::new(&types_of(&self.schema))?,
+            counts: Counts::new(self.state, Layout::Hash, context),
+        }))
     }
 }
 

@@ -158,7 +158,11 @@ fn fields(array: &ArrayRef, target: &Field) -> crate::error::Result<ArrayRef> {
     let (given, wanted) = match (array.as_struct_opt(), target.data_type()) {
         (Some(given), DataType::Struct(wanted)) if given.num_columns() == wanted.len() => (given, wanted),
         _ => {
-            let message = format!("cannot cast type {} to {}", crate::sql::types::sql_type(&Field::new("", array.data_type().clone(), true)), crate::sql::types::sql_type(target));
+            let message = format!(
+                "cannot cast type {} to {}",
+                crate::sql::types::sql_type(&Field::new("", array.data_type().clone(), true)),
+                crate::sql::types::sql_type(target)
+            );
             return Err(Error::new(Kind::CannotCoerce, message));
         }
     };
