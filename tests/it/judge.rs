@@ -70,7 +70,14 @@ impl Pair {
     /// The same statement on both: the same rows, or errors of the same kind.
     fn run(&mut self, sql: &str) {
         let code = |e: &SqlError| e.code.clone();
-        let (ours, theirs) = (self.ours.try_rows(sql), self.theirs.try_rows(sql));
+        // RETURNING promises no order.
+        let sorted = |client: &mut Client| {
+            client.try_rows(sql).map(|mut rows| {
+                rows.sort();
+                rows
+            })
+        };
+        let (ours, theirs) = (sorted(&mut self.ours), sorted(&mut self.theirs));
         let same = match (&ours, &theirs) {
             (Ok(a), Ok(b)) => a == b,
             (Err(a), Err(b)) => code(a) == code(b),
