@@ -81,7 +81,7 @@ fn warm_up(kafka: &Kafka) {
     let end = Instant::now() + Duration::from_secs(seconds());
     let mut n = 0;
     while Instant::now() < end {
-        (0..20).for_each(|i| feeder.send("warm_up", (i % 2) as i32, &format!("{{\"id\":{n}}}")));
+        (0..20).for_each(|i| feeder.send("warm_up", i % 2, &format!("{{\"id\":{n}}}")));
         n += 20;
         std::thread::sleep(Duration::from_micros(500));
     }

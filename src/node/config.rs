@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::node::logs::LogFormat;
+use crate::state::rocks::RocksOptions;
 use clap::{Args, Parser, Subcommand};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -143,6 +144,57 @@ impl Config {
             return Err(Error::new(Kind::ConfigFile, message).with_hint("give a duration from 10ms to 1h"));
         }
         Ok(self)
+    }
+}
+
+/// Bounds of the engine, from the configuration; each is named and reasoned there.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Rows of one epoch, all sources together.
+    pub epoch_rows: usize,
+    /// Rows of one step of a view that is being built.
+    pub build_rows: usize,
+    pub checkpoint_interval: Duration,
+    /// Bytes of operator state in memory, all workers; beyond it clean state is evicted.
+    pub state_bytes: usize,
+    /// Bytes that operator state may grow by before a checkpoint starts early; at twice that, input waits for the checkpoint under way.
+    pub dirty_bytes: usize,
+    /// Bytes of uncheckpointed view rows; beyond it a checkpoint starts early.
+    pub run_bytes: usize,
+    /// How long a replay waits for a source before it gives up.
+    pub replay_timeout: Duration,
+}
+
+/// Rows of one epoch: enough to share fixed costs and fold equal keys, few enough to stay under 50 ms.
+const EPOCH_ROWS: usize = 64 * 1024;
+/// Rows of one step of a building view: what a live view may have to wait for.
+const BUILD_ROWS: usize = 64 * 1024;
+/// What a checkpoint writes costs its size several times over in buffers, and fresh pages cost more than what is written to them.
+const DIRTY_BYTES: usize = 128 << 20;
+/// A source that cannot be read again for so long keeps the server from starting, with a clear error.
+const REPLAY_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Config {
+    fn memory(&self) -> usize {
+        usize::try_from(self.memory).unwrap_or(usize::MAX)
+    }
+
+    /// A quarter of the memory for RocksDB's cache, an eighth for its memtables.
+    pub fn rocks_options(&self) -> RocksOptions {
+        RocksOptions { block_cache_bytes: self.memory() / 4, write_buffer_bytes: (self.memory() / 8).min(256 << 20), ..RocksOptions::default() }
+    }
+
+    /// A quarter of the memory for operator state, an eighth for rows of views that are not in the store.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            epoch_rows: EPOCH_ROWS,
+            build_rows: BUILD_ROWS,
+            checkpoint_interval: self.checkpoint_interval,
+            state_bytes: self.memory() / 4,
+            dirty_bytes: (self.memory() / 16).min(DIRTY_BYTES),
+            run_bytes: self.memory() / 8,
+            replay_timeout: REPLAY_TIMEOUT,
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! The whole server: opens the data directory, brings the engine back to where it was, and serves until told to stop.
 
 use super::checkpoints::CheckpointState;
-use super::config::{Config, Trust};
+use super::config::{Config, Limits, Trust};
 use super::data_dir::DataDir;
 use super::engine::NodeEngine;
 use super::pool::Pool;
 use super::recover::{self, Replan};
 use super::scheduler::{Lane, Scheduler};
 use super::session::{self, SessionBackend};
-use super::shared::{Limits, Shared};
+use super::shared::Shared;
 use super::statement::replan::replan;
 use super::status::NodeStatus;
 use super::writer::Writer;
@@ -23,7 +23,7 @@ use crate::sql::bind::Binder;
 use crate::state::checkpoint::Generation;
 use crate::state::committed::Committed;
 use crate::state::log::{Checkpointer, Logs};
-use crate::state::rocks::{RocksOptions, RocksStore};
+use crate::state::rocks::RocksStore;
 use crate::state::store::Store;
 use crate::types::time::{Clock, Epoch, SystemClock};
 use crate::views::published::Published;
@@ -101,36 +101,9 @@ pub struct Started {
 
 /// Opens the store under `path`, recovers, and starts the threads. Blocks until everything is as it was.
 pub fn start(config: &Config, path: &std::path::Path) -> Result<Started> {
-    let memory = usize::try_from(config.memory).unwrap_or(usize::MAX);
-    let store: Arc<dyn Store> = RocksStore::open(path, &rocks_options(memory))?;
-    start_on(store, Arc::new(SystemClock), limits(config, memory), config.threads)
+    let store: Arc<dyn Store> = RocksStore::open(path, &config.rocks_options())?;
+    start_on(store, Arc::new(SystemClock), config.limits(), config.threads)
 }
-
-/// A quarter of the memory for RocksDB's cache, an eighth for its memtables.
-fn rocks_options(memory: usize) -> RocksOptions {
-    RocksOptions { block_cache_bytes: memory / 4, write_buffer_bytes: (memory / 8).min(256 << 20), ..RocksOptions::default() }
-}
-
-fn limits(config: &Config, memory: usize) -> Limits {
-    Limits {
-        epoch_rows: EPOCH_ROWS,
-        build_rows: BUILD_ROWS,
-        checkpoint_interval: config.checkpoint_interval,
-        state_bytes: memory / 4,
-        dirty_bytes: (memory / 16).min(DIRTY_BYTES),
-        run_bytes: memory / 8,
-        replay_timeout: REPLAY_TIMEOUT,
-    }
-}
-
-/// What a checkpoint writes costs its size several times over in buffers, and fresh pages cost more than what is written to them.
-const DIRTY_BYTES: usize = 128 << 20;
-/// Rows of one epoch: enough to share fixed costs and fold equal keys, few enough to stay under 50 ms.
-const EPOCH_ROWS: usize = 64 * 1024;
-/// Rows of one step of a building view: what a live view may have to wait for.
-const BUILD_ROWS: usize = 64 * 1024;
-/// A source that cannot be read again for so long keeps the server from starting, with a clear error.
-const REPLAY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The engine over any store and clock.
 pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, threads: usize) -> Result<Started> {

@@ -1,5 +1,6 @@
 //! What the scheduler thread, the writer and the sessions share: published epochs, the catalog, logs, numbers, limits.
 
+use super::config::Limits;
 use super::scheduler::PendingWrite;
 use super::system::System;
 use crate::catalog::catalog::Catalog;
@@ -35,24 +36,6 @@ pub enum Command {
     Stop {
         reply: oneshot::Sender<Result<()>>,
     },
-}
-
-/// Bounds of the engine, from the configuration; each is named and reasoned there.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Rows of one epoch, all sources together.
-    pub epoch_rows: usize,
-    /// Rows of one step of a view that is being built.
-    pub build_rows: usize,
-    pub checkpoint_interval: std::time::Duration,
-    /// Bytes of operator state in memory, all workers; beyond it clean state is evicted.
-    pub state_bytes: usize,
-    /// Bytes that operator state may grow by before a checkpoint starts early; at twice that, input waits for the checkpoint under way.
-    pub dirty_bytes: usize,
-    /// Bytes of uncheckpointed view rows; beyond it a checkpoint starts early.
-    pub run_bytes: usize,
-    /// How long a replay waits for a source before it gives up.
-    pub replay_timeout: std::time::Duration,
 }
 
 pub struct Shared {

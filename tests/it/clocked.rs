@@ -3,10 +3,10 @@
 use crate::client::Client;
 use std::sync::Arc;
 use std::time::Duration;
+use tidewater::node::config::Limits;
 use tidewater::node::node::{Started, start_on};
 use tidewater::node::pool::Pool;
 use tidewater::node::session::SessionBackend;
-use tidewater::node::shared::Limits;
 use tidewater::pg::auth::Access;
 use tidewater::pg::server::Server;
 use tidewater::state::memory::MemoryStore;
