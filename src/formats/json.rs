@@ -129,7 +129,7 @@ mod tests {
             shown,
             "1|x|1.5\n7|y\n|2\n3|NULL|NULL\n6|dup|0\n\
             #2 column \"c\": expected double precision, got string \"no\"\n\
-            #4 field \"c\" is missing\n\
+            #4 field \"c\" is missing (missing_fields = 'null' would take it as NULL)\n\
             #6 invalid JSON at byte 23: expected the end of the record, found x\n\
             #7 invalid JSON at byte 1: expected an object, found [1]\n\
             #8 the record is empty\n\
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(
             one(pair, &[r#"{"y":true,"x":1}"#, "null", r#"{"x":1,"y":2}"#, r#"{"x":1}"#]),
             "(1,t)\nNULL\n\
-            #2 column \"c.y\": expected boolean, got number 2\n#3 column \"c\": field \"y\" is missing"
+            #2 column \"c.y\": expected boolean, got number 2\n#3 column \"c\": field \"y\" is missing (missing_fields = 'null' would take it as NULL)"
         );
         assert_eq!(one(DataType::Binary, &[r#""\\x00ff""#]), "\\x00ff");
         let base64 = Rules { bytea: ByteaText::Base64, missing_is_null: true, ..RULES };

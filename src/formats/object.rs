@@ -106,8 +106,11 @@ impl Object {
     #[cold]
     fn fill_missing(&mut self, row: usize) -> Checked<()> {
         for column in self.columns.iter_mut().filter(|c| c.rows() == row) {
-            if !self.missing_is_null || column.not_null {
+            if column.not_null {
                 return bad_value(format!("field \"{}\" is missing", column.name));
+            }
+            if !self.missing_is_null {
+                return bad_value(format!("field \"{}\" is missing (missing_fields = 'null' would take it as NULL)", column.name));
             }
             column.append_null()?;
         }

@@ -40,6 +40,8 @@ const VIEWS: &[(&str, &str)] = &[
     ("stacked", "SELECT g, v FROM a UNION ALL SELECT g, w FROM b"),
     ("top", "SELECT id, v FROM a ORDER BY v DESC NULLS LAST, id LIMIT 5"),
     ("ranked", "SELECT * FROM (SELECT id, g, v, row_number() OVER (PARTITION BY g ORDER BY v DESC NULLS LAST, id) AS r FROM a) x WHERE r <= 2"),
+    ("ranked_with_ties", "SELECT * FROM (SELECT id, g, rank() OVER (PARTITION BY g ORDER BY v DESC NULLS LAST) AS r FROM a) x WHERE r <= 2"),
+    ("ranked_densely", "SELECT id, r FROM (SELECT id, dense_rank() OVER (PARTITION BY g ORDER BY v) AS r FROM a) x WHERE r < 3"),
     ("nested", "SELECT n, count(*) AS groups FROM (SELECT g, count(*) AS n FROM a GROUP BY g) x GROUP BY n"),
     ("joined_groups", "SELECT x.g, x.n, y.w FROM (SELECT g, count(*) AS n FROM a GROUP BY g) x JOIN (SELECT g, max(w) AS w FROM b GROUP BY g) y ON x.g = y.g"),
     ("above_average", "SELECT id FROM a WHERE v > (SELECT avg(v) FROM a)"),

@@ -10,8 +10,16 @@ use std::sync::Arc;
 
 impl Planner<'_> {
     pub(super) fn filter(&mut self, node: &logical::Filter) -> Result<Stream> {
-        if let LogicalPlan::Window(window) = node.input.as_ref() {
-            return self.ranked(&node.predicate, window);
+        match node.input.as_ref() {
+            LogicalPlan::Window(window) => return self.ranked(&node.predicate, window),
+            // The optimizer has cut columns that only the window function reads.
+            LogicalPlan::Projection(cut) if cut.expr.iter().all(|e| matches!(e, Expr::Column(_))) => {
+                if let LogicalPlan::Window(window) = cut.input.as_ref() {
+                    let ranked = self.ranked(&node.predicate, window)?;
+                    return self.select(ranked, &cut.expr, &window.schema, &cut.schema);
+                }
+            }
+            _ => {}
         }
         let input = self.lower(&node.input)?;
         self.keep(input, &node.predicate, node.input.schema())

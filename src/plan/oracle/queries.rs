@@ -96,6 +96,8 @@ pub fn fixed() -> Vec<Query> {
         "SELECT DISTINCT g, s FROM a",
         "SELECT id, v, s FROM a ORDER BY v DESC NULLS LAST, id LIMIT 3 OFFSET 1",
         "SELECT id, g, v FROM (SELECT *, row_number() OVER (PARTITION BY g ORDER BY v DESC, id) AS n FROM a) WHERE n <= 2",
+        "SELECT id, n FROM (SELECT *, rank() OVER (PARTITION BY g ORDER BY v DESC) AS n FROM a) WHERE n <= 2",
+        "SELECT id FROM (SELECT *, dense_rank() OVER (PARTITION BY g ORDER BY v) AS n FROM a) WHERE n = 2",
         "SELECT DISTINCT ON (g) g, id, v FROM a ORDER BY g, v DESC, id",
         "SELECT x.g, x.n, y.k, y.m FROM (SELECT g, count(*) AS n FROM a GROUP BY g) x JOIN (SELECT k, max(w) AS m FROM b GROUP BY k) y ON x.g = y.k",
         "SELECT m, count(*) AS c FROM (SELECT k, max(w) AS m FROM b GROUP BY k) GROUP BY m",
