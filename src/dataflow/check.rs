@@ -56,7 +56,14 @@ impl Operator for Checked {
         }
         let before = out.deltas.len();
         self.operator.apply(step, inputs, out)?;
+        if self.operator.due().is_some_and(|due| due <= step.clock) {
+            return Err(Error::internal(format!("{} is due again at {:?}, in the step of {}", self.name, self.operator.due(), step.clock)));
+        }
         out.deltas[before..].iter().try_for_each(|delta| self.check("output", &self.output, delta))
+    }
+
+    fn due(&self) -> Option<i64> {
+        self.operator.due()
     }
 
     fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {

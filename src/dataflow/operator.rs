@@ -71,6 +71,11 @@ pub trait Spec: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Whether the operator acts on the clock: then it is also run, without rows, in each step whose clock has reached what [`Operator::due`] said.
+    fn has_timer(&self) -> bool {
+        false
+    }
+
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Operator>>;
 }
 
@@ -137,6 +142,12 @@ pub trait Operator: Send {
     /// An error is a broken store or a broken invariant, never a bad row: those go to `out.errors`.
     fn apply(&mut self, step: &Step, inputs: &mut [Vec<Delta>], out: &mut Output) -> Result<()>;
 
+    /// Of an operator with a timer, after each step: the clock (µs) at which it next has something to do without input, later than the step's; `None`: nothing
+    /// waits. One that does not know, for its state has not been looked at since a restart, says `i64::MIN`.
+    fn due(&self) -> Option<i64> {
+        None
+    }
+
     /// Appends everything changed since the last call to `ops`; it stays in memory until `committed(generation)`.
     fn checkpoint(&mut self, _generation: Generation, _ops: &mut Ops) -> Result<()> {
         Ok(())
@@ -167,6 +178,13 @@ pub enum Input {
 #[derive(Clone, Debug, Default)]
 pub struct Fragment {
     pub nodes: Vec<FragmentNode>,
+}
+
+impl Fragment {
+    /// Whether some node is to be run when its time comes.
+    pub fn has_timer(&self) -> bool {
+        self.nodes.iter().any(|n| n.spec.has_timer())
+    }
 }
 
 #[derive(Clone, Debug)]

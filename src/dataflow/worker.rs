@@ -61,6 +61,8 @@ pub struct StepPlan {
     pub fed: BTreeSet<ObjectId>,
     /// Sources whose watermark moves in this step.
     pub moved: BTreeSet<ObjectId>,
+    /// Views with operators whose time has come: their timers are run.
+    pub due: BTreeSet<ObjectId>,
     /// Relations whose deltas the scheduler wants back (for views that are being built on them).
     pub taps: BTreeSet<ObjectId>,
 }
@@ -71,6 +73,8 @@ pub struct StepResult {
     pub worker: usize,
     pub changes: Vec<ViewChange>,
     pub taps: Vec<(ObjectId, Vec<Delta>)>,
+    /// Of each view with a timer, when it is next due on this worker (clock, µs; `i64::MAX`: nothing waits).
+    pub due: Vec<(ObjectId, i64)>,
     /// Bytes of state held after the step.
     pub memory: usize,
     pub result: Result<()>,
@@ -90,6 +94,7 @@ struct Node {
     distribution: Vec<Distribution>,
     partitioners: Vec<Option<Partitioner>>,
     watermarks: Vec<ObjectId>,
+    has_timer: bool,
     name: &'static str,
 }
 
@@ -186,7 +191,12 @@ impl Worker {
         let StepRun { mut relations, result, .. } = run;
         let taps = plan.taps.iter().filter_map(|r| relations.remove(r).map(|d| (*r, d))).collect();
         let memory = self.operators().map(|o| o.memory()).sum();
-        StepResult { worker: self.context.worker, changes, taps, memory, result }
+        StepResult { worker: self.context.worker, changes, taps, due: self.due(), memory, result }
+    }
+
+    fn due(&self) -> Vec<(ObjectId, i64)> {
+        let next = |view: &View| view.nodes.iter().filter(|n| n.has_timer).map(|n| n.operator.due().unwrap_or(i64::MAX)).min();
+        self.views.iter().filter_map(|(id, view)| Some((*id, next(view)?))).collect()
     }
 }
 
@@ -202,6 +212,7 @@ impl Node {
             partitioners: distribution.iter().map(|_| None).collect(),
             distribution,
             watermarks: node.spec.watermarks(),
+            has_timer: node.spec.has_timer(),
             name: node.spec.name(),
         })
     }
@@ -230,6 +241,7 @@ impl StepRun<'_> {
         let new = std::mem::take(&mut view.new);
         for node in &mut view.nodes {
             let runs = new
+                || (node.has_timer && self.plan.due.contains(&id))
                 || node.watermarks.iter().any(|s| self.plan.moved.contains(s))
                 || node.inputs.iter().any(|i| match i {
                     Input::Node(n) => active[n.0 as usize],

@@ -115,7 +115,7 @@ impl Scheduler {
     }
 
     fn build_share(&mut self, building: &mut Building) -> Result<bool> {
-        let clock = self.shared.clock.now();
+        let clock = self.now();
         let mut feeds: BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>> = BTreeMap::new();
         let mut rows = self.take_snapshot_chunk(building, &mut feeds)?;
         let mut after = building.lane.watermarks.clone();
@@ -139,7 +139,7 @@ impl Scheduler {
             }
             feeds.entry(source).or_default().extend(taken.deltas.into_iter().map(|(p, d)| (Some(p), d)));
         }
-        if rows == 0 && !building.first && after == building.lane.watermarks {
+        if rows == 0 && !building.first && !self.is_due(building.object.id, clock) && after == building.lane.watermarks {
             return Ok(false);
         }
         building.first = false;

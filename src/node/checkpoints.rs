@@ -33,6 +33,9 @@ use tokio::sync::oneshot;
 pub struct Record {
     pub epoch: Epoch,
     pub generation: u32,
+    /// The clock of the newest step, µs.
+    #[serde(default)]
+    pub clock: i64,
     pub watermarks: Watermarks,
     pub sources: BTreeMap<ObjectId, SourceRecord>,
     /// Position in each table's log behind the last change in the state.
@@ -182,7 +185,14 @@ impl Scheduler {
 
     fn record(&self, generation: Generation) -> Record {
         let sources = self.main.feeds.iter().map(|(id, f)| (*id, SourceRecord { watermark: f.watermark, partitions: f.partitions.clone() })).collect();
-        Record { epoch: self.epoch, generation: generation.0, watermarks: self.main.watermarks.clone(), sources, tables: self.table_positions.clone() }
+        Record {
+            epoch: self.epoch,
+            generation: generation.0,
+            clock: self.clock,
+            watermarks: self.main.watermarks.clone(),
+            sources,
+            tables: self.table_positions.clone(),
+        }
     }
 
     /// Takes note of a finished commit: readers go over to its snapshot, workers may forget what is in it.

@@ -141,7 +141,11 @@ impl Scheduler {
         self.main.watermarks.0.retain(|source, _| feeds.contains_key(source) || running.contains_key(source));
     }
 
-    pub(super) fn add_to_workers(&self, view: ObjectId, plan: &ViewPlan, fresh: bool) -> Result<()> {
+    pub(super) fn add_to_workers(&mut self, view: ObjectId, plan: &ViewPlan, fresh: bool) -> Result<()> {
+        if plan.fragment.has_timer() {
+            // Until its operators have looked: what was due while the server was down is due now.
+            self.due.insert(view, i64::MIN);
+        }
         let fragment = Arc::new(plan.fragment.clone());
         let (reply, results) = crossbeam_channel::bounded(self.workers.len());
         self.send_all(|| WorkerCommand::Add { view, fragment: fragment.clone(), fresh, reply: reply.clone() })?;
@@ -149,7 +153,8 @@ impl Scheduler {
         results.into_iter().collect::<Result<Vec<()>>>().map(|_| ())
     }
 
-    pub(super) fn remove_from_workers(&self, view: ObjectId) -> Result<()> {
+    pub(super) fn remove_from_workers(&mut self, view: ObjectId) -> Result<()> {
+        self.due.remove(&view);
         self.send_all(|| WorkerCommand::Remove { view })
     }
 

@@ -131,6 +131,8 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
         writes: VecDeque::new(),
         table_positions: BTreeMap::new(),
         epoch: Epoch::default(),
+        clock: i64::MIN,
+        due: BTreeMap::new(),
         sequence: Epoch::default(),
         checkpoints: CheckpointState::new(Checkpointer::start(committed)?, snapshot, &record),
         state_bytes: 0,

@@ -36,6 +36,7 @@ impl Scheduler {
             self.shared.system.restore(&bytes)?;
         }
         self.epoch = record.epoch;
+        self.clock = record.clock;
         self.main.watermarks = record.watermarks.clone();
         self.table_positions = record.tables.clone();
         let objects = self.shared.logs.objects()?.iter().map(|bytes| catalog::decode(bytes)).collect::<Result<Vec<Object>>>()?;

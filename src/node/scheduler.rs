@@ -77,6 +77,10 @@ pub struct Scheduler {
     /// Position in each table's log behind the last change that an epoch took.
     pub(super) table_positions: BTreeMap<ObjectId, u64>,
     pub(super) epoch: Epoch,
+    /// The clock of the newest step, µs: a machine's clock that is set back must not turn an operator's time back.
+    pub(super) clock: i64,
+    /// Of each view with a timer, the clock (µs) at which it is to be run without input.
+    pub(super) due: BTreeMap<ObjectId, i64>,
     /// Counts steps of all lanes: orders runs, where the epoch does not tell steps of building lanes apart.
     pub(super) sequence: Epoch,
     pub(super) checkpoints: CheckpointState,
@@ -173,8 +177,8 @@ impl Scheduler {
     /// One epoch of the live lane, if there is anything to take in.
     fn live_epoch(&mut self) -> Result<bool> {
         self.hold_back()?;
-        let clock = self.shared.clock.now();
-        let mut ready = !self.writes.is_empty();
+        let clock = self.now();
+        let mut ready = !self.writes.is_empty() || self.main.views.iter().any(|view| self.is_due(*view, clock));
         for feed in self.main.feeds.values_mut() {
             feed.drain(clock);
             ready |= feed.ready(clock);
@@ -201,6 +205,16 @@ impl Scheduler {
         self.shared.logs.append_cut(cut.epoch, &cut.encode())?;
         self.run_epoch(cut, taken, writes)?;
         Ok(true)
+    }
+
+    /// The clock for the next step.
+    pub(super) fn now(&self) -> i64 {
+        self.shared.clock.now().max(self.clock)
+    }
+
+    /// Whether a timer of the view has come: a row of a temporal filter that is to leave, for instance.
+    pub(super) fn is_due(&self, view: ObjectId, clock: i64) -> bool {
+        self.due.get(&view).is_some_and(|due| *due <= clock)
     }
 
     /// Runs a logged cut over the live lane, and publishes the epoch.
@@ -259,7 +273,10 @@ impl Scheduler {
     ) -> Result<(Vec<ViewChange>, BTreeMap<ObjectId, Vec<Delta>>)> {
         let moved = step.after.0.iter().filter(|(s, w)| step.before.0.get(s) != Some(w)).map(|(s, _)| *s).collect();
         let fed = feeds.iter().filter(|(_, d)| !d.is_empty()).map(|(r, _)| *r).collect();
-        let plan = Arc::new(StepPlan { views, fed, moved, taps });
+        // From what the operators said alone, so that a replayed epoch runs whatever the first run did.
+        let due = views.iter().copied().filter(|view| self.is_due(*view, step.clock)).collect();
+        self.clock = self.clock.max(step.clock);
+        let plan = Arc::new(StepPlan { views, fed, moved, due, taps });
         self.sequence = self.sequence.next();
         let shares = self.deal(feeds);
         let step = Arc::new(step.clone());
@@ -275,8 +292,13 @@ impl Scheduler {
     fn collect(&mut self, results: Receiver<StepResult>) -> Result<(Vec<ViewChange>, BTreeMap<ObjectId, Vec<Delta>>)> {
         let (mut changes, mut taps, mut memory, mut failure) = (Vec::new(), BTreeMap::<ObjectId, Vec<Delta>>::new(), 0, Ok(()));
         let mut count = 0;
+        let mut due = BTreeMap::new();
         for result in results {
             count += 1;
+            for (view, at) in result.due {
+                let first = due.entry(view).or_insert(at);
+                *first = at.min(*first);
+            }
             memory += result.memory;
             changes.extend(result.changes);
             for (relation, deltas) in result.taps {
@@ -288,6 +310,7 @@ impl Scheduler {
         if count != self.workers.len() {
             return Err(Error::internal("a worker thread has ended"));
         }
+        self.due = due;
         self.state_bytes = memory;
         self.shared.system.set_state_bytes(memory);
         Ok((changes, taps))
