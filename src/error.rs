@@ -71,6 +71,8 @@ pub enum Kind {
     Connector,
     ConfigFile,
     DataCorrupted,
+    /// Nothing is wrong: what a NOTICE has.
+    Notice,
     /// Our own mistake; the message says what invariant broke.
     Internal,
 }
@@ -143,6 +145,7 @@ impl Kind {
             Kind::Connector => "HV000",
             Kind::ConfigFile => "F0000",
             Kind::DataCorrupted => "XX001",
+            Kind::Notice => "00000",
             Kind::Internal => "XX000",
         }
     }

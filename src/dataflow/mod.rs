@@ -8,4 +8,5 @@ pub mod exchange;
 pub mod harness;
 pub mod operator;
 pub mod ops;
+pub mod trial;
 pub mod worker;

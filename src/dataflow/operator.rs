@@ -38,8 +38,36 @@ pub struct StateTable {
     pub id: TableId,
     /// For instance "left rows by (auction)".
     pub what: String,
-    /// What bounds it: "watermark of bid", "number of groups", "nothing".
-    pub bounded_by: String,
+    pub bounded_by: Bound,
+}
+
+/// What keeps a state table from growing for ever. `plan::growth` reads it: over a source that never ends, keys and rows do not bound anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Entries go when a watermark, or the clock, passes them.
+    Watermark,
+    /// One entry per different key; the text says of what: "groups".
+    Keys(&'static str),
+    /// The rows that there are now; the text says which.
+    Rows(&'static str),
+    /// Never more than a few entries; the text says how many.
+    Constant(&'static str),
+    /// The rows that the user asked for.
+    View,
+    /// Every row that ever came and was not retracted.
+    Nothing,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bound::Watermark => f.write_str("watermark"),
+            Bound::Keys(of) | Bound::Rows(of) => write!(f, "number of {of}"),
+            Bound::Constant(entries) => f.write_str(entries),
+            Bound::View => f.write_str("the view"),
+            Bound::Nothing => f.write_str("nothing"),
+        }
+    }
 }
 
 /// The description of one operator: its parameters, never its state.

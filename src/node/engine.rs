@@ -2,6 +2,7 @@
 
 use super::engine_api::{Engine, Resolve, Snapshot, Written};
 use super::listings;
+use super::sample::{self, Sample};
 use super::shared::{Command, Shared};
 use super::writer::{Writer, shutting_down};
 use crate::catalog::catalog::Catalog;
@@ -137,6 +138,12 @@ impl Engine for NodeEngine {
 
     fn system_rows(&self, name: &str) -> Result<RecordBatch> {
         listings::rows(name, &self.shared)
+    }
+
+    async fn sample(&self, relation: ObjectId, max: usize) -> Result<Sample> {
+        let shared = self.shared.clone();
+        let sampled = tokio::task::spawn_blocking(move || sample::sample(&shared, relation, max)).await;
+        sampled.map_err(|e| Error::internal(format!("the sample failed: {e}")))?
     }
 
     fn clock(&self) -> Arc<dyn Clock> {

@@ -4,6 +4,7 @@
 use crate::catalog::catalog::Catalog;
 use crate::catalog::object::Object;
 use crate::error::Result;
+use crate::node::sample::Sample;
 use crate::plan::{Relation, ViewPlan};
 use crate::types::delta::Delta;
 use crate::types::ids::{ObjectId, TableId};
@@ -74,6 +75,9 @@ pub trait Engine: Send + Sync {
 
     /// The rows of one of them, now.
     fn system_rows(&self, name: &str) -> Result<RecordBatch>;
+
+    /// About `max` of the first rows of a source, table or view, for estimates.
+    async fn sample(&self, relation: ObjectId, max: usize) -> Result<Sample>;
 
     fn clock(&self) -> Arc<dyn Clock>;
 }

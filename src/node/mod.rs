@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod node;
 pub mod pool;
 pub mod recover;
+mod sample;
 pub mod scheduler;
 pub mod session;
 pub mod settings;

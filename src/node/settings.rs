@@ -17,12 +17,15 @@ enum Rule {
     Duration,
     /// Only these.
     OneOf(&'static [&'static str]),
+    /// One of these, each with its own meaning.
+    Choice(&'static [&'static str]),
     TimeZone,
 }
 
 /// Name (as shown), default, rule.
 const KNOWN: &[(&str, &str, Rule)] = &[
     ("application_name", "", Rule::Any),
+    ("background_ddl", "off", Rule::Boolean),
     ("bytea_output", "hex", Rule::OneOf(&["hex"])),
     ("client_encoding", "UTF8", Rule::OneOf(&["UTF8", "UTF-8", "UNICODE"])),
     ("client_min_messages", "notice", Rule::Any),
@@ -54,23 +57,12 @@ const KNOWN: &[(&str, &str, Rule)] = &[
     ("TimeZone", "UTC", Rule::TimeZone),
     ("transaction_isolation", "read committed", Rule::OneOf(&["read committed", "read uncommitted"])),
     ("transaction_read_only", "off", Rule::OneOf(&["off", "false"])),
+    ("unbounded_state", "notice", Rule::Choice(&["notice", "error", "allow"])),
 ];
 
 /// Beginnings of names that mean something to a peer.
-const FAMILIES: [&str; 12] = [
-    "rw_",
-    "streaming_",
-    "batch_",
-    "background_ddl",
-    "backfill_",
-    "enable_",
-    "query_mode",
-    "visibility_mode",
-    "query_epoch",
-    "sink_",
-    "source_",
-    "synchronize_seqscans",
-];
+const FAMILIES: [&str; 11] =
+    ["rw_", "streaming_", "batch_", "backfill_", "enable_", "query_mode", "visibility_mode", "query_epoch", "sink_", "source_", "synchronize_seqscans"];
 
 /// Settings that ParameterStatus reports.
 const REPORTED: [&str; 12] = [
@@ -150,6 +142,11 @@ impl Settings {
         said.or_else(|| known(name).map(|(_, default, _)| (*default).to_owned()))
     }
 
+    /// Of a boolean one.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.get(name).as_deref() == Some("on")
+    }
+
     /// Name and value of all.
     pub fn all(&self) -> Vec<(String, String)> {
         let mut all: BTreeMap<String, String> = KNOWN.iter().map(|(name, _, _)| ((*name).to_owned(), self.get(name).unwrap_or_default())).collect();
@@ -197,6 +194,10 @@ fn checked(name: &str, value: &str) -> Result<String> {
         Rule::OneOf(allowed) => match allowed.iter().find(|a| a.eq_ignore_ascii_case(value.trim())) {
             Some(_) => Ok(allowed[0].to_owned()),
             None => Err(invalid().with_hint(format!("it is {}", allowed[0]))),
+        },
+        Rule::Choice(allowed) => match allowed.iter().find(|a| a.eq_ignore_ascii_case(value.trim())) {
+            Some(choice) => Ok((*choice).to_owned()),
+            None => Err(invalid().with_hint(format!("it is one of {}", allowed.join(", ")))),
         },
         Rule::Duration => duration(value).ok_or_else(invalid),
         Rule::TimeZone => match crate::types::text::Zone::parse(value) {

@@ -6,6 +6,7 @@ pub mod arithmetic;
 mod error;
 mod explain;
 mod expr;
+pub mod growth;
 pub mod lazy;
 mod lower;
 mod node;

@@ -69,7 +69,7 @@ pub fn scanned(plan: &LogicalPlan) -> Vec<ObjectId> {
 }
 
 /// Their names.
-pub(super) fn names(plan: &LogicalPlan) -> BTreeMap<ObjectId, String> {
+pub fn names(plan: &LogicalPlan) -> BTreeMap<ObjectId, String> {
     relations(plan).iter().map(|r| (r.id, r.name.clone())).collect()
 }
 

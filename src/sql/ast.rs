@@ -29,6 +29,8 @@ pub enum StatementKind {
     Show(Show),
     Describe(Name),
     Explain(Box<Statement>),
+    /// `EXPLAIN (STATE) CREATE MATERIALIZED VIEW …`.
+    ExplainState(Box<Statement>),
     Set(Set),
     /// `RESET name`; `None`: `RESET ALL`.
     Reset(Option<String>),

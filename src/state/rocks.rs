@@ -23,7 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::types::key::window_of_key;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions, CompactionDecision, DB, DBCompressionType, DBRawIterator,
-    DataBlockIndexType, IngestExternalFileOptions, MergeOperands, Options, ReadOptions, SliceTransform, SstFileWriter, WriteBatch, WriteBufferManager,
+    DataBlockIndexType, IngestExternalFileOptions, MergeOperands, Options, Range, ReadOptions, SliceTransform, SstFileWriter, WriteBatch, WriteBufferManager,
     WriteOptions,
 };
 use self_cell::self_cell;
@@ -274,6 +274,10 @@ impl Snapshot for RocksSnapshot {
 
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
         scan(self.cell.borrow_owner(), &self.reads, self.options(), from, to, each)
+    }
+
+    fn file_bytes(&self, from: &[u8], to: &[u8]) -> u64 {
+        self.cell.borrow_owner().get_approximate_sizes(&[Range::new(from, to)]).into_iter().sum()
     }
 
     /// One iterator for all: making one costs more than the seek.

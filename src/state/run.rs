@@ -220,6 +220,12 @@ impl RunStack {
     }
 }
 
+/// About how many bytes of files the rows of a view with keys `from <= key < to` take; see [`Snapshot::file_bytes`].
+pub fn view_file_bytes(table: TableId, snapshot: &dyn Snapshot, from: &[u8], to: Option<&[u8]>) -> u64 {
+    let end = to.map_or_else(|| view_prefix(TableId(table.0 + 1)).to_vec(), |to| [&view_prefix(table)[..], to].concat());
+    snapshot.file_bytes(&[&view_prefix(table)[..], from].concat(), &end)
+}
+
 fn view_prefix(table: TableId) -> [u8; 5] {
     let mut prefix = [space::VIEW; 5];
     prefix[1..].copy_from_slice(&table.0.to_be_bytes());
@@ -238,6 +244,8 @@ pub struct ViewReader {
     ahead_values: Rows,
     ahead_at: usize,
     cursors: Vec<Cursor>,
+    /// Of the newest row that was given out.
+    last: Vec<u8>,
 }
 
 struct Cursor {
@@ -266,7 +274,17 @@ impl ViewReader {
                 run: run.clone(),
             })
             .collect();
-        ViewReader { kind, snapshot, store_from: Some(store_from), store_to, ahead: Rows::default(), ahead_values: Rows::default(), ahead_at: 0, cursors }
+        ViewReader {
+            kind,
+            snapshot,
+            store_from: Some(store_from),
+            store_to,
+            ahead: Rows::default(),
+            ahead_values: Rows::default(),
+            ahead_at: 0,
+            cursors,
+            last: Vec::new(),
+        }
     }
 
     /// Appends about `max` rows to `rows`, with their weights; false: there are no more.
@@ -281,6 +299,11 @@ impl ViewReader {
             }
         }
         Ok(true)
+    }
+
+    /// The key of the newest row that was given out; empty: none was.
+    pub fn last_key(&self) -> &[u8] {
+        &self.last
     }
 
     fn read_ahead(&mut self) -> Result<()> {
@@ -331,15 +354,21 @@ impl ViewReader {
             rows.push(if self.kind == RunKind::Weighted { &key } else { newest.unwrap_or_default() });
             weights.push(weight);
         }
+        self.last = key;
         true
     }
 
     fn step_append(&mut self, rows: &mut Rows, weights: &mut Vec<i64>) -> bool {
         if self.ahead_at < self.ahead.len() {
             rows.push(self.ahead_values.row(self.ahead_at));
+            self.last.clear();
+            self.last.extend_from_slice(self.ahead.row(self.ahead_at));
             self.ahead_at += 1;
         } else if let Some(cursor) = self.cursors.iter_mut().find(|c| c.at < c.end) {
-            rows.push(cursor.run.value(&cursor.run.entries[cursor.at]));
+            let entry = &cursor.run.entries[cursor.at];
+            rows.push(cursor.run.value(entry));
+            self.last.clear();
+            self.last.extend_from_slice(cursor.run.key(entry));
             cursor.at += 1;
         } else {
             return false;

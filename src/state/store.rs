@@ -32,6 +32,11 @@ pub trait Snapshot: Send + Sync {
     fn get_many(&self, keys: &[&[u8]], found: &mut dyn FnMut(usize, &[u8])) -> Result<()>;
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()>;
 
+    /// About how many bytes of files the entries with `from <= key < to` take: for estimates, so 0 where it is not known.
+    fn file_bytes(&self, _from: &[u8], _to: &[u8]) -> u64 {
+        0
+    }
+
     /// All entries that begin with one of `prefixes`, which are sorted; `each` is told which. For many short groups one call is
     /// several times cheaper than one `scan` each. The prefixes must be as long as the space's hash prefix or longer.
     fn scan_prefixes(&self, prefixes: &[&[u8]], each: &mut dyn FnMut(usize, &[u8], &[u8])) -> Result<()> {

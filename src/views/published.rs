@@ -3,7 +3,7 @@
 
 use super::provider::RowsTable;
 use crate::error::{Error, Result};
-use crate::state::run::{Run, RunKind, RunStack, ViewReader};
+use crate::state::run::{Run, RunKind, RunStack, ViewReader, view_file_bytes};
 use crate::state::store::Snapshot;
 use crate::types::delta::Delta;
 use crate::types::ids::{ObjectId, TableId};
@@ -65,6 +65,13 @@ impl RelationRows {
     /// All rows, a chunk at a time.
     pub fn scan(&self, snapshot: Arc<dyn Snapshot>) -> Result<RelationScan> {
         self.scan_range(snapshot, &[], None)
+    }
+
+    /// About how many rows there are, when a scan from the beginning has given `scanned` of them; `None`: there is nothing to tell from.
+    pub fn estimated_rows(&self, snapshot: &Arc<dyn Snapshot>, scan: &RelationScan, scanned: u64) -> Option<u64> {
+        let read = view_file_bytes(self.table, snapshot.as_ref(), &[], Some(scan.reader.last_key()));
+        let all = view_file_bytes(self.table, snapshot.as_ref(), &[], None);
+        (read > 0).then(|| (scanned as f64 * all as f64 / read as f64) as u64).map(|rows| rows.max(scanned))
     }
 
     fn scan_range(&self, snapshot: Arc<dyn Snapshot>, from: &[u8], to: Option<&[u8]>) -> Result<RelationScan> {

@@ -1,9 +1,11 @@
 //! A blocking Postgres client over tokio-postgres: text in, text out, as psql would show it.
 
 use futures::StreamExt;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
-use tokio_postgres::{NoTls, SimpleQueryMessage};
+use tokio_postgres::error::DbError;
+use tokio_postgres::{AsyncMessage, NoTls, SimpleQueryMessage};
 
 pub type Row = Vec<Option<String>>;
 
@@ -12,6 +14,7 @@ pub type Row = Vec<Option<String>>;
 pub struct SqlError {
     pub code: String,
     pub message: String,
+    pub detail: String,
     pub hint: String,
 }
 
@@ -27,15 +30,23 @@ impl std::error::Error for SqlError {}
 impl From<tokio_postgres::Error> for SqlError {
     fn from(e: tokio_postgres::Error) -> Self {
         match e.as_db_error() {
-            Some(db) => SqlError { code: db.code().code().to_string(), message: db.message().to_string(), hint: db.hint().unwrap_or_default().to_string() },
-            None => SqlError { code: "lost".to_string(), message: e.to_string(), hint: String::new() },
+            Some(db) => SqlError::said(db),
+            None => SqlError { code: "lost".to_string(), message: e.to_string(), detail: String::new(), hint: String::new() },
         }
+    }
+}
+
+impl SqlError {
+    fn said(db: &DbError) -> SqlError {
+        let text = |part: Option<&str>| part.unwrap_or_default().to_string();
+        SqlError { code: db.code().code().to_string(), message: db.message().to_string(), detail: text(db.detail()), hint: text(db.hint()) }
     }
 }
 
 pub struct Client {
     runtime: Runtime,
     inner: tokio_postgres::Client,
+    notices: Arc<Mutex<Vec<SqlError>>>,
 }
 
 impl Client {
@@ -46,9 +57,22 @@ impl Client {
     pub fn connect_as(port: u16, user: &str, database: &str) -> Result<Client, SqlError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let settings = format!("host=127.0.0.1 port={port} user={user} dbname={database} connect_timeout=10");
-        let (inner, connection) = runtime.block_on(tokio_postgres::connect(&settings, NoTls))?;
-        runtime.spawn(connection);
-        Ok(Client { runtime, inner })
+        let (inner, mut connection) = runtime.block_on(tokio_postgres::connect(&settings, NoTls))?;
+        let notices: Arc<Mutex<Vec<SqlError>>> = Arc::default();
+        let kept = notices.clone();
+        runtime.spawn(async move {
+            while let Some(Ok(message)) = futures::future::poll_fn(|cx| connection.poll_message(cx)).await {
+                if let AsyncMessage::Notice(notice) = message {
+                    kept.lock().unwrap().push(SqlError::said(&notice));
+                }
+            }
+        });
+        Ok(Client { runtime, inner, notices })
+    }
+
+    /// What the server has remarked since the last call.
+    pub fn notices(&mut self) -> Vec<SqlError> {
+        std::mem::take(&mut self.notices.lock().unwrap())
     }
 
     /// One or more statements; the rows of all of them.

@@ -9,6 +9,7 @@ mod measure;
 #[path = "../../benches/nexmark/mod.rs"]
 mod nexmark_bench;
 
+mod bounded;
 mod client;
 mod clocked;
 mod crash;

@@ -4,7 +4,7 @@
 //! does not do it again. The worker that owns the empty key gives them out in its first epoch.
 
 use super::counts::Counts;
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
+use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::Result;
 use crate::state::checkpoint::{Generation, Ops};
 use crate::state::keyed::Layout;
@@ -44,7 +44,7 @@ impl Spec for Constant {
     }
 
     fn state_tables(&self) -> Vec<StateTable> {
-        vec![StateTable { id: self.state, what: "whether the rows were given out".to_string(), bounded_by: "one entry".to_string() }]
+        vec![StateTable { id: self.state, what: "whether the rows were given out".to_string(), bounded_by: Bound::Constant("one entry") }]
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Operator>> {

@@ -6,7 +6,7 @@
 use super::consolidate::types_of;
 use super::counts::Counts;
 use super::groups::Groups;
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
+use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::Result;
 use crate::state::checkpoint::{Generation, Ops};
 use crate::state::keyed::Layout;
@@ -49,7 +49,7 @@ impl Spec for Distinct {
     }
 
     fn state_tables(&self) -> Vec<StateTable> {
-        vec![StateTable { id: self.state, what: "number of each row".to_string(), bounded_by: "number of different rows".to_string() }]
+        vec![StateTable { id: self.state, what: "number of each row".to_string(), bounded_by: Bound::Keys("different rows") }]
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Operator>> {

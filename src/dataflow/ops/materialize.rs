@@ -12,7 +12,7 @@
 //! themselves are never read here, so only what the next checkpoint writes is held, and the next sequence number (append). It forgets nothing: the rows are the view.
 
 use super::consolidate::{codec_of, consolidate};
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
+use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Kind, Result};
 use crate::state::checkpoint::{Generation, Ops, space};
 use crate::state::run::{Run, RunKind, RunStack};
@@ -74,7 +74,7 @@ impl Spec for Materialize {
     }
 
     fn state_tables(&self) -> Vec<StateTable> {
-        vec![StateTable { id: self.rows, what: "rows of the view".to_string(), bounded_by: "the view".to_string() }]
+        vec![StateTable { id: self.rows, what: "rows of the view".to_string(), bounded_by: Bound::View }]
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Operator>> {

@@ -6,7 +6,7 @@
 use super::consolidate::codec_of;
 use super::groups::Groups;
 use crate::dataflow::agg::accumulator::grow;
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
+use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
 use crate::state::checkpoint::{Generation, Ops};
 use crate::state::keyed::{Keyed, Layout, Slot, SlotValues};
@@ -60,7 +60,7 @@ impl Spec for Upsert {
     }
 
     fn state_tables(&self) -> Vec<StateTable> {
-        vec![StateTable { id: self.state, what: "row of each key".to_string(), bounded_by: "number of keys".to_string() }]
+        vec![StateTable { id: self.state, what: "row of each key".to_string(), bounded_by: Bound::Keys("keys") }]
     }
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Operator>> {

@@ -7,11 +7,12 @@ use super::{Context, Outcome, StateTables};
 use crate::catalog::catalog::PUBLIC;
 use crate::catalog::object::{Body, Column, MaterializedView, Object, View};
 use crate::error::{Error, Kind, Result};
-use crate::plan::{self, Request, ViewPlan};
+use crate::plan::{self, Request, ViewPlan, growth};
 use crate::sql::ast::{CreateView, Statement};
 use crate::sql::bind::{Bound, Parameters};
 use crate::sql::errors::placed;
 use crate::sql::types;
+use crate::types::ids::ObjectId;
 
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateView) -> Result<Outcome> {
     let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
@@ -39,8 +40,44 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     };
     let object =
         Object { id: context.engine.allocate_object()?, schema: PUBLIC.into(), name: create.name.name.clone(), sql: statement.text.clone(), depends_on, body };
+    let growth = plan.as_ref().map_or(Ok(None), |plan| unbounded(context, create, plan))?;
     context.engine.create(object, plan).await?;
-    Ok(Outcome::command(tag))
+    let outcome = Outcome::command(tag);
+    Ok(match growth {
+        Some(notice) => outcome.notice(notice),
+        None => outcome,
+    })
+}
+
+/// What is said of state that grows for ever, as `unbounded_state` wants it: a notice, an error, or nothing.
+fn unbounded(context: &Context, create: &CreateView, plan: &ViewPlan) -> Result<Option<Error>> {
+    let growing = match context.settings.get("unbounded_state").as_deref() {
+        Some("allow") => return Ok(None),
+        _ => growth::growing(plan, &|relation| is_endless(context, relation)),
+    };
+    let Some(first) = growing.first() else { return Ok(None) };
+    let lines: Vec<String> = growing.iter().map(|g| format!("{} {}", g.operator, g.how)).collect();
+    let message = format!("state of materialized view \"{}\" grows without bound", create.name.name);
+    let worded = |kind, message| Error::new(kind, message).with_detail(lines.join("\n")).with_hint(first.hint);
+    if context.settings.get("unbounded_state").as_deref() == Some("error") {
+        let refused = worded(Kind::InvalidObjectDefinition, format!("{message}, which unbounded_state = 'error' does not allow"));
+        return Err(refused.at(create.name.position));
+    }
+    Ok(Some(worded(Kind::Notice, message)))
+}
+
+/// Whether rows are only ever added, by somebody outside: a source, or an append-only view over one.
+fn is_endless(context: &Context, relation: ObjectId) -> bool {
+    let catalog = context.engine.catalog();
+    let Some(object) = catalog.get(relation) else { return false };
+    match &object.body {
+        Body::Source(_) => true,
+        Body::MaterializedView(_) => {
+            context.engine.relation(relation).is_some_and(|r| r.append_only) && object.depends_on.iter().any(|input| is_endless(context, *input))
+        }
+        Body::View(_) => object.depends_on.iter().any(|input| is_endless(context, *input)),
+        Body::Table(_) => false,
+    }
 }
 
 fn columns(create: &CreateView, bound: &Bound) -> Result<Vec<Column>> {

@@ -5,12 +5,13 @@ use super::scope::Scope;
 use super::select::{Results, text_column, with_session_values};
 use super::{Context, Outcome};
 use crate::error::{Error, Result};
-use crate::plan::{self, Request};
+use crate::plan::{self, Request, ViewPlan};
 use crate::sql::ast::{CreateView, Statement, StatementKind};
 use crate::sql::bind::Parameters;
 use crate::sql::errors::placed;
 use crate::types::ids::TableId;
 use arrow::datatypes::FieldRef;
+use datafusion::logical_expr::LogicalPlan;
 
 pub(super) fn shape() -> Vec<FieldRef> {
     vec![text_column("QUERY PLAN")]
@@ -33,12 +34,17 @@ fn query(context: &Context, statement: &Statement, query: &datafusion::sql::sqlp
 }
 
 fn view(context: &Context, statement: &Statement, create: &CreateView) -> Result<String> {
+    let (bound, plan) = planned(context, statement, create)?;
+    Ok(plan::explain_in_full(&bound, &plan))
+}
+
+/// The bound and the incremental plan of a view that is not made: numbers of its state tables are for show.
+pub(super) fn planned(context: &Context, statement: &Statement, create: &CreateView) -> Result<(LogicalPlan, ViewPlan)> {
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
     let scope = Scope::new(&catalog, &relation, None);
     let query = with_session_values(context, create.query.clone())?;
     let bound = context.binder.query(&scope, query, Parameters::Values(&[]), Some(&statement.source))?;
-    // Numbers of state tables are for show: nothing is made.
     let mut next = 0;
     let mut allocate = || {
         next += 1;
@@ -46,5 +52,5 @@ fn view(context: &Context, statement: &Statement, create: &CreateView) -> Result
     };
     let plan = plan::incremental(Request { query: &bound.plan, emit_on_window_close: create.emit_on_window_close, allocate: &mut allocate })
         .map_err(|e| placed(e, &statement.source, create.query.as_ref()))?;
-    Ok(plan::explain_in_full(&bound.plan, &plan))
+    Ok((bound.plan, plan))
 }

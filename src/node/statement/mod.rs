@@ -8,6 +8,7 @@ mod create_relation;
 mod create_view;
 mod drop;
 mod explain;
+mod explain_state;
 mod insert;
 pub mod replan;
 mod returning;
@@ -111,6 +112,7 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
         StatementKind::CreateView(create) => create_view::execute(&context, &statement, create).await,
         StatementKind::Drop(drop) => drop::execute(&context, drop).await,
         StatementKind::Explain(inner) => explain::execute(&context, inner),
+        StatementKind::ExplainState(inner) => explain_state::execute(&context, inner).await,
         StatementKind::Show(show) => show::execute(&context, show),
         StatementKind::Describe(name) => show::columns(&context, name),
         StatementKind::Flush => {
@@ -131,6 +133,7 @@ pub async fn describe(context: Context, statement: Arc<Statement>, declared: Vec
         StatementKind::Update(update) => change::describe_update(&context, &statement, update, &declared),
         StatementKind::Delete(delete) => change::describe_delete(&context, &statement, delete, &declared),
         StatementKind::Explain(_) => Ok(Shape::fixed(explain::shape())),
+        StatementKind::ExplainState(_) => Ok(Shape::fixed(explain_state::shape())),
         StatementKind::Show(show) => Ok(Shape::fixed(show::shape(show))),
         StatementKind::Describe(_) => Ok(Shape::fixed(show::column_shape())),
         _ => Ok(Shape::default()),

@@ -142,6 +142,10 @@ impl Engine for FakeEngine {
         Ok(RecordBatch::try_new(self.system_relations()[0].1.clone(), vec![Arc::new(Int64Array::from(vec![7, 8]))])?)
     }
 
+    async fn sample(&self, _relation: ObjectId, _max: usize) -> Result<crate::node::sample::Sample> {
+        Ok(crate::node::sample::Sample::default())
+    }
+
     fn clock(&self) -> Arc<dyn Clock> {
         self.clock.clone()
     }

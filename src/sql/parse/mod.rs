@@ -154,17 +154,22 @@ fn standard(c: &Cursor<'_>) -> Result<StatementKind> {
     }
 }
 
-/// `EXPLAIN [VERBOSE] [( … )] statement`.
+/// `EXPLAIN [VERBOSE] [(STATE)] statement`.
 fn explain(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
     c.advance();
     if c.is_word("analyze") || c.is_word("analyse") {
         return Err(c.refused("EXPLAIN ANALYZE is not supported"));
     }
     c.word("verbose");
+    if is_ahead(c, 1, &["state"]) && c.peek().token == Token::LParen && c.peek_nth(2).token == Token::RParen {
+        return explain_state(source, c);
+    }
     if c.peek().token == Token::LParen
         && matches!(&c.peek_nth(1).token, Token::Word(w) if !matches!(w.value.to_lowercase().as_str(), "select" | "with" | "values"))
     {
-        return Err(c.refused("options of EXPLAIN are not supported").with_hint("write EXPLAIN, then the statement"));
+        return Err(c
+            .refused("options of EXPLAIN are not supported")
+            .with_hint("write EXPLAIN, then the statement; or EXPLAIN (STATE) CREATE MATERIALIZED VIEW …"));
     }
     let inner = statement(source, c.rest())?;
     match &inner.kind {
@@ -172,6 +177,16 @@ fn explain(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
             Ok(StatementKind::Explain(Box::new(inner)))
         }
         _ => Err(Error::not_supported("EXPLAIN of this statement is not supported").with_hint("EXPLAIN takes a query or CREATE MATERIALIZED VIEW")),
+    }
+}
+
+/// `EXPLAIN (STATE) CREATE MATERIALIZED VIEW …`: the cursor stands at the parenthesis.
+fn explain_state(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
+    (0..3).for_each(|_| c.advance());
+    let inner = statement(source, c.rest())?;
+    match &inner.kind {
+        StatementKind::CreateView(create) if create.materialized => Ok(StatementKind::ExplainState(Box::new(inner))),
+        _ => Err(Error::not_supported("EXPLAIN (STATE) of this statement is not supported").with_hint("EXPLAIN (STATE) takes CREATE MATERIALIZED VIEW")),
     }
 }
 

@@ -25,7 +25,7 @@ use super::groups::Groups;
 use super::windowed::{WindowGroup, in_time};
 use crate::dataflow::agg::accumulator::{Touched, Update};
 use crate::dataflow::agg::function::AggregateCall;
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
+use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
 use crate::state::checkpoint::{Generation, Ops};
 use crate::state::keyed::{Keyed, Layout, Slot, SlotValues};
@@ -136,12 +136,19 @@ impl Spec for Aggregate {
     }
 
     fn state_tables(&self) -> Vec<StateTable> {
-        let bounded_by = if self.window.is_some() { "watermark" } else { "number of groups" };
-        let table = |id: TableId, what: String| StateTable { id, what, bounded_by: bounded_by.to_string() };
-        let mut tables = vec![table(self.state, "groups".to_string())];
+        let bound = |otherwise: Bound| if self.window.is_some() { Bound::Watermark } else { otherwise };
+        let mut tables = vec![StateTable { id: self.state, what: "groups".to_string(), bounded_by: bound(Bound::Keys("groups")) }];
         for (call, ids) in self.calls.iter().zip(&self.tables) {
-            tables.extend(ids.distinct.map(|id| table(id, format!("distinct values of {}", call.function.name()))));
-            tables.extend(ids.multiset.map(|id| table(id, format!("values of {}", call.function.name()))));
+            tables.extend(ids.distinct.map(|id| StateTable {
+                id,
+                what: format!("distinct values of {}", call.function.name()),
+                bounded_by: bound(Bound::Rows("different values")),
+            }));
+            tables.extend(ids.multiset.map(|id| StateTable {
+                id,
+                what: format!("values of {}", call.function.name()),
+                bounded_by: bound(Bound::Rows("values")),
+            }));
         }
         tables
     }

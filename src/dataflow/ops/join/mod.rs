@@ -24,7 +24,7 @@ use self::pairs::Pairing;
 use self::preserved::Preserved;
 use self::side::{Change, Side};
 use super::windowed::WindowBound;
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
+use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
 use crate::state::checkpoint::{Generation, Ops};
 use crate::state::keyed::Layout;
@@ -192,8 +192,8 @@ impl Spec for Join {
     }
 
     fn state_tables(&self) -> Vec<StateTable> {
-        let bounded_by = if self.window.is_some() { "watermark" } else { "nothing" };
-        let table = |id: TableId, what: String| StateTable { id, what, bounded_by: bounded_by.to_string() };
+        let bounded_by = if self.window.is_some() { Bound::Watermark } else { Bound::Nothing };
+        let table = |id: TableId, what: String| StateTable { id, what, bounded_by };
         let sides = [("left", &self.left, &self.left_keys), ("right", &self.right, &self.right_keys)];
         let mut tables = Vec::new();
         for (side, (name, schema, keys)) in sides.into_iter().enumerate() {

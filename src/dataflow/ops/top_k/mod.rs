@@ -14,7 +14,7 @@ use super::consolidate::consolidate;
 use super::groups::Groups;
 use super::windowed::{WindowGroup, in_time};
 use crate::dataflow::agg::accumulator::grow;
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
+use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
 use crate::state::checkpoint::{Generation, Ops};
 use crate::state::keyed::{Layout, Slot};
@@ -129,11 +129,11 @@ impl Spec for TopK {
 
     fn state_tables(&self) -> Vec<StateTable> {
         let bounded_by = match (&self.window, self.limit) {
-            (Some(_), _) => "watermark",
-            (None, Some(_)) if self.input_append_only => "number of partitions and the limit",
-            _ => "number of rows",
+            (Some(_), _) => Bound::Watermark,
+            (None, Some(_)) if self.input_append_only => Bound::Keys("partitions and the limit"),
+            _ => Bound::Rows("rows"),
         };
-        vec![StateTable { id: self.state, what: "rows in order".to_string(), bounded_by: bounded_by.to_string() }]
+        vec![StateTable { id: self.state, what: "rows in order".to_string(), bounded_by }]
     }
 
     fn watermarks(&self) -> Vec<ObjectId> {
