@@ -18,7 +18,7 @@ use crate::plan::ViewPlan;
 use crate::types::delta::Delta;
 use crate::types::ids::ObjectId;
 use crate::types::time::{Step, WATERMARK_NONE};
-use crate::views::published::RelationScan;
+use crate::views::stored::RelationScan;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,7 +64,7 @@ impl Scheduler {
         let (mut scans, mut tapped) = (VecDeque::new(), BTreeMap::new());
         for &input in &plan.inputs {
             if let Some(rows) = self.relations.get(&input) {
-                scans.push_back((input, rows.scan(self.checkpoints.snapshot())?));
+                scans.push_back((input, rows.scan(self.checkpoints.snapshot())));
                 tapped.insert(input, VecDeque::new());
             } else {
                 match self.open_feed(input) {
@@ -151,7 +151,7 @@ impl Scheduler {
             self.shared.system.record_change(change.view, &change.late, &change.errors, self.epoch, &positions.join(", "))?;
             if let Some(run) = change.run {
                 let sequence = self.sequence;
-                self.relation_rows(&building.object, &building.plan).push(sequence, run);
+                self.relation_rows(&building.object, &building.plan)?.push(sequence, run);
             }
         }
         self.shared.system.progress(building.object.id, building.rows, building.started.elapsed());
@@ -222,7 +222,7 @@ impl Scheduler {
         }
         self.main.views.push(object.id);
         self.make_running(&object, plan.clone())?;
-        self.relation_rows(&object, &plan);
+        self.relation_rows(&object, &plan)?;
         self.announce(&object, Some(&plan));
         self.shared.system.built(object.id);
         self.checkpoint_with(object, reply)

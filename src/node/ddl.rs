@@ -15,8 +15,9 @@ use crate::state::run::RunKind;
 use crate::state::store::Durability;
 use crate::types::ids::ObjectId;
 use crate::types::time::WATERMARK_NONE;
-use crate::views::published::RelationRows;
+use crate::views::stored::{Layout, RelationRows};
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -75,7 +76,7 @@ impl Scheduler {
         }
         self.main.views.push(object.id);
         self.make_running(&object, plan.clone())?;
-        self.relation_rows(&object, &plan).ready = true;
+        self.relation_rows(&object, &plan)?.ready = true;
         self.announce(&object, Some(&plan));
         self.swap_published();
         Ok(Ok(()))
@@ -159,14 +160,11 @@ impl Scheduler {
     }
 
     /// The readable rows of a view, made at first use.
-    pub(super) fn relation_rows(&mut self, object: &Object, plan: &ViewPlan) -> &mut RelationRows {
-        // Under the object's column names, which need not be those of its query.
-        let (kind, key) = match &plan.key {
-            ViewKey::Unique(columns) => (RunKind::Unique, columns.clone()),
-            ViewKey::Row => (RunKind::Weighted, Vec::new()),
-            ViewKey::Append => (RunKind::Append, Vec::new()),
-        };
-        self.relations.entry(object.id).or_insert_with(|| RelationRows::new(plan.rows, kind, key, object.arrow_schema()))
+    pub(super) fn relation_rows(&mut self, object: &Object, plan: &ViewPlan) -> Result<&mut RelationRows> {
+        match self.relations.entry(object.id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => Ok(new.insert(RelationRows::new(layout_of(object, plan)?))),
+        }
     }
 
     /// A reader of a source from its beginning.
@@ -204,6 +202,16 @@ impl Scheduler {
         let pump = Pump::start(opened.source.clone(), positions, opened.preparation, config)?;
         Ok(Feed::new(object.id, opened.source, pump, partitions, watermark, opened.idle_timeout))
     }
+}
+
+/// How the rows of a table or view are stored, under the object's column names, which need not be those of its query.
+fn layout_of(object: &Object, plan: &ViewPlan) -> Result<Layout> {
+    let (kind, unique): (_, &[usize]) = match &plan.key {
+        ViewKey::Unique(columns) => (RunKind::Unique, columns),
+        ViewKey::Row => (RunKind::Weighted, &[]),
+        ViewKey::Append => (RunKind::Append, &[]),
+    };
+    Layout::of_relation(plan.rows, kind, unique, object.arrow_schema())
 }
 
 /// What the planner knows of an object; `None` for plain views, which are inlined, and for a materialized view without its plan.

@@ -11,7 +11,10 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{Relation, ViewPlan};
 use crate::types::ids::{ObjectId, TableId};
 use crate::types::time::{Clock, Epoch};
+use crate::views::path::Paths;
+use crate::views::provider::RowsTable;
 use crate::views::published::Published;
+use crate::views::stored::RelationRows;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -41,18 +44,22 @@ impl Snapshot for EpochSnapshot {
     fn provider(&self, relation: ObjectId) -> Result<Arc<dyn TableProvider>> {
         let ready = self.published.relations.get(&relation).filter(|r| r.ready);
         match ready {
-            Some(rows) => Ok(rows.provider(self.published.snapshot.clone())),
+            Some(rows) => Ok(Arc::new(RowsTable { paths: self.paths(rows) })),
             None => Err(self.unreadable(relation)),
         }
     }
 
     async fn rows_by_key(&self, table: ObjectId, keys: &RecordBatch) -> Result<RecordBatch> {
         let rows = self.published.relations.get(&table).ok_or_else(|| self.unreadable(table))?;
-        rows.by_key(&self.published.snapshot, keys)
+        rows.by_key(self.published.snapshot.as_ref(), keys)
     }
 }
 
 impl EpochSnapshot {
+    fn paths(&self, rows: &RelationRows) -> Paths {
+        Paths { snapshot: self.published.snapshot.clone(), relation: rows.clone(), indexes: Vec::new() }
+    }
+
     fn unreadable(&self, relation: ObjectId) -> Error {
         let catalog = self.shared.catalog.load();
         let Some(object) = catalog.get(relation) else {

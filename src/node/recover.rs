@@ -67,7 +67,7 @@ impl Scheduler {
             self.add_to_workers(object.id, &plan, false)?;
             self.main.views.push(object.id);
             self.make_running(object, plan.clone())?;
-            self.relation_rows(object, &plan).ready = true;
+            self.relation_rows(object, &plan)?.ready = true;
             self.announce(object, Some(&plan));
         } else {
             self.announce(object, None);

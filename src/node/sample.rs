@@ -42,7 +42,7 @@ impl Sample {
 pub fn sample(shared: &Shared, id: ObjectId, max: usize) -> Result<Sample> {
     let published = shared.published();
     if let Some(rows) = published.relations.get(&id).filter(|r| r.ready) {
-        let mut scan = rows.scan(published.snapshot.clone())?;
+        let mut scan = rows.scan(published.snapshot.clone());
         let mut sample = Sample::default();
         while sample.rows() < max as u64 {
             let Some(rows) = scan.next(PART_ROWS)? else {
@@ -52,7 +52,7 @@ pub fn sample(shared: &Shared, id: ObjectId, max: usize) -> Result<Sample> {
             sample.parts.push(Part { rows, watermark: None });
         }
         if sample.total.is_none() {
-            sample.total = rows.estimated_rows(&published.snapshot, &scan, sample.rows());
+            sample.total = rows.estimated_rows(published.snapshot.as_ref(), &scan, sample.rows());
         }
         return Ok(sample);
     }

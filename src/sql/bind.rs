@@ -192,10 +192,9 @@ impl Binder {
         run.await.map_err(untranslated)
     }
 
-    /// The optimized plan as text, for EXPLAIN.
-    pub fn explain(&self, plan: LogicalPlan, now: i64) -> Result<String> {
-        let optimized = clock::fix(plan, now).and_then(|plan| self.state.optimizer().optimize(plan, &self.state, |_, _| {}));
-        optimized.map(|plan| plan.display_indent().to_string()).map_err(untranslated)
+    /// The plan that [`Binder::run`] would run, for EXPLAIN.
+    pub fn optimized(&self, plan: LogicalPlan, now: i64) -> Result<LogicalPlan> {
+        clock::fix(plan, now).and_then(|plan| self.state.optimizer().optimize(plan, &self.state, |_, _| {})).map_err(untranslated)
     }
 
     pub fn state(&self) -> &SessionState {

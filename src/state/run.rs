@@ -109,6 +109,13 @@ impl Run {
         &self.bytes[from..from + entry.value as usize]
     }
 
+    /// Unique: what the run knows of the key; `Some(None)`: it deletes it.
+    fn find(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        let at = self.entries.binary_search_by(|e| self.key(e).cmp(key)).ok()?;
+        let entry = &self.entries[at];
+        Some((entry.weight != 0).then(|| self.value(entry)))
+    }
+
     pub fn kind(&self) -> RunKind {
         self.kind
     }
@@ -226,6 +233,29 @@ pub fn view_file_bytes(table: TableId, snapshot: &dyn Snapshot, from: &[u8], to:
     snapshot.file_bytes(&[&view_prefix(table)[..], from].concat(), &end)
 }
 
+/// Appends the rows of `keys` (sorted, distinct) of a view of kind Unique, in their order, those that exist: the newest run that knows a key
+/// counts, and the store is asked once for what no run knows.
+pub fn look_up(table: TableId, snapshot: &dyn Snapshot, runs: &RunStack, keys: &[&[u8]], rows: &mut Rows) -> Result<()> {
+    let known: Vec<Option<Option<&[u8]>>> = keys.iter().map(|key| runs.iter().rev().find_map(|run| run.find(key))).collect();
+    let (prefix, mut asked) = (view_prefix(table), Rows::default());
+    let mut places = Vec::new();
+    for (i, key) in keys.iter().enumerate().filter(|(i, _)| known[*i].is_none()) {
+        asked.push(&[&prefix, *key].concat());
+        places.push(i);
+    }
+    let mut next = 0;
+    if !asked.is_empty() {
+        let asked: Vec<&[u8]> = asked.iter().collect();
+        snapshot.get_many(&asked, &mut |i, value| {
+            known[next..places[i]].iter().flatten().flatten().for_each(|row| rows.push(row));
+            rows.push(value);
+            next = places[i] + 1;
+        })?;
+    }
+    known[next..].iter().flatten().flatten().for_each(|row| rows.push(row));
+    Ok(())
+}
+
 fn view_prefix(table: TableId) -> [u8; 5] {
     let mut prefix = [space::VIEW; 5];
     prefix[1..].copy_from_slice(&table.0.to_be_bytes());
@@ -243,6 +273,8 @@ pub struct ViewReader {
     ahead: Rows,
     ahead_values: Rows,
     ahead_at: usize,
+    /// How many entries are read next: few first, for a short range and a LIMIT need no more.
+    ahead_max: usize,
     cursors: Vec<Cursor>,
     /// Of the newest row that was given out.
     last: Vec<u8>,
@@ -254,8 +286,8 @@ struct Cursor {
     end: usize,
 }
 
-/// Store entries read per scan call.
-const READ_AHEAD: usize = 2048;
+/// Store entries read per scan call: the first time, and at most.
+const READ_AHEAD: std::ops::Range<usize> = 64..2048;
 
 impl ViewReader {
     /// Keys `from <= key < to` of the view's key bytes; `None`: to the end.
@@ -274,17 +306,9 @@ impl ViewReader {
                 run: run.clone(),
             })
             .collect();
-        ViewReader {
-            kind,
-            snapshot,
-            store_from: Some(store_from),
-            store_to,
-            ahead: Rows::default(),
-            ahead_values: Rows::default(),
-            ahead_at: 0,
-            cursors,
-            last: Vec::new(),
-        }
+        let (ahead, ahead_values, last) = Default::default();
+        let (store_from, ahead_max) = (Some(store_from), READ_AHEAD.start);
+        ViewReader { kind, snapshot, store_from, store_to, ahead, ahead_values, ahead_at: 0, ahead_max, cursors, last }
     }
 
     /// Appends about `max` rows to `rows`, with their weights; false: there are no more.
@@ -311,15 +335,16 @@ impl ViewReader {
         self.ahead_values.clear();
         self.ahead_at = 0;
         let Some(from) = self.store_from.take() else { return Ok(()) };
-        let (ahead, values) = (&mut self.ahead, &mut self.ahead_values);
+        let (ahead, values, max) = (&mut self.ahead, &mut self.ahead_values, self.ahead_max);
         self.snapshot.scan(&from, &self.store_to, &mut |key, value| {
             ahead.push(&key[5..]);
             values.push(value);
-            ahead.len() < READ_AHEAD
+            ahead.len() < max
         })?;
-        if self.ahead.len() == READ_AHEAD {
+        self.ahead_max = (max * 4).min(READ_AHEAD.end);
+        if self.ahead.len() == max {
             let mut next = from[..5].to_vec();
-            next.extend_from_slice(self.ahead.row(READ_AHEAD - 1));
+            next.extend_from_slice(self.ahead.row(max - 1));
             next.push(0);
             self.store_from = Some(next);
         }

@@ -1,7 +1,7 @@
 //! `EXPLAIN`: of a materialized view its bound plan, its incremental plan with state tables, and how its rows are kept; of
-//! anything else the plan that DataFusion would run.
+//! anything else the plan that DataFusion would run, with the way that each scan takes to its rows.
 
-use super::scope::Scope;
+use super::scope::{Scope, with_rows};
 use super::select::{Results, text_column, with_session_values};
 use super::{Context, Outcome};
 use crate::error::{Error, Result};
@@ -10,27 +10,67 @@ use crate::sql::ast::{CreateView, Statement, StatementKind};
 use crate::sql::bind::Parameters;
 use crate::sql::errors::placed;
 use crate::types::ids::TableId;
+use crate::views::provider::RowsTable;
 use arrow::datatypes::FieldRef;
+use datafusion::common::tree_node::{TreeNodeRecursion, TreeNodeVisitor};
+use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::LogicalPlan;
 
 pub(super) fn shape() -> Vec<FieldRef> {
     vec![text_column("QUERY PLAN")]
 }
 
-pub(super) fn execute(context: &Context, statement: &Statement) -> Result<Outcome> {
+pub(super) async fn execute(context: &Context, statement: &Statement) -> Result<Outcome> {
     let text = match &statement.kind {
         StatementKind::CreateView(create) if create.materialized => view(context, statement, create)?,
-        StatementKind::CreateView(create) => query(context, statement, &create.query)?,
-        StatementKind::Query(select) => query(context, statement, select)?,
+        StatementKind::CreateView(create) => query(context, statement, &create.query).await?,
+        StatementKind::Query(select) => query(context, statement, select).await?,
         _ => return Err(Error::not_supported("EXPLAIN of this statement is not supported").with_hint("EXPLAIN takes a query or CREATE MATERIALIZED VIEW")),
     };
     let rows: Vec<_> = text.lines().map(|line| vec![Some(line.to_owned())]).collect();
     Ok(Outcome::rows(Results::texts(shape(), &rows, "EXPLAIN")?))
 }
 
-fn query(context: &Context, statement: &Statement, query: &datafusion::sql::sqlparser::ast::Query) -> Result<String> {
+async fn query(context: &Context, statement: &Statement, query: &datafusion::sql::sqlparser::ast::Query) -> Result<String> {
     let bound = super::select::bind(context, statement, query, Parameters::Values(&[]))?;
-    context.binder.explain(bound.plan, context.now)
+    let snapshot = context.engine.snapshot(context.wait_for).await?;
+    // What cannot be read now (a source, a view that is being built) can be explained all the same.
+    let plan = with_rows(bound.plan.clone(), snapshot.as_ref()).unwrap_or(bound.plan);
+    let plan = context.binder.optimized(plan, context.now)?;
+    let mut tree = Tree { depth: 0, text: String::new() };
+    plan.visit_with_subqueries(&mut tree)?;
+    Ok(tree.text)
+}
+
+/// The plan, a node a line.
+struct Tree {
+    depth: usize,
+    text: String,
+}
+
+impl<'n> TreeNodeVisitor<'n> for Tree {
+    type Node = LogicalPlan;
+
+    fn f_down(&mut self, node: &'n LogicalPlan) -> datafusion::common::Result<TreeNodeRecursion> {
+        let way = way(node).map_or_else(String::new, |way| format!(", {way}"));
+        self.text.push_str(&format!("{}{}{way}\n", "  ".repeat(self.depth), node.display()));
+        self.depth += 1;
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn f_up(&mut self, _node: &'n LogicalPlan) -> datafusion::common::Result<TreeNodeRecursion> {
+        self.depth -= 1;
+        Ok(TreeNodeRecursion::Continue)
+    }
+}
+
+/// How a scan finds its rows; `None`: it reads all.
+fn way(node: &LogicalPlan) -> Option<String> {
+    let LogicalPlan::TableScan(scan) = node else { return None };
+    let provider = source_as_provider(&scan.source).ok()?;
+    let paths = &provider.downcast_ref::<RowsTable>()?.paths;
+    let (choice, asked) = paths.choose_for(&scan.filters, scan.projection.as_ref()).ok()?;
+    choice.shown(&asked, paths.schema())
 }
 
 fn view(context: &Context, statement: &Statement, create: &CreateView) -> Result<String> {

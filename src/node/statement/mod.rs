@@ -111,7 +111,7 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
         StatementKind::CreateRelation(create) => create_relation::execute(&context, &statement, create).await,
         StatementKind::CreateView(create) => create_view::execute(&context, &statement, create).await,
         StatementKind::Drop(drop) => drop::execute(&context, drop).await,
-        StatementKind::Explain(inner) => explain::execute(&context, inner),
+        StatementKind::Explain(inner) => explain::execute(&context, inner).await,
         StatementKind::ExplainState(inner) => explain_state::execute(&context, inner).await,
         StatementKind::Show(show) => show::execute(&context, show),
         StatementKind::Describe(name) => show::columns(&context, name),

@@ -125,3 +125,26 @@ fn a_view_with_many_runs_keeps_few() {
     assert_eq!(view.stack.iter().count(), 0);
     assert!(held.size() > 0, "a reader keeps the runs it began with");
 }
+
+#[test]
+fn single_keys_are_found_as_a_scan_finds_them() {
+    for seed in 0..20 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut view = View::new(RunKind::Unique);
+        for epoch in 0..60 {
+            match rng.random_range(0..6) {
+                0 if view.under_way.is_none() => view.begin_checkpoint(),
+                1 => view.end_checkpoint(),
+                _ => view.change(epoch, &mut rng),
+            }
+            let mut keys: Vec<Vec<u8>> = (0..rng.random_range(0..12)).map(|_| vec![2, rng.random_range(0..40u8)]).collect();
+            keys.sort();
+            keys.dedup();
+            let asked: Vec<&[u8]> = keys.iter().map(|k| &k[..]).collect();
+            let mut rows = Rows::default();
+            look_up(TABLE, view.snapshot.as_ref(), &view.stack, &asked, &mut rows).unwrap();
+            let expected: Vec<Vec<u8>> = keys.iter().filter_map(|k| view.model.get(k).map(|(row, _)| row.clone())).collect();
+            assert_eq!(rows.iter().map(<[u8]>::to_vec).collect::<Vec<_>>(), expected, "seed {seed}, epoch {epoch}");
+        }
+    }
+}

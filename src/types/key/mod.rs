@@ -128,6 +128,15 @@ impl Codec {
         Ok(Codec { fields, as_bits })
     }
 
+    /// Like [`Codec::rows`], but the leading columns are as [`Codec::ordered`] encodes them: whole rows in the order of these columns.
+    pub fn led(leading: &[Order], types: &[DataType]) -> Result<Codec> {
+        let mut codec = Codec::rows(types)?;
+        for ((field, as_bits), (order, data_type)) in codec.fields.iter_mut().zip(&mut codec.as_bits).zip(leading.iter().zip(types)) {
+            (*field, *as_bits) = ((data_type.clone(), *order), None);
+        }
+        Ok(codec)
+    }
+
     /// Appends one row per row of `columns` (same length each; their types are the codec's) to `rows`.
     /// A codec without fields appends nothing: it cannot know how many rows there are.
     pub fn encode(&self, columns: &[ArrayRef], rows: &mut Rows) -> Result<()> {
@@ -165,6 +174,14 @@ impl Codec {
         };
         columns.iter().zip(self.fields.iter().zip(&self.as_bits)).map(bits).collect::<Result<Vec<_>>>().map(Cow::Owned)
     }
+}
+
+/// What a field begins with that is not NULL: all such fields are in this range, whatever their order.
+pub const NOT_NULL: std::ops::Range<[u8; 1]> = [VALUE]..[NULL_LAST];
+
+/// Whether values of the type come back from the encoding bit by bit as they were, so that [`Codec::rows`] orders them as [`Codec::new`] does.
+pub fn is_exact(data_type: &DataType) -> bool {
+    bits_of(data_type).is_none()
 }
 
 /// A type of the same layout whose encoding keeps every bit; `None`: the type's own does.
