@@ -103,6 +103,11 @@ impl Extent {
         if self.layout == Layout::Hash { None } else { window_of_key(key) }
     }
 
+    /// Ends of all windows that are known, ascending.
+    pub(super) fn ends(&self) -> Vec<i64> {
+        self.windows.keys().copied().collect()
+    }
+
     fn presence(&mut self, window: Option<i64>) -> &mut Presence {
         match window {
             Some(window) => &mut self.windows.entry(window).or_default().presence,

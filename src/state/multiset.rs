@@ -117,6 +117,12 @@ impl Multiset {
         self.slots.key(slot)
     }
 
+    /// Windowed layout only: ends of the windows that hold groups, or may, ascending.
+    pub fn windows(&mut self) -> Result<Vec<i64>> {
+        self.extent.discover(&self.store)?;
+        Ok(self.extent.ends())
+    }
+
     /// Groups in memory.
     pub fn len(&self) -> usize {
         self.slots.live()

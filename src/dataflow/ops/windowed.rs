@@ -74,6 +74,6 @@ impl WindowBound {
     }
 }
 
-fn timestamps(column: &ArrayRef) -> Result<&PrimitiveArray<TimestampMicrosecondType>> {
+pub(crate) fn timestamps(column: &ArrayRef) -> Result<&PrimitiveArray<TimestampMicrosecondType>> {
     column.as_primitive_opt().ok_or_else(|| Error::internal(format!("a window column is a timestamp, not {}", column.data_type())))
 }

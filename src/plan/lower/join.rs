@@ -1,6 +1,7 @@
 //! Joins: equal keys as columns of both sides (computed below the join where they are expressions), and a residual condition.
 //!
-//! *Window columns* of the same kind among equal keys bound the state by the watermarks of both sides. Over other joins an event time is kept only under EMIT
+//! *Window columns* of the same kind among equal keys bound the state by the watermarks of both sides; so does a condition that bounds the time between partners
+//! (`interval_join.rs`). Over other joins an event time is kept only under EMIT
 //! ON WINDOW CLOSE (what then comes for a closed window is late, and listed); otherwise nothing above may forget on the word of one side.
 //!
 //! *NOT IN* obeys NULLs: nothing is outside a set that holds a NULL, and a NULL is outside the empty set only:
@@ -10,7 +11,9 @@
 //! ```
 
 use super::columns::Columns;
+use super::interval_join::expiry;
 use crate::dataflow::operator::Input;
+use crate::dataflow::ops::join::interval::IntervalJoin;
 use crate::dataflow::ops::join::{Join, JoinKind, JoinWindow};
 use crate::dataflow::ops::union::Union;
 use crate::error::{Error, Result};
@@ -25,11 +28,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A join whose keys are columns.
-struct Sides {
-    left: Stream,
-    right: Stream,
-    left_keys: Vec<usize>,
-    right_keys: Vec<usize>,
+pub(super) struct Sides {
+    pub left: Stream,
+    pub right: Stream,
+    pub left_keys: Vec<usize>,
+    pub right_keys: Vec<usize>,
 }
 
 impl Planner<'_> {
@@ -42,7 +45,8 @@ impl Planner<'_> {
         let (left_width, right_width) = (left.schema.fields().len(), right.schema.fields().len());
         let sides = self.sides(node, left, right)?;
         let wide_left = sides.left.schema.fields().len();
-        let residual = node.filter.as_ref().map(|f| bind(f, &pair_schema(node, wide_left - left_width)?)).transpose()?;
+        let pairs = pair_schema(node, wide_left - left_width)?;
+        let residual = node.filter.as_ref().map(|f| bind(f, &pairs)).transpose()?;
         let output: Vec<usize> = match kind {
             JoinKind::LeftSemi | JoinKind::LeftAnti => (0..left_width).collect(),
             JoinKind::RightSemi | JoinKind::RightAnti => (0..right_width).collect(),
@@ -51,8 +55,10 @@ impl Planner<'_> {
         };
         let window = window_pairs(&sides).next().map(|(position, _, _, time)| JoinWindow { position, bound: bound(&time) });
         let null_equals_null = node.null_equality == NullEquality::NullEqualsNull;
+        let filter = node.filter.as_ref().map(|f| (f, &pairs));
+        let expiry = if window.is_none() { expiry(&sides, filter, null_equals_null) } else { None };
         let what = format!(
-            "Join {kind:?} {:?} {:?} {null_equals_null} {:?} {window:?} {output:?}",
+            "Join {kind:?} {:?} {:?} {null_equals_null} {:?} {window:?} {expiry:?} {output:?}",
             sides.left_keys,
             sides.right_keys,
             residual.as_ref().map(canonical)
@@ -60,8 +66,12 @@ impl Planner<'_> {
         let schema = nullable(node.schema.fields());
         let (inputs, keys) = ((Arc::clone(&sides.left.schema), Arc::clone(&sides.right.schema)), (sides.left_keys.clone(), sides.right_keys.clone()));
         let to = Arc::clone(&schema);
-        let (input, append_only) = self.add(what, &[&sides.left, &sides.right], |allocate| {
-            Ok(Arc::new(Join::new(kind, inputs, keys, null_equals_null, residual, window, Some(output), to, allocate)?))
+        let (input, append_only) = self.add(what, &[&sides.left, &sides.right], |allocate| match expiry {
+            None => Ok(Arc::new(Join::new(kind, inputs, keys, null_equals_null, residual, window, Some(output), to, allocate)?)),
+            Some(expiry) => {
+                let join = Join::shaped(kind, inputs, keys, null_equals_null, residual, None, Some(output), to)?;
+                Ok(Arc::new(IntervalJoin::new(join, expiry, allocate)))
+            }
         })?;
         let event_time = self.join_times(kind, &sides, left_width);
         Ok(Stream { input, schema, append_only, key: join_key(kind, &sides, left_width), event_time })

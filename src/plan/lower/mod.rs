@@ -4,6 +4,7 @@ pub(crate) mod aggregate;
 pub(crate) mod columns;
 mod filter;
 mod grouping_sets;
+mod interval_join;
 mod join;
 mod panes;
 mod project;

@@ -47,6 +47,7 @@ fn a_dropped_retraction() {
     name("FROM a JOIN b ON a.g = b.k", "Join");
     name("SELECT DISTINCT g, s", "Distinct");
     name("ORDER BY v DESC NULLS LAST", "TopK");
+    name("x LEFT JOIN (SELECT * FROM p WHERE {used:ts}) y", "IntervalJoin");
 }
 
 #[test]
@@ -94,6 +95,7 @@ fn a_late_row_that_is_used_or_lost() {
     // Not told as late, it is missing from the count of late rows.
     let silent = || -> Bug { Box::new(|_, out| out.late.clear()) };
     turns_red(&find("sum(price) AS t"), silent);
+    turns_red(&find("x LEFT JOIN (SELECT * FROM p WHERE {used:ts}) y"), silent);
     // A row in time is lost at the window.
     turns_red(&find("sum(price) AS t"), || drop_row("Project", false));
 }

@@ -7,6 +7,7 @@ mod batch;
 mod bugs;
 mod engine;
 mod queries;
+mod timed;
 mod world;
 
 pub(super) use self::batch::Judge;

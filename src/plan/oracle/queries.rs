@@ -22,7 +22,7 @@ impl Query {
         Query { sql: sql.into(), late_column: "wm", emit: false, late: None }
     }
 
-    fn both(sql: &str) -> Query {
+    pub(super) fn both(sql: &str) -> Query {
         Query { late_column: "wm2", ..Query::new(sql) }
     }
 
@@ -30,7 +30,7 @@ impl Query {
         Query { emit: true, ..self }
     }
 
-    fn counting_late(self, sql: String) -> Query {
+    pub(super) fn counting_late(self, sql: String) -> Query {
         Query { late: Some(sql), ..self }
     }
 
@@ -117,6 +117,7 @@ pub fn fixed() -> Vec<Query> {
     ];
     let mut all = plain.map(Query::new).to_vec();
     all.extend(events());
+    all.extend(super::timed::intervals());
     all
 }
 

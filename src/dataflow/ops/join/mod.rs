@@ -12,8 +12,10 @@
 //!
 //! *Retraction* is a negative weight and goes through the same formulas. Rows with a NULL key match nothing and are not stored, but
 //! are preserved; under `IS NOT DISTINCT FROM` they match like values. *State*: rows (`Multiset`) and counts by key; semi and anti joins keep no rows of the other side unless there is a
-//! residual. Without equal keys all rows meet under the empty key on one worker. *Forgotten*: when both keys contain the same window, what belongs to closed windows; otherwise never.
+//! residual. Without equal keys all rows meet under the empty key on one worker. *Forgotten*: when both keys contain the same window, what belongs to closed windows; otherwise never
+//! (but see [`interval`]).
 
+pub mod interval;
 mod pairs;
 mod preserved;
 mod side;
@@ -116,17 +118,34 @@ impl Join {
         schema: SchemaRef,
         allocate: &mut dyn FnMut() -> TableId,
     ) -> Result<Self> {
+        let join = Join::shaped(kind, (left, right), (left_keys, right_keys), null_equals_null, residual, window, output, schema)?;
+        let has_residual = join.residual.is_some();
+        let mut table = |needed: bool| needed.then(&mut *allocate);
+        let needs_rows = |side: usize| kind.pairs() || kind.preserves(side).is_some() || has_residual;
+        let needs_counts = |side: usize| kind.preserves(1 - side).is_some() && !has_residual;
+        let tables = JoinTables { rows: [table(needs_rows(0)), table(needs_rows(1))], counts: [table(needs_counts(0)), table(needs_counts(1))] };
+        Ok(Join { tables, ..join })
+    }
+
+    /// The same without tables.
+    #[allow(clippy::too_many_arguments)]
+    pub fn shaped(
+        kind: JoinKind,
+        (left, right): (SchemaRef, SchemaRef),
+        (left_keys, right_keys): (Vec<usize>, Vec<usize>),
+        null_equals_null: bool,
+        residual: Option<ExprRef>,
+        window: Option<JoinWindow>,
+        output: Option<Vec<usize>>,
+        schema: SchemaRef,
+    ) -> Result<Self> {
         for (l, r) in left_keys.iter().zip(&right_keys) {
             let (l, r) = (left.field(*l).data_type(), right.field(*r).data_type());
             if l != r {
                 return Err(Error::internal(format!("join keys of different types: {l} and {r}")));
             }
         }
-        let has_residual = residual.is_some();
-        let mut table = |needed: bool| needed.then(&mut *allocate);
-        let needs_rows = |side: usize| kind.pairs() || kind.preserves(side).is_some() || has_residual;
-        let needs_counts = |side: usize| kind.preserves(1 - side).is_some() && !has_residual;
-        let tables = JoinTables { rows: [table(needs_rows(0)), table(needs_rows(1))], counts: [table(needs_counts(0)), table(needs_counts(1))] };
+        let tables = JoinTables::default();
         let join = Join { kind, left, right, left_keys, right_keys, null_equals_null, residual, window, output: Vec::new(), schema, tables };
         let width = join.width();
         let output = output.unwrap_or_else(|| (0..width).collect());
@@ -237,7 +256,7 @@ impl Running {
         let [left, right] = &mut self.sides;
         let spec = &self.spec;
         let emit = |out: &mut Output, matched: pairs::Matched| {
-            out.push(project(spec, &matched.rows)?);
+            out.push(project(&spec.output, &spec.schema, &matched.rows)?);
             Ok(())
         };
         if spec.kind.pairs() {
@@ -262,10 +281,10 @@ impl Running {
 }
 
 /// The output columns of full rows.
-fn project(spec: &Join, rows: &Delta) -> Result<Delta> {
-    let columns = spec.output.iter().map(|c| Arc::clone(rows.column(*c))).collect();
+fn project(output: &[usize], schema: &SchemaRef, rows: &Delta) -> Result<Delta> {
+    let columns = output.iter().map(|c| Arc::clone(rows.column(*c))).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows.rows()));
-    Ok(rows.with_batch(RecordBatch::try_new_with_options(Arc::clone(&spec.schema), columns, &options)?))
+    Ok(rows.with_batch(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?))
 }
 
 impl Operator for Running {

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::types::delta::Delta;
 use crate::types::key::Rows;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
 
 /// What comes out of one side's rows.
@@ -115,28 +115,34 @@ impl Running {
             return Ok(());
         }
         let matched = (0..rows.rows()).map(matched).collect::<BooleanArray>();
-        let rows = match kind {
-            Preserved::Padded => self.pad(own, &rows.filter(&arrow::compute::not(&matched)?)?)?,
-            Preserved::Matched => rows.filter(&matched)?,
-            Preserved::Unmatched => rows.filter(&arrow::compute::not(&matched)?)?,
-            Preserved::Marked => {
-                let fields = rows.schema().fields().iter().cloned().chain([Arc::new(Field::new("mark", DataType::Boolean, true))]).collect::<Vec<_>>();
-                let columns = rows.batch().columns().iter().cloned().chain([Arc::new(matched) as ArrayRef]).collect();
-                rows.with_batch(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
-            }
-        };
-        out.push(project(&self.spec, &rows)?);
+        out.push(project(&self.spec.output, &self.spec.schema, &shown(kind, own, rows, matched, &self.pairing.schema)?)?);
         Ok(())
     }
+}
 
-    /// NULLs on the other side.
-    fn pad(&self, own: usize, rows: &Delta) -> Result<Delta> {
-        let nulls = self.sides[1 - own].schema.fields().iter().map(|f| new_null_array(f.data_type(), rows.rows()));
-        let own_columns = rows.batch().columns().iter().cloned();
-        let columns = if own == 0 { own_columns.chain(nulls).collect() } else { nulls.chain(own_columns).collect() };
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.rows()));
-        Ok(rows.with_batch(RecordBatch::try_new_with_options(Arc::clone(&self.pairing.schema), columns, &options)?))
+/// What comes out of `rows` of side `own`, given which of them match: before the output columns are picked. `pairs`: columns of both sides.
+pub(super) fn shown(kind: Preserved, own: usize, rows: &Delta, matched: BooleanArray, pairs: &SchemaRef) -> Result<Delta> {
+    match kind {
+        Preserved::Padded => pad(own, &rows.filter(&arrow::compute::not(&matched)?)?, pairs),
+        Preserved::Matched => rows.filter(&matched),
+        Preserved::Unmatched => rows.filter(&arrow::compute::not(&matched)?),
+        Preserved::Marked => {
+            let fields = rows.schema().fields().iter().cloned().chain([Arc::new(Field::new("mark", DataType::Boolean, true))]).collect::<Vec<_>>();
+            let columns = rows.batch().columns().iter().cloned().chain([Arc::new(matched) as ArrayRef]).collect();
+            Ok(rows.with_batch(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?))
+        }
     }
+}
+
+/// NULLs on the other side.
+fn pad(own: usize, rows: &Delta, pairs: &SchemaRef) -> Result<Delta> {
+    let width = rows.batch().num_columns();
+    let others = if own == 0 { &pairs.fields()[width..] } else { &pairs.fields()[..pairs.fields().len() - width] };
+    let nulls = others.iter().map(|f| new_null_array(f.data_type(), rows.rows()));
+    let own_columns = rows.batch().columns().iter().cloned();
+    let columns = if own == 0 { own_columns.chain(nulls).collect() } else { nulls.chain(own_columns).collect() };
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.rows()));
+    Ok(rows.with_batch(RecordBatch::try_new_with_options(Arc::clone(pairs), columns, &options)?))
 }
 
 enum Weighing {

@@ -13,7 +13,8 @@ use crate::types::delta::Delta;
 use crate::types::ids::TableId;
 use crate::types::key::{Codec, Rows};
 use crate::types::time::Watermarks;
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::SchemaRef;
 use std::sync::Arc;
 
@@ -27,6 +28,24 @@ pub(super) struct Side {
     nulls_match: bool,
     pub rows: Option<Multiset>,
     pub counts: Option<Counts>,
+}
+
+/// The keys of rows as bytes.
+pub(super) struct KeyRows {
+    bytes: Rows,
+    nulls: Vec<NullBuffer>,
+    has_columns: bool,
+}
+
+impl KeyRows {
+    pub fn row(&self, row: usize) -> &[u8] {
+        if self.has_columns { self.bytes.row(row) } else { &[] }
+    }
+
+    /// Whether a NULL in the key keeps the row from all partners.
+    pub fn is_missing(&self, row: usize) -> bool {
+        self.nulls.iter().any(|n| n.is_null(row))
+    }
 }
 
 /// What came in on one side in this epoch.
@@ -81,6 +100,20 @@ impl Side {
         let keys = self.keys.iter().map(|k| Arc::clone(delta.column(*k))).collect::<Vec<_>>();
         let groups = Groups::of(&self.key_codec, &keys, delta.rows(), !self.nulls_match)?;
         Ok(Change { delta, groups })
+    }
+
+    /// The key of each row, without any window.
+    pub fn key_rows(&self, delta: &Delta) -> Result<KeyRows> {
+        let columns = self.keys.iter().map(|k| Arc::clone(delta.column(*k))).collect::<Vec<ArrayRef>>();
+        let mut bytes = Rows::default();
+        self.key_codec.encode(&columns, &mut bytes)?;
+        let nulls = columns.iter().filter(|_| !self.nulls_match).filter_map(|c| c.logical_nulls()).filter(|n| n.null_count() > 0).collect();
+        Ok(KeyRows { bytes, nulls, has_columns: !columns.is_empty() })
+    }
+
+    /// Ends of the windows that have rows, ascending.
+    pub fn windows(&mut self) -> Result<Vec<i64>> {
+        self.rows.as_mut().map_or(Ok(Vec::new()), Multiset::windows)
     }
 
     /// Takes the change into the rows.

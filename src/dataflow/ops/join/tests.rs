@@ -1,18 +1,24 @@
 //! Joins of every kind against nested loops over all rows so far.
 
 use super::{Join, JoinKind, JoinWindow};
-use crate::dataflow::harness::{Bag, EpochInput, Row, SOURCE, Trial, Value, add, random_epochs, schema, timestamp, total};
+use crate::dataflow::harness::{Bag, EpochInput, Row, SOURCE, Trial, Value, add, random_epochs, schema, timestamp, to_delta, total};
+use crate::dataflow::operator::{BuildContext, Output, Spec};
 use crate::dataflow::ops::windowed::{WindowBound, WindowColumn};
 use crate::error::Result;
+use crate::state::checkpoint::{Generation, Ops};
+use crate::state::committed::Committed;
+use crate::state::memory::MemoryStore;
+use crate::state::store::Durability;
+use crate::types::delta::Delta;
 use crate::types::expr::{Expr, ExprRef};
 use crate::types::ids::TableId;
-use crate::types::time::{WATERMARK_END, WATERMARK_NONE};
+use crate::types::time::{Epoch, Step, WATERMARK_END, WATERMARK_NONE, Watermarks};
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::kernels::cmp::lt;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
 
-const KINDS: [JoinKind; 9] = [
+pub(super) const KINDS: [JoinKind; 9] = [
     JoinKind::Inner,
     JoinKind::Left,
     JoinKind::Right,
@@ -90,28 +96,33 @@ fn matches(shape: &Shape, left: &Row, right: &Row) -> bool {
 }
 
 fn expected(shape: &Shape, left: &Bag, right: &Bag) -> Bag {
+    reference(shape.kind, (2, 3), &|l, r| matches(shape, l, r), left, right)
+}
+
+/// Nested loops. `widths`: columns of both sides.
+pub(super) fn reference(kind: JoinKind, widths: (usize, usize), matches: &dyn Fn(&Row, &Row) -> bool, left: &Bag, right: &Bag) -> Bag {
     let mut out = Bag::new();
     let joined = |l: &[Value], r: &[Value]| [l, r].concat();
     for (l, lw) in left {
-        let partners: Vec<_> = right.iter().filter(|(r, _)| matches(shape, l, r)).collect();
+        let partners: Vec<_> = right.iter().filter(|(r, _)| matches(l, r)).collect();
         let is = !partners.is_empty();
-        match shape.kind {
+        match kind {
             JoinKind::LeftSemi if is => add(&mut out, l.clone(), *lw),
             JoinKind::LeftAnti if !is => add(&mut out, l.clone(), *lw),
             JoinKind::LeftMark => add(&mut out, joined(l, &[Value::Bool(is)]), *lw),
             JoinKind::Inner | JoinKind::Left | JoinKind::Right | JoinKind::Full => {
                 partners.iter().for_each(|(r, rw)| add(&mut out, joined(l, r), lw * *rw));
-                if !is && matches!(shape.kind, JoinKind::Left | JoinKind::Full) {
-                    add(&mut out, joined(l, &vec![Value::Null; 3]), *lw);
+                if !is && matches!(kind, JoinKind::Left | JoinKind::Full) {
+                    add(&mut out, joined(l, &vec![Value::Null; widths.1]), *lw);
                 }
             }
             _ => {}
         }
     }
     for (r, rw) in right {
-        let is = left.keys().any(|l| matches(shape, l, r));
-        match shape.kind {
-            JoinKind::Right | JoinKind::Full if !is => add(&mut out, joined(&vec![Value::Null; 2], r), *rw),
+        let is = left.keys().any(|l| matches(l, r));
+        match kind {
+            JoinKind::Right | JoinKind::Full if !is => add(&mut out, joined(&vec![Value::Null; widths.0], r), *rw),
             JoinKind::RightSemi if is => add(&mut out, r.clone(), *rw),
             JoinKind::RightAnti if !is => add(&mut out, r.clone(), *rw),
             _ => {}
@@ -218,4 +229,38 @@ fn large_groups_come_out_in_parts() {
     let mut sum = Bag::new();
     trial.outputs(&epochs).into_iter().for_each(|(out, _)| out.into_iter().for_each(|(row, weight)| add(&mut sum, row, weight)));
     assert_eq!(sum, expected(&shape, &total(&epochs, 0), &total(&epochs, 1)));
+}
+
+/// Entries in the store after each of 120 epochs; the watermark is a second further each time, and state is read back now and then.
+pub(super) fn entries(spec: &dyn Spec, inputs: &dyn Fn(i64) -> [Delta; 2]) -> Vec<usize> {
+    let memory = MemoryStore::new();
+    let store = Committed::new(Arc::new(memory.clone()), Generation(0));
+    let build = |fresh| spec.build(&BuildContext { store: store.clone(), worker: 0, workers: 1, cache_entries: Some(4), fresh, checks: false }).unwrap();
+    let mut operator = build(true);
+    let at = |seconds: i64| Watermarks([(SOURCE, seconds * 1_000_000)].into());
+    let epoch = |n: i64| {
+        let step = Step { epoch: Epoch(n as u64), clock: 0, before: at(n - 1), after: at(n) };
+        operator.apply(&step, &mut inputs(n).map(|delta| vec![delta]), &mut Output::default()).unwrap();
+        let (generation, mut ops) = (Generation(n as u32), Ops::default());
+        operator.checkpoint(generation, &mut ops).unwrap();
+        ops.sort();
+        store.commit(generation, ops, Durability::Synced).unwrap();
+        operator.committed(generation);
+        if n % 50 == 0 {
+            operator = build(false);
+        }
+        memory.entries(&[])
+    };
+    (1..=120).map(epoch).collect()
+}
+
+#[test]
+fn joins_on_equal_windows_drop_both_sides_when_they_close() {
+    let trial = windowed(JoinKind::Full);
+    let [left, right] = sides(&timestamp());
+    let counts = entries(&*trial.spec, &|n| {
+        let rows = |last: &[Value]| (0..5).map(|v| ([&[Value::Int(i128::from(n) * 1_000_000), Value::Int(v)], last].concat(), 1)).collect::<Vec<_>>();
+        [to_delta(&left, &rows(&[])), to_delta(&right, &rows(&[Value::Text("x".to_string())]))]
+    });
+    assert!(counts[119] <= counts[40], "entries grow: {} after 40 epochs, {} after 120", counts[40], counts[119]);
 }

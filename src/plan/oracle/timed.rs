@@ -1,0 +1,43 @@
+//! What the oracle asks of joins and filters in time. A batch query finds the late rows by itself: those at or behind the watermark that stood before their epoch.
+
+use super::queries::Query;
+
+const E: &str = "(SELECT * FROM e WHERE {used:ts})";
+const P: &str = "(SELECT * FROM p WHERE {used:ts})";
+const LATE_E: &str = "(SELECT count(*) FROM e WHERE ts <= wm)";
+const LATE_P: &str = "(SELECT count(*) FROM p WHERE ts <= wm)";
+
+/// Interval joins. The count of late rows is exact: it tells that each side obeys the watermark that it must, and no other.
+pub fn intervals() -> Vec<Query> {
+    let select = "SELECT x.auction, x.price, x.ts AS xt, y.seller, y.name, y.ts AS yt";
+    let join = |kind: &str, on: &str| Query::new(format!("{select} FROM {E} x {kind} {P} y ON {on}")).counting_late(format!("SELECT {LATE_E} + {LATE_P} AS n"));
+    let between = "x.auction = y.seller AND y.ts BETWEEN x.ts AND x.ts + INTERVAL '4 seconds'";
+    let exists = |not: &str| {
+        let sql = format!(
+            "SELECT auction, price, ts FROM {E} x WHERE {not} EXISTS (SELECT 1 FROM {P} y WHERE x.auction = y.seller AND y.ts >= x.ts AND y.ts - INTERVAL '3 seconds' < x.ts)"
+        );
+        Query::new(sql).counting_late(format!("SELECT {LATE_E} + {LATE_P} AS n"))
+    };
+    let mut all = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"].map(|kind| join(kind, between)).to_vec();
+    all.extend([
+        // Arithmetic on either side, strict bounds, the sides the other way round, bounds in WHERE, no equal keys, one instant.
+        join("LEFT JOIN", "x.auction = y.seller AND x.ts - INTERVAL '2 seconds' < y.ts AND x.ts + INTERVAL '500 milliseconds' > y.ts - INTERVAL '1 second'"),
+        Query::new(format!("{select} FROM {E} x, {P} y WHERE x.auction = y.seller AND y.ts >= x.ts - INTERVAL '3 seconds' AND x.ts >= y.ts - INTERVAL '1 second' AND x.price > 3"))
+            .counting_late(format!("SELECT (SELECT count(*) FROM e WHERE ts <= wm AND price > 3) + {LATE_P} AS n")),
+        join("FULL JOIN", "x.ts >= y.ts AND x.ts < y.ts + INTERVAL '2 seconds'"),
+        join("LEFT JOIN", "x.auction = y.seller AND x.ts = y.ts"),
+        exists(""),
+        exists("NOT"),
+        // Open on one side: the watermark of e drops rows of p; late rows of p are used.
+        Query::new(format!("{select} FROM {E} x LEFT JOIN p y ON x.auction = y.seller AND y.ts >= x.ts - INTERVAL '2 seconds'")).counting_late(format!("SELECT {LATE_E} AS n")),
+        // Each side is bounded by another column.
+        join("JOIN", "x.auction = y.seller AND y.ts BETWEEN x.ts AND x.wm + INTERVAL '20 seconds'"),
+        // A row is one row on each side.
+        Query::new(format!("SELECT x.auction, x.ts AS xt, y.price, y.ts AS yt FROM {E} x JOIN {E} y ON x.auction = y.auction AND y.ts > x.ts AND y.ts <= x.ts + INTERVAL '3 seconds'"))
+            .counting_late(format!("SELECT 2 * {LATE_E} AS n")),
+        // A side that changes: nothing is dropped, nothing is late.
+        Query::new("SELECT x.auction, y.m FROM e x JOIN (SELECT seller, max(ts) AS m FROM p GROUP BY seller) y ON x.auction = y.seller AND y.m >= x.ts AND y.m <= x.ts + INTERVAL '5 seconds'")
+            .counting_late("SELECT 0::bigint AS n".to_string()),
+    ]);
+    all
+}
