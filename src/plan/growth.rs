@@ -81,7 +81,7 @@ fn worded(node: &FragmentNode) -> Growing {
             let how = if keys.is_empty() { "keeps every different value that ever comes" } else { "keeps a group for every key that ever comes" };
             Growing { operator, how, hint: WINDOW }
         }
-        "Join" => Growing {
+        "Join" | "IntervalJoin" => Growing {
             operator: format!("JOIN ON {}", details.split_once(" on ").map_or(details.as_str(), |(_, on)| on)),
             how: "keeps every row of its sources",
             hint: "join on equal windows of TUMBLE or HOP, bound the times of both sides by an interval, or keep recent rows only with a temporal filter",
@@ -143,6 +143,7 @@ mod tests {
             ("SELECT price > 10 AS dear, count(*) AS n FROM e GROUP BY price > 10", &[]),
             ("SELECT DISTINCT auction FROM e", &["DISTINCT"]),
             ("SELECT e.auction FROM e JOIN e AS f ON e.auction = f.price", &["JOIN ON auction = price"]),
+            ("SELECT e.auction FROM e JOIN p ON e.auction = p.seller AND p.ts BETWEEN e.ts AND e.ts + INTERVAL '1 hour'", &[]),
             ("SELECT e.auction FROM e JOIN a ON e.auction = a.id", &["JOIN ON auction = id"]),
             ("SELECT auction, tw_window_start(ts, INTERVAL '10 seconds') AS ws, count(*) AS n FROM e GROUP BY 1, 2", &[]),
             ("SELECT auction FROM e WHERE price > 10", &[]),

@@ -26,7 +26,7 @@ mod tests;
 use super::pairs::Pairing;
 use super::side::Side;
 use super::{Join, JoinTables};
-use crate::dataflow::operator::{BuildContext, Distribution, Operator, Output, Spec, StateTable};
+use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::dataflow::ops::windowed::WindowBound;
 use crate::error::Result;
 use crate::state::checkpoint::{Generation, Ops};
@@ -99,12 +99,8 @@ impl IntervalJoin {
         }
     }
 
-    fn bounded_by(&self, side: usize) -> String {
-        let schemas = [&self.join.left, &self.join.right];
-        match &self.expiry[side] {
-            Some(expiry) => format!("watermark of {} {}", ["left", "right"][1 - side], schemas[1 - side].field(expiry.other).name()),
-            None => "nothing".to_string(),
-        }
+    fn bounded_by(&self, side: usize) -> Bound {
+        if self.expiry[side].is_some() { Bound::Watermark } else { Bound::Nothing }
     }
 }
 
