@@ -11,13 +11,16 @@ use arrow::datatypes::SchemaRef;
 /// `operator`, checked. `inputs`: schema of each port, and whether it never retracts.
 pub fn checked(spec: &dyn Spec, inputs: Vec<(SchemaRef, bool)>, operator: Box<dyn Operator>) -> Box<dyn Operator> {
     let append_only = inputs.iter().map(|(_, append_only)| *append_only).collect::<Vec<_>>();
-    Box::new(Checked { name: spec.name(), output: (spec.schema(), spec.append_only(&append_only)), inputs, operator, last: None })
+    let timed = spec.has_timer() && spec.watermarks().is_empty();
+    Box::new(Checked { name: spec.name(), output: (spec.schema(), spec.append_only(&append_only)), inputs, timed, operator, last: None })
 }
 
 struct Checked {
     name: &'static str,
     inputs: Vec<(SchemaRef, bool)>,
     output: (SchemaRef, bool),
+    /// Acts on input and on the clock alone.
+    timed: bool,
     operator: Box<dyn Operator>,
     last: Option<Epoch>,
 }
@@ -55,7 +58,11 @@ impl Operator for Checked {
             port.iter().try_for_each(|delta| self.check("input", expected, delta))?;
         }
         let before = out.deltas.len();
+        let waits = self.timed && inputs.iter().all(Vec::is_empty) && self.operator.due().is_none_or(|due| due > step.clock);
         self.operator.apply(step, inputs, out)?;
+        if waits && out.deltas.len() > before {
+            return Err(Error::internal(format!("{} gives rows before it is due", self.name)));
+        }
         if self.operator.due().is_some_and(|due| due <= step.clock) {
             return Err(Error::internal(format!("{} is due again at {:?}, in the step of {}", self.name, self.operator.due(), step.clock)));
         }

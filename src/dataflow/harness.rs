@@ -41,7 +41,7 @@ pub type Row = Vec<Value>;
 /// A Z-set without zeros.
 pub type Bag = BTreeMap<Row, i64>;
 
-/// What comes in in one epoch, by port, and where the watermark of [`SOURCE`] is at its end.
+/// What comes in in one epoch, by port, and where the watermark of [`SOURCE`] is at its end; the clock stands there too.
 #[derive(Clone, Debug)]
 pub struct EpochInput {
     pub ports: Vec<Vec<(Row, i64)>>,
@@ -204,7 +204,7 @@ impl<'a> Machine<'a> {
     fn step(&mut self, epochs: &[EpochInput], n: usize) -> (Bag, Bag) {
         let watermarks = |watermark: i64| Watermarks([(SOURCE, watermark)].into_iter().filter(|(_, w)| *w != WATERMARK_NONE).collect());
         let before = n.checked_sub(1).map_or(WATERMARK_NONE, |n| epochs[n].watermark);
-        let step = Step { epoch: Epoch(n as u64 + 1), clock: 0, before: watermarks(before), after: watermarks(epochs[n].watermark) };
+        let step = Step { epoch: Epoch(n as u64 + 1), clock: epochs[n].watermark.max(0), before: watermarks(before), after: watermarks(epochs[n].watermark) };
         let mut inputs = self.spread(&epochs[n]);
         let (mut rows, mut late) = (Bag::new(), Bag::new());
         for (operator, inputs) in self.operators.iter_mut().zip(&mut inputs) {

@@ -3,6 +3,7 @@
 
 use super::error::of_arrow;
 use super::lazy::lazy;
+use super::lower::temporal::{reads_clock, refused};
 use super::text::sql;
 use crate::error::{Error, Result};
 use crate::types::expr::{Expr, ExprRef};
@@ -21,6 +22,9 @@ use std::sync::Arc;
 /// Binds a logical expression to the columns of `schema`, by position.
 pub(crate) fn bind(expr: &logical::Expr, schema: &DFSchema) -> Result<ExprRef> {
     refuse_subqueries(expr)?;
+    if reads_clock(expr) {
+        return Err(refused(expr));
+    }
     let inner = create_physical_expr(expr, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
     of_physical(lazy(inner)?.data, schema, sql(expr))
 }

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | RewriteSetComparison | yes | `x = ANY (SELECT …)` becomes EXISTS, which decorrelates |
 //! | OptimizeUnions | yes | nested unions become one operator |
-//! | SimplifyExpressions | yes | constants folded once, not per row; now() is refused before, so it cannot freeze |
+//! | SimplifyExpressions | yes | constants folded once, not per row; now() stands only where it is compared with times of rows, and is no constant to the simplifier |
 //! | DecorrelatePredicateSubquery, ScalarSubqueryToJoin, DecorrelateLateralJoin | yes | subqueries become joins, the only form we maintain |
 //! | ExtractEquijoinPredicate, EliminateCrossJoin | yes | keys for arrangements; without a key both sides meet on one worker |
 //! | EliminateDuplicatedExpr, EliminateFilter | yes | smaller keys, fewer operators |
@@ -22,10 +22,13 @@
 //! | CommonSubexprEliminate, ExtractLeafExpressions, PushDownLeafProjections | no | they evaluate expressions where the query does not, so other rows would fail |
 
 use super::arithmetic;
+use super::lower::temporal::{CLOCKS, is_maintained, reads_clock, refused};
 use crate::error::{Error, Kind, Result};
+use datafusion::common::JoinType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, Join, LogicalPlan, Volatility};
 use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
@@ -82,6 +85,9 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
 fn refuse_unstable(plan: &LogicalPlan) -> Result<()> {
     let mut refused = None;
     plan.apply_with_subqueries(|node| {
+        if is_temporal(node) {
+            return Ok(TreeNodeRecursion::Continue);
+        }
         node.apply_expressions(|expr| {
             expr.apply(|e| {
                 refused = refused.take().or_else(|| unstable(e));
@@ -92,16 +98,30 @@ fn refuse_unstable(plan: &LogicalPlan) -> Result<()> {
     refused.map_or(Ok(()), Err)
 }
 
+/// A condition that compares the clock with times of rows, and has no other function of this kind: a temporal filter. The optimizer may move it, never evaluate it.
+fn is_temporal(node: &LogicalPlan) -> bool {
+    let condition = match node {
+        LogicalPlan::Filter(filter) => &filter.predicate,
+        LogicalPlan::Join(Join { filter: Some(filter), join_type: JoinType::Inner, on, .. }) if on.iter().all(|(l, r)| !reads_clock(l) && !reads_clock(r)) => {
+            filter
+        }
+        _ => return false,
+    };
+    let schema = merge_schema(&node.inputs());
+    let volatile = |e: &Expr| matches!(e, Expr::ScalarFunction(call) if call.func.signature().volatility == Volatility::Volatile);
+    reads_clock(condition) && is_maintained(condition, &schema) && !condition.exists(|e| Ok(volatile(e))).unwrap_or(true)
+}
+
 fn unstable(expr: &Expr) -> Option<Error> {
     let refuse = |name: &str| Error::not_supported(format!("function {name}() cannot be used in a materialized view"));
     match expr {
         Expr::ScalarFunction(call) => {
             match call.func.signature().volatility {
                 Volatility::Immutable => None,
-                Volatility::Stable => Some(
-                    refuse(call.func.name())
-                        .with_hint("its value changes as time passes: compare with a time column of the events, or use it in the SELECT that reads the view"),
-                ),
+                Volatility::Stable if CLOCKS.contains(&call.func.name()) => Some(refused(expr)),
+                Volatility::Stable => Some(refuse(call.func.name()).with_hint(
+                    "its value depends on who asks, and when: compare times of the rows with now() in WHERE, or use it in the SELECT that reads the view",
+                )),
                 Volatility::Volatile => Some(refuse(call.func.name()).with_hint(
                     "its value is another at each call: compute it in the SELECT that reads the view, or store it in a column when rows are inserted",
                 )),

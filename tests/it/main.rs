@@ -26,4 +26,5 @@ mod program;
 mod random;
 mod server;
 mod slt;
+mod temporal;
 mod text_forms;

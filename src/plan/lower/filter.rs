@@ -1,10 +1,12 @@
-//! WHERE, HAVING and ON conditions that are left: Filter. A filter over ROW_NUMBER() and its like is a Top-N (`window.rs`).
+//! WHERE, HAVING and ON conditions that are left: Filter, and TemporalFilter for what speaks of the clock (`temporal.rs`). A filter over ROW_NUMBER() and its like is a Top-N (`window.rs`).
 
 use crate::dataflow::ops::filter::Filter;
 use crate::error::Result;
 use crate::plan::expr::{bind, canonical};
+use crate::plan::lower::temporal::reads_clock;
 use crate::plan::node::{Planner, Stream};
 use datafusion::common::DFSchema;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{self as logical, Expr, LogicalPlan};
 use std::sync::Arc;
 
@@ -27,6 +29,17 @@ impl Planner<'_> {
 
     /// The rows of `input` (with columns of `schema`) on which `predicate` is true.
     pub(super) fn keep(&mut self, input: Stream, predicate: &Expr, schema: &DFSchema) -> Result<Stream> {
+        let (timed, plain): (Vec<&Expr>, Vec<&Expr>) = split_conjunction(predicate).into_iter().partition(|part| reads_clock(part));
+        let input = match conjunction(plain.into_iter().cloned()) {
+            // Not taken apart where it need not be.
+            Some(_) if timed.is_empty() => self.keep_where(input, predicate, schema)?,
+            Some(plain) => self.keep_where(input, &plain, schema)?,
+            None => input,
+        };
+        if timed.is_empty() { Ok(input) } else { self.temporal_filter(input, &timed, schema) }
+    }
+
+    fn keep_where(&mut self, input: Stream, predicate: &Expr, schema: &DFSchema) -> Result<Stream> {
         let predicate = bind(predicate, schema)?;
         let rows = Arc::clone(&input.schema);
         let (node, append_only) = self.add(format!("Filter {}", canonical(&predicate)), &[&input], |_| Ok(Arc::new(Filter::new(predicate, rows)?)))?;

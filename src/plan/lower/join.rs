@@ -19,10 +19,12 @@ use crate::dataflow::ops::union::Union;
 use crate::error::{Error, Result};
 use crate::plan::EventTime;
 use crate::plan::expr::{bind, canonical};
+use crate::plan::lower::temporal::reads_clock;
 use crate::plan::node::{Emit, Planner, Stream, both, is_window, nullable};
 use crate::plan::time::bound;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::common::{DFSchema, JoinType, NullEquality, TableReference};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{self as logical, Expr, ExprSchemable};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,6 +39,12 @@ pub(super) struct Sides {
 
 impl Planner<'_> {
     pub(super) fn join(&mut self, node: &logical::Join) -> Result<Stream> {
+        if let Some(filter) = node.filter.as_ref().filter(|f| node.join_type == JoinType::Inner && reads_clock(f)) {
+            // What relates times of both sides to the clock is looked at behind the join.
+            let (timed, plain): (Vec<Expr>, Vec<Expr>) = split_conjunction(filter).into_iter().cloned().partition(reads_clock);
+            let joined = self.join(&logical::Join { filter: conjunction(plain), ..node.clone() })?;
+            return self.temporal_filter(joined, &timed.iter().collect::<Vec<_>>(), &node.schema);
+        }
         let kind = kind(node.join_type)?;
         if node.null_aware && may_be_null(node)? {
             return self.not_in(node);

@@ -9,6 +9,7 @@ mod join;
 mod panes;
 mod project;
 mod scan;
+pub(crate) mod temporal;
 mod top_k;
 mod union;
 mod unnest;

@@ -47,6 +47,7 @@ fn a_dropped_retraction() {
     name("FROM a JOIN b ON a.g = b.k", "Join");
     name("SELECT DISTINCT g, s", "Distinct");
     name("ORDER BY v DESC NULLS LAST", "TopK");
+    name("m >= {clock:now()}", "TemporalFilter");
     name("x LEFT JOIN (SELECT * FROM p WHERE {used:ts}) y", "IntervalJoin");
 }
 

@@ -81,7 +81,7 @@ impl Engine {
     }
 
     fn run(&mut self, epoch: Epoch, cut: &Cut) -> Result<()> {
-        let step = Step { epoch, clock: 0, before: cut.before.clone(), after: cut.after.clone() };
+        let step = Step { epoch, clock: cut.clock, before: cut.before.clone(), after: cut.after.clone() };
         let mut outputs: Vec<Vec<Delta>> = Vec::new();
         for (node, operator) in self.fragment.nodes.iter().zip(&mut self.operators) {
             let port = |input: &Input| match input {

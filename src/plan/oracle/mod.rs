@@ -43,7 +43,7 @@ fn run(query: &Query, seed: u64, bug: Option<Bug>) -> Result<(), String> {
         let cut = world.cut();
         judge.take(&cut);
         engine.epoch(Epoch(epoch), &cut).map_err(|e| format!("epoch {epoch}: {e}"))?;
-        let bound = judge.bind(&query.batch(&cut.after)).map_err(|e| format!("cannot bind the batch query: {e}"))?;
+        let bound = judge.bind(&query.batch(&cut.after, cut.clock)).map_err(|e| format!("cannot bind the batch query: {e}"))?;
         let expected = judge.answer(&bound).map_err(|e| format!("the batch query fails: {e}"))?;
         compare(epoch, &expected, &engine.rows)?;
         if let Some(sql) = &query.late {

@@ -1,7 +1,7 @@
 //! What the oracle asks: a fixed list with one query per shape, and a small grammar for the rest.
 //!
 //! In a query over events, `{used:E}` stands for "the row was in time for a window that ends at E": TRUE in the view, which finds out by itself, and a comparison with the
-//! row's watermark column in the batch query. `{closed:E}` likewise for EMIT ON WINDOW CLOSE and the newest watermark.
+//! row's watermark column in the batch query. `{closed:E}` likewise for EMIT ON WINDOW CLOSE and the newest watermark. `{clock:now()}` is the call in the view and the epoch's clock in the batch query.
 
 use super::world::Random;
 use super::world::{E, P};
@@ -36,14 +36,15 @@ impl Query {
 
     /// The text for the view.
     pub fn view(&self) -> String {
-        replace(&self.sql, |_, _| "TRUE".to_string())
+        replace(&self.sql, |what, call| if what == "clock" { call.to_string() } else { "TRUE".to_string() })
     }
 
-    /// The text for the judge, after an epoch that ended with these watermarks.
-    pub fn batch(&self, now: &Watermarks) -> String {
+    /// The text for the judge, after an epoch that ended with these watermarks at this clock.
+    pub fn batch(&self, now: &Watermarks, clock: i64) -> String {
         let sources = if self.late_column == "wm" { vec![E] } else { vec![E, P] };
         let watermark = now.of(&sources);
         replace(&self.sql, |what, end| match what {
+            "clock" => format!("arrow_cast({clock}, 'Timestamp(Microsecond, Some(\"UTC\"))')"),
             "used" => format!("({end} IS NULL OR {end} > {}{})", alias(end), self.late_column),
             // No promise yet: nothing is closed.
             _ if watermark == WATERMARK_NONE => "FALSE".to_string(),
@@ -118,6 +119,7 @@ pub fn fixed() -> Vec<Query> {
     let mut all = plain.map(Query::new).to_vec();
     all.extend(events());
     all.extend(super::timed::intervals());
+    all.extend(super::timed::filters());
     all
 }
 

@@ -41,3 +41,21 @@ pub fn intervals() -> Vec<Query> {
     ]);
     all
 }
+
+/// Temporal filters: over rows that only come, over rows that are taken back, below and above joins, aggregates and subqueries.
+pub fn filters() -> Vec<Query> {
+    let all = [
+        "SELECT auction, price, ts FROM e WHERE ts > {clock:now()} - INTERVAL '10 seconds'",
+        "SELECT auction, price, ts FROM e WHERE {clock:now()} >= ts + INTERVAL '3 seconds' AND price > 10",
+        "SELECT auction, price FROM e WHERE {clock:now()} BETWEEN ts AND ts + INTERVAL '6 seconds'",
+        "SELECT auction, count(*) AS n, max(price) AS p FROM e WHERE ts <= {clock:now()} AND ts + INTERVAL '12 seconds' > {clock:now()} GROUP BY auction",
+        "SELECT auction, m FROM (SELECT auction, max(ts) AS m FROM e GROUP BY auction) WHERE m >= {clock:now()} - INTERVAL '4 seconds'",
+        "SELECT auction, m FROM (SELECT auction, max(ts) AS m FROM e GROUP BY auction) WHERE m < {clock:now()} - INTERVAL '4 seconds'",
+        "SELECT x.auction, x.price, y.name FROM e x JOIN p y ON x.auction = y.seller WHERE x.ts > {clock:now()} - INTERVAL '8 seconds' AND y.ts > {clock:now()} - INTERVAL '5 seconds'",
+        "SELECT x.auction, y.name FROM e x LEFT JOIN (SELECT * FROM p WHERE ts > {clock:now()} - INTERVAL '7 seconds') y ON x.auction = y.seller",
+        "SELECT auction, price FROM e x WHERE NOT EXISTS (SELECT 1 FROM p WHERE p.seller = x.auction AND p.ts > {clock:now()} - INTERVAL '7 seconds')",
+        "SELECT DISTINCT auction FROM e WHERE ts > {clock:now()} - INTERVAL '6 seconds' AND wm <= {clock:now()}",
+        "SELECT auction, price, ts FROM e WHERE ts > {clock:now()} - INTERVAL '9 seconds' ORDER BY price DESC NULLS LAST, ts, auction, kind LIMIT 3",
+    ];
+    all.map(Query::new).to_vec()
+}

@@ -113,6 +113,8 @@ type BRow = (Option<i64>, Option<i64>, Option<String>);
 /// What one epoch takes in.
 #[derive(Clone)]
 pub struct Cut {
+    /// About as far as the events are.
+    pub clock: i64,
     pub deltas: BTreeMap<ObjectId, Vec<Delta>>,
     pub before: Watermarks,
     pub after: Watermarks,
@@ -124,6 +126,7 @@ pub struct World {
     b: Vec<BRow>,
     newest: BTreeMap<ObjectId, i64>,
     watermarks: Watermarks,
+    clock: i64,
     schemas: BTreeMap<ObjectId, SchemaRef>,
 }
 
@@ -136,6 +139,7 @@ impl World {
             b: Vec::new(),
             newest: [(E, START), (P, START)].into(),
             watermarks: Watermarks::default(),
+            clock: START,
             schemas,
         }
     }
@@ -156,7 +160,8 @@ impl World {
                 *watermark = (*watermark).max(self.newest[&id] - LAG);
             }
         }
-        Cut { deltas, before, after: self.watermarks.clone() }
+        self.clock += self.random.below(14) as i64 * (SECOND / 2);
+        Cut { clock: self.clock, deltas, before, after: self.watermarks.clone() }
     }
 
     fn table_a(&mut self) -> Delta {
