@@ -128,7 +128,8 @@ impl Scheduler {
             }
         }
         let mut positions = Vec::new();
-        let sources: Vec<ObjectId> = building.lane.feeds.keys().copied().collect();
+        // Behind the snapshots: a temporal join looks up in them.
+        let sources: Vec<ObjectId> = if building.scans.is_empty() { building.lane.feeds.keys().copied().collect() } else { Vec::new() };
         for source in sources {
             let Some(taken) = self.take_history(building, source, clock)? else { continue };
             rows += taken.rows;

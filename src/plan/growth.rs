@@ -28,12 +28,15 @@ pub fn growing(plan: &ViewPlan, endless: &dyn Fn(ObjectId) -> bool) -> Vec<Growi
     let mut flows: Vec<bool> = Vec::with_capacity(nodes.len());
     let mut found: Vec<Growing> = Vec::new();
     for node in nodes {
-        let flow = node.inputs.iter().any(|input| match input {
+        let flows_in = |input: &Input| match input {
             Input::Node(n) => flows[n.0 as usize],
             Input::Relation(r) => endless(*r),
-        });
+        };
+        let flow = node.inputs.iter().any(flows_in);
         let few = has_few_keys(node, nodes);
-        let grows = flow
+        // A temporal join keeps rows of its right side alone.
+        let kept = if node.spec.name() == "TemporalJoin" { node.inputs.get(1).is_some_and(&flows_in) } else { flow };
+        let grows = kept
             && node.spec.state_tables().iter().any(|t| match t.bounded_by {
                 Bound::Keys(_) => !few,
                 Bound::Rows(_) | Bound::Nothing => true,

@@ -19,6 +19,7 @@ use super::semantics::PostgresTypes;
 use super::types;
 use crate::catalog::catalog::PUBLIC;
 use crate::error::{Error, Kind, Result};
+use crate::types::time::AS_OF_PROCTIME;
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::metadata::ScalarAndMetadata;
@@ -322,12 +323,19 @@ impl ContextProvider for Context<'_> {
         let external = |e: Error| DataFusionError::External(Box::new(e));
         match self.names.find(schema, table).map_err(external)? {
             Some(Named::Relation(source)) => Ok(source),
+            Some(Named::View { .. }) if name.catalog() == Some(AS_OF_PROCTIME) => Err(external(
+                Error::not_supported(format!("\"{table}\" is a view without rows of its own, which FOR SYSTEM_TIME AS OF PROCTIME() cannot look up"))
+                    .with_hint("make it a materialized view"),
+            )),
             Some(Named::View { query, columns }) => {
                 let plan = self.view(&query, &columns).map_err(external)?;
                 let schema = plan.schema().inner().clone();
                 Ok(Arc::new(ViewSource { plan, schema }))
             }
-            None => Err(external(Error::new(Kind::UndefinedTable, format!("relation \"{name}\" does not exist")))),
+            None => {
+                let shown = if name.catalog().is_some() { table.to_owned() } else { name.to_string() };
+                Err(external(Error::new(Kind::UndefinedTable, format!("relation \"{shown}\" does not exist"))))
+            }
         }
     }
 

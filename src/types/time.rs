@@ -27,6 +27,9 @@ pub const WATERMARK_NONE: i64 = i64::MIN;
 /// The input has ended: every window closes.
 pub const WATERMARK_END: i64 = i64::MAX;
 
+/// The catalog under which a query names a relation that it reads as of processing time (`FOR SYSTEM_TIME AS OF PROCTIME()`): the binder says so, the planner reads it.
+pub const AS_OF_PROCTIME: &str = "as of proctime()";
+
 /// The watermark of each source, µs. A source that is not in the map has promised nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermarks(pub BTreeMap<ObjectId, i64>);

@@ -12,8 +12,10 @@
 
 use super::columns::Columns;
 use super::interval_join::expiry;
+use super::temporal_join::versioned;
 use crate::dataflow::operator::Input;
 use crate::dataflow::ops::join::interval::IntervalJoin;
+use crate::dataflow::ops::join::temporal::TemporalJoin;
 use crate::dataflow::ops::join::{Join, JoinKind, JoinWindow};
 use crate::dataflow::ops::union::Union;
 use crate::error::{Error, Result};
@@ -49,7 +51,11 @@ impl Planner<'_> {
         if node.null_aware && may_be_null(node)? {
             return self.not_in(node);
         }
-        let (left, right) = (self.lower(&node.left)?, self.lower(&node.right)?);
+        let versioned = versioned(&node.right)?;
+        let (left, right) = match &versioned {
+            Some(right) => self.temporal_sides(&node.left, right, node.join_type)?,
+            None => (self.lower(&node.left)?, self.lower(&node.right)?),
+        };
         let (left_width, right_width) = (left.schema.fields().len(), right.schema.fields().len());
         let sides = self.sides(node, left, right)?;
         let wide_left = sides.left.schema.fields().len();
@@ -64,9 +70,11 @@ impl Planner<'_> {
         let window = window_pairs(&sides).next().map(|(position, _, _, time)| JoinWindow { position, bound: bound(&time) });
         let null_equals_null = node.null_equality == NullEquality::NullEqualsNull;
         let filter = node.filter.as_ref().map(|f| (f, &pairs));
-        let expiry = if window.is_none() { expiry(&sides, filter, null_equals_null) } else { None };
+        let is_temporal = versioned.is_some();
+        let window = window.filter(|_| !is_temporal);
+        let expiry = if window.is_none() && !is_temporal { expiry(&sides, filter, null_equals_null) } else { None };
         let what = format!(
-            "Join {kind:?} {:?} {:?} {null_equals_null} {:?} {window:?} {expiry:?} {output:?}",
+            "Join {kind:?} {:?} {:?} {null_equals_null} {:?} {window:?} {expiry:?} {is_temporal} {output:?}",
             sides.left_keys,
             sides.right_keys,
             residual.as_ref().map(canonical)
@@ -75,13 +83,21 @@ impl Planner<'_> {
         let (inputs, keys) = ((Arc::clone(&sides.left.schema), Arc::clone(&sides.right.schema)), (sides.left_keys.clone(), sides.right_keys.clone()));
         let to = Arc::clone(&schema);
         let (input, append_only) = self.add(what, &[&sides.left, &sides.right], |allocate| match expiry {
+            None if is_temporal => {
+                let join = Join::shaped(kind, inputs, keys, null_equals_null, residual, None, Some(output), to)?;
+                Ok(Arc::new(TemporalJoin::new(join, allocate)))
+            }
             None => Ok(Arc::new(Join::new(kind, inputs, keys, null_equals_null, residual, window, Some(output), to, allocate)?)),
             Some(expiry) => {
                 let join = Join::shaped(kind, inputs, keys, null_equals_null, residual, None, Some(output), to)?;
                 Ok(Arc::new(IntervalJoin::new(join, expiry, allocate)))
             }
         })?;
-        let event_time = self.join_times(kind, &sides, left_width);
+        let event_time = match is_temporal {
+            // A row comes out in the epoch in which it came in.
+            true => sides.left.event_time.iter().filter(|t| t.column < left_width).cloned().collect(),
+            false => self.join_times(kind, &sides, left_width),
+        };
         Ok(Stream { input, schema, append_only, key: join_key(kind, &sides, left_width), event_time })
     }
 

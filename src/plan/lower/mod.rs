@@ -10,6 +10,7 @@ mod panes;
 mod project;
 mod scan;
 pub(crate) mod temporal;
+mod temporal_join;
 mod top_k;
 mod union;
 mod unnest;

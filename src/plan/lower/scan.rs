@@ -4,6 +4,7 @@ use crate::dataflow::ops::processing_time::ProcessingTime;
 use crate::error::{Error, Result};
 use crate::plan::expr::column;
 use crate::plan::lower::columns::key_through;
+use crate::plan::lower::temporal_join::{is_versioned, misplaced};
 use crate::plan::node::{Planner, Stream, nullable};
 use crate::plan::relation::RelationSource;
 use crate::plan::{EventTime, Relation};
@@ -16,6 +17,9 @@ impl Planner<'_> {
             return Err(Error::not_supported(format!("relation \"{}\" cannot be read by a materialized view", scan.table_name.table()))
                 .with_hint("a view reads sources, tables and other materialized views; query system relations with SELECT"));
         };
+        if is_versioned(scan) {
+            return Err(misplaced());
+        }
         if !scan.filters.is_empty() || scan.fetch.is_some() {
             return Err(Error::internal("a filter or limit was pushed into the scan of a relation, which takes none"));
         }

@@ -5,7 +5,7 @@ use super::cursor::{Cursor, is_reserved};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::sql::walk::{self, Read};
-use datafusion::sql::sqlparser::ast::{self, Expr, SelectFlavor, SetExpr, Spanned, Statement, TableFactor, Visit};
+use datafusion::sql::sqlparser::ast::{self, Expr, SelectFlavor, SetExpr, Spanned, Statement, TableFactor, TableVersion, Visit};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use std::ops::ControlFlow;
 
@@ -215,9 +215,9 @@ impl Read for Parts<'_> {
         match factor {
             TableFactor::Table { name, with_hints, version, partitions, json_path, sample, index_hints, .. } => {
                 self.reserved_name(name)?;
-                if version.is_some() {
-                    let error = refusal("FOR SYSTEM_TIME AS OF")
-                        .with_hint("a statement reads the newest state; join the changes of two views, or keep versions in a table");
+                if version.as_ref().is_some_and(|v| !is_proctime(v)) {
+                    let error = refusal("FOR SYSTEM_TIME AS OF another time than PROCTIME()")
+                        .with_hint("FOR SYSTEM_TIME AS OF PROCTIME() joins with the rows of the moment; for those of another time keep versions in a table");
                     return self.refuse_with(error, factor);
                 }
                 if sample.is_some() {
@@ -279,4 +279,9 @@ fn set_expr(parts: &mut Parts<'_>, body: &SetExpr) -> ControlFlow<()> {
         SetExpr::Table(_) => parts.refuse("TABLE as a query", body),
         SetExpr::Query(_) | SetExpr::Values(_) => ControlFlow::Continue(()),
     }
+}
+
+/// `PROCTIME()`, the one time as of which relations are joined.
+fn is_proctime(version: &TableVersion) -> bool {
+    matches!(version, TableVersion::ForSystemTimeAsOf(Expr::Function(f)) if f.name.to_string().eq_ignore_ascii_case("proctime"))
 }

@@ -19,6 +19,7 @@ pub mod interval;
 mod pairs;
 mod preserved;
 mod side;
+pub mod temporal;
 #[cfg(test)]
 mod tests;
 
