@@ -22,6 +22,8 @@ use std::sync::Arc;
 /// Functions whose value is the step's clock.
 pub(crate) const CLOCKS: [&str; 5] = ["now", "current_timestamp", "transaction_timestamp", "statement_timestamp", "localtimestamp"];
 
+const INTERVAL_ORDER: &str = "tw_interval_order";
+
 impl Planner<'_> {
     /// The rows of `input` (with columns of `schema`) on which all of `conditions` hold at the clock.
     pub(super) fn temporal_filter(&mut self, input: Stream, conditions: &[&Expr], schema: &DFSchema) -> Result<Stream> {
@@ -121,6 +123,8 @@ impl Sum {
         if !reads_clock(expr) {
             let nanos = match expr {
                 Expr::Literal(ScalarValue::Decimal128(Some(nanos), _, 0), _) => Some(*nanos),
+                // By what intervals are compared: their length in nanoseconds.
+                Expr::ScalarFunction(call) if call.func.name() == INTERVAL_ORDER => call.args.first().and_then(micros).map(|micros| i128::from(micros) * 1000),
                 other => micros(other).map(|micros| i128::from(micros) * 1000),
             };
             if let Some(nanos) = nanos {
@@ -137,8 +141,7 @@ impl Sum {
             Expr::ScalarFunction(call) => match (call.func.name(), call.args.as_slice()) {
                 (clock, []) if CLOCKS.contains(&clock) => Some(Sum { clock: 1, time: None, nanos: 0 }),
                 ("tw_timestamp_difference", [left, right]) => Sum::of(left, schema)?.plus(Sum::of(right, schema)?.negated()),
-                // By what intervals are compared: their length in nanoseconds.
-                ("tw_interval_order", [interval]) => Sum::of(interval, schema),
+                (INTERVAL_ORDER, [interval]) => Sum::of(interval, schema),
                 _ => None,
             },
             _ => None,
