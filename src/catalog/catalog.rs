@@ -110,6 +110,11 @@ impl Catalog {
         all.into_iter().rev().collect()
     }
 
+    /// The indexes on `id`, oldest first.
+    pub fn indexes_on(&self, id: ObjectId) -> impl Iterator<Item = &Arc<Object>> {
+        self.dependants(id).filter(|o| o.index().is_some())
+    }
+
     /// For DROP without CASCADE. Error: something outside `ids` reads one of them (2BP01), with a line for each.
     pub fn check_droppable(&self, ids: &[ObjectId]) -> Result<()> {
         for &id in ids {
@@ -121,6 +126,8 @@ impl Catalog {
                 .rev()
                 .filter(|d| !ids.contains(d))
                 .filter_map(|d| self.get(d))
+                // An index goes with what it is on, without being asked about.
+                .filter(|o| o.index().is_none())
                 .map(|o| format!("{} {} depends on {}", o.kind_name(), o.name, self.named_dependency(o, id, &target)))
                 .collect();
             if !lines.is_empty() {

@@ -28,6 +28,8 @@ pub enum Body {
     View(View),
     /// A maintained query.
     MaterializedView(MaterializedView),
+    /// The rows of a table or materialized view under another key.
+    Index(Index),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -129,6 +131,24 @@ pub struct MaterializedView {
     pub plan: String,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Index {
+    pub on: ObjectId,
+    pub key: Vec<IndexColumn>,
+    /// Columns kept beside the key, `INCLUDE`; `None`: all.
+    pub include: Option<Vec<usize>>,
+    pub state: Vec<TableId>,
+    /// As of a materialized view.
+    pub plan: String,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct IndexColumn {
+    pub column: usize,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
 impl Object {
     /// The columns a query sees, in order.
     pub fn columns(&self) -> &[Column] {
@@ -137,6 +157,7 @@ impl Object {
             Body::Table(t) => &t.columns,
             Body::View(v) => &v.columns,
             Body::MaterializedView(v) => &v.columns,
+            Body::Index(_) => &[],
         }
     }
 
@@ -153,6 +174,14 @@ impl Object {
         }
     }
 
+    /// What it is if it is an index.
+    pub fn index(&self) -> Option<&Index> {
+        match &self.body {
+            Body::Index(index) => Some(index),
+            _ => None,
+        }
+    }
+
     /// As Postgres names the kind in messages.
     pub fn kind_name(&self) -> &'static str {
         match &self.body {
@@ -160,6 +189,7 @@ impl Object {
             Body::Table(_) => "table",
             Body::View(_) => "view",
             Body::MaterializedView(_) => "materialized view",
+            Body::Index(_) => "index",
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::state::run::RunKind;
 use crate::state::store::Durability;
 use crate::types::ids::ObjectId;
 use crate::types::time::WATERMARK_NONE;
-use crate::views::stored::{Layout, RelationRows};
+use crate::views::stored::{IndexOf, Layout, RelationRows};
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Scheduler {
             return Ok(());
         }
         match (&object.body, plan) {
-            (Body::MaterializedView(_), Some(plan)) => self.start_building(object, plan, reply),
+            (Body::MaterializedView(_) | Body::Index(_), Some(plan)) => self.start_building(object, plan, reply),
             (Body::Table(_), Some(plan)) => {
                 let result = self.create_table(object, Arc::new(plan))?;
                 let _ = reply.send(result);
@@ -110,9 +110,10 @@ impl Scheduler {
         for id in ids {
             if let Some(i) = self.building.iter().position(|b| b.object.id == *id) {
                 let building = self.building.remove(i);
-                let _ = building
-                    .reply
-                    .send(Err(Error::new(Kind::QueryCanceled, format!("materialized view \"{}\" was dropped while it was built", building.object.name))));
+                let _ = building.reply.send(Err(Error::new(
+                    Kind::QueryCanceled,
+                    format!("{} \"{}\" was dropped while it was built", building.object.kind_name(), building.object.name),
+                )));
             }
             if let Some(running) = self.running.remove(id) {
                 for table in running.plan.fragment.nodes.iter().flat_map(|n| n.spec.state_tables()) {
@@ -207,6 +208,11 @@ impl Scheduler {
 /// How the rows of a table or view are stored, under the object's column names, which need not be those of its query.
 fn layout_of(object: &Object, plan: &ViewPlan) -> Result<Layout> {
     let (kind, unique): (_, &[usize]) = match &plan.key {
+        ViewKey::Index(key) => {
+            let on = object.index().map(|i| IndexOf { relation: i.on, name: object.name.clone() });
+            let on = on.ok_or_else(|| Error::internal(format!("\"{}\" has the plan of an index and is none", object.name)))?;
+            return Layout::of_index(plan.rows, on, &key.columns, &key.orders, key.unique, plan.schema.clone());
+        }
         ViewKey::Unique(columns) => (RunKind::Unique, columns),
         ViewKey::Row => (RunKind::Weighted, &[]),
         ViewKey::Append => (RunKind::Append, &[]),
@@ -214,10 +220,10 @@ fn layout_of(object: &Object, plan: &ViewPlan) -> Result<Layout> {
     Layout::of_relation(plan.rows, kind, unique, object.arrow_schema())
 }
 
-/// What the planner knows of an object; `None` for plain views, which are inlined, and for a materialized view without its plan.
+/// What the planner knows of an object; `None` for plain views, which are inlined, for indexes, and for a materialized view without its plan.
 pub fn relation_of(object: &Object, plan: Option<&ViewPlan>) -> Option<Relation> {
     let (append_only, key, event_time) = match &object.body {
-        Body::View(_) => return None,
+        Body::View(_) | Body::Index(_) => return None,
         Body::Source(source) => (true, Vec::new(), source.feed.watermark.iter().map(|w| sources::event_time(object.id, w)).collect()),
         Body::Table(table) => (table.append_only, table.primary_key.clone(), table.watermark.iter().map(|w| sources::event_time(object.id, w)).collect()),
         Body::MaterializedView(_) => {

@@ -44,7 +44,7 @@ impl Snapshot for EpochSnapshot {
     fn provider(&self, relation: ObjectId) -> Result<Arc<dyn TableProvider>> {
         let ready = self.published.relations.get(&relation).filter(|r| r.ready);
         match ready {
-            Some(rows) => Ok(Arc::new(RowsTable { paths: self.paths(rows) })),
+            Some(rows) => Ok(Arc::new(RowsTable { paths: self.paths(relation, rows) })),
             None => Err(self.unreadable(relation)),
         }
     }
@@ -56,8 +56,8 @@ impl Snapshot for EpochSnapshot {
 }
 
 impl EpochSnapshot {
-    fn paths(&self, rows: &RelationRows) -> Paths {
-        Paths { snapshot: self.published.snapshot.clone(), relation: rows.clone(), indexes: Vec::new() }
+    fn paths(&self, relation: ObjectId, rows: &RelationRows) -> Paths {
+        Paths { snapshot: self.published.snapshot.clone(), relation: rows.clone(), indexes: self.published.indexes_on(relation) }
     }
 
     fn unreadable(&self, relation: ObjectId) -> Error {

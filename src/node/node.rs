@@ -111,7 +111,7 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
     let record = recover::last_checkpoint(&logs)?;
     let committed = Committed::new(store.clone(), Generation(record.generation));
     let snapshot = committed.read().1;
-    let published = Published { epoch: record.epoch, snapshot: snapshot.clone(), relations: HashMap::new() };
+    let published = Published::new(record.epoch, snapshot.clone(), &HashMap::new());
     let shared = Arc::new(Shared::new(clock, limits, logs, published)?);
     let (workers, worker_threads) = start_workers(threads, &committed)?;
     let (commands, command_queue) = crossbeam_channel::unbounded();

@@ -359,9 +359,7 @@ impl Scheduler {
     }
 
     pub(super) fn swap_published(&mut self) {
-        let relations = self.relations.iter().map(|(id, rows)| (*id, rows.clone())).collect();
-        let published = Published { epoch: self.epoch, snapshot: self.checkpoints.snapshot(), relations };
-        self.shared.publish(published);
+        self.shared.publish(Published::new(self.epoch, self.checkpoints.snapshot(), &self.relations));
     }
 
     /// Whether anything has changed since the last checkpoint began.

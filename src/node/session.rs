@@ -4,6 +4,7 @@
 use super::engine_api::Engine;
 use super::pool::Pool;
 use super::settings::{Settings, is_reported};
+use super::statement::lookup::{Lookup, Reach};
 use super::statement::{self, Answer, Context, Shape};
 use crate::catalog::catalog::DATABASE;
 use crate::error::{Error, Kind, Result};
@@ -14,10 +15,13 @@ use crate::sql::ast::{Statement, StatementKind};
 use crate::sql::bind::Binder;
 use crate::sql::parse;
 use crate::types::time::Epoch;
+use arrow::array::RecordBatch;
 use arrow::datatypes::FieldRef;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use futures::StreamExt;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -105,11 +109,15 @@ struct ClientSession {
 }
 
 /// A parsed statement on its way through the wire layer.
-struct ParsedStatement(Arc<Statement>);
+struct ParsedStatement {
+    statement: Arc<Statement>,
+    /// Since Describe, if it is one.
+    lookup: Mutex<Option<Arc<Lookup>>>,
+}
 
 impl Parsed for ParsedStatement {
     fn text(&self) -> &str {
-        &self.0.text
+        &self.statement.text
     }
 
     fn as_any(&self) -> &dyn std::any::Any {
@@ -117,9 +125,13 @@ impl Parsed for ParsedStatement {
     }
 }
 
-fn statement_of(parsed: &Arc<dyn Parsed>) -> Result<Arc<Statement>> {
-    let own = parsed.as_any().downcast_ref::<ParsedStatement>();
-    own.map(|p| p.0.clone()).ok_or_else(|| Error::internal("a statement of another session kind"))
+fn own(parsed: &Arc<dyn Parsed>) -> Result<&ParsedStatement> {
+    parsed.as_any().downcast_ref::<ParsedStatement>().ok_or_else(|| Error::internal("a statement of another session kind"))
+}
+
+/// Types of parameters as the client declares them; 0: not.
+fn declared(oids: impl Iterator<Item = u32>) -> Vec<Option<FieldRef>> {
+    oids.map(|oid| if oid == 0 { None } else { field_of(oid).map(Arc::new) }).collect()
 }
 
 impl ClientSession {
@@ -132,6 +144,19 @@ impl ClientSession {
             wait_for: self.last_write,
             now: self.engine.clock().now(),
         }
+    }
+
+    /// How a described statement looks its rows up, if it does; made again if names or settings have changed.
+    async fn lookup(&self, parsed: &ParsedStatement, context: &Context, parameters: &[Parameter]) -> Result<Option<Arc<Lookup>>> {
+        let Some(lookup) = parsed.lookup.lock().clone() else { return Ok(None) };
+        if lookup.holds(context) {
+            return Ok(Some(lookup));
+        }
+        let types = declared(parameters.iter().map(|p| p.oid));
+        let shape = self.pool.run(statement::describe(context.clone(), parsed.statement.clone(), types)).await?;
+        let lookup = shape.lookup.map(Arc::new);
+        parsed.lookup.lock().clone_from(&lookup);
+        Ok(lookup)
     }
 
     /// Statements that change the session only; `None`: another.
@@ -178,6 +203,16 @@ impl ClientSession {
     }
 }
 
+/// Single rows are read right here, for the way to another thread takes longer than they do; `None`: it takes the long way.
+async fn look_up(context: &Context, lookup: &Arc<Lookup>, values: &[ScalarValue]) -> Result<Option<RecordBatch>> {
+    let snapshot = context.engine.snapshot(context.wait_for).await?;
+    if let Some(batch) = lookup.run(snapshot.as_ref(), values, Reach::Keys)? {
+        return Ok(Some(batch));
+    }
+    let (lookup, values) = (lookup.clone(), values.to_vec());
+    context.pool.run(async move { lookup.run(snapshot.as_ref(), &values, Reach::Ranges) }).await
+}
+
 fn result_columns(columns: Vec<FieldRef>) -> Vec<ResultColumn> {
     columns.into_iter().map(|field| ResultColumn { name: field.name().clone(), field, table_oid: 0, attribute: 0 }).collect()
 }
@@ -187,25 +222,33 @@ impl Session for ClientSession {
     async fn parse(&mut self, sql: &str) -> Result<Vec<Arc<dyn Parsed>>> {
         let text = sql.to_owned();
         let statements = self.pool.run(async move { parse::parse(&text) }).await?;
-        Ok(statements.into_iter().map(|s| Arc::new(ParsedStatement(Arc::new(s))) as Arc<dyn Parsed>).collect())
+        let parsed = |s| Arc::new(ParsedStatement { statement: Arc::new(s), lookup: Mutex::default() }) as Arc<dyn Parsed>;
+        Ok(statements.into_iter().map(parsed).collect())
     }
 
     async fn describe(&mut self, statement: &Arc<dyn Parsed>, declared: &[u32]) -> Result<Description> {
-        let statement = statement_of(statement)?;
-        let declared: Vec<Option<FieldRef>> = declared.iter().map(|oid| if *oid == 0 { None } else { field_of(*oid).map(Arc::new) }).collect();
-        let context = self.context();
-        let Shape { parameters, columns } = self.pool.run(statement::describe(context, statement, declared)).await?;
+        let parsed = own(statement)?;
+        let types = self::declared(declared.iter().copied());
+        let Shape { parameters, columns, lookup } = self.pool.run(statement::describe(self.context(), parsed.statement.clone(), types)).await?;
+        *parsed.lookup.lock() = lookup.map(Arc::new);
         let parameters = parameters.iter().map(|f| oid_of(f)).collect::<Result<_>>()?;
         Ok(Description { parameters, columns: columns.map(result_columns) })
     }
 
     async fn execute(&mut self, statement: &Arc<dyn Parsed>, parameters: &[Parameter]) -> Result<Execution> {
-        let statement = statement_of(statement)?;
+        let parsed = own(statement)?;
+        let statement = parsed.statement.clone();
         if let Some(result) = self.own(&statement) {
             return result.map(Execution::Command);
         }
         let values = parameters.iter().map(|p| Ok(ScalarValue::try_from_array(&p.value, 0)?)).collect::<Result<Vec<_>>>()?;
         let context = self.context();
+        if let Some(lookup) = self.lookup(parsed, &context, parameters).await?
+            && let Some(batch) = look_up(&context, &lookup, &values).await?
+        {
+            let stream = futures::stream::iter([Ok(batch.clone())]).boxed();
+            return Ok(Execution::Rows { columns: result_columns(lookup.columns.clone()), schema: batch.schema(), stream, tag: "SELECT" });
+        }
         let outcome = self.pool.run(statement::execute(context, statement, values)).await?;
         self.last_write = outcome.written.or(self.last_write);
         self.notices.extend(outcome.notices.into_iter().map(|n| Notice::Message { severity: "NOTICE", error: Arc::new(n) }));

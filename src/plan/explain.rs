@@ -33,7 +33,7 @@ pub(super) fn tree(plan: &ViewPlan, names: &BTreeMap<ObjectId, String>) -> Strin
             let names = columns.iter().map(|c| plan.schema.field(*c).name().as_str()).collect::<Vec<_>>();
             writeln!(text, "key: {}", names.join(", "))
         }
-        ViewKey::Row => writeln!(text, "key: the whole row"),
+        ViewKey::Row | ViewKey::Index(_) => writeln!(text, "key: the whole row"),
         ViewKey::Append => writeln!(text, "append-only"),
     };
     text

@@ -8,6 +8,7 @@ mod error;
 mod explain;
 mod expr;
 pub mod growth;
+pub mod index;
 pub mod lazy;
 mod lower;
 mod node;
@@ -27,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::types::ids::{ObjectId, TableId};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
+use index::IndexKey;
 use node::{Emit, Planner, Stream};
 use std::sync::Arc;
 
@@ -74,6 +76,8 @@ pub enum ViewKey {
     Row,
     /// Never retracted: rows in order of arrival.
     Append,
+    /// Those of an index.
+    Index(IndexKey),
 }
 
 #[derive(Clone, Debug)]
@@ -158,10 +162,10 @@ fn finish(mut planner: Planner<'_>, stream: Stream, schema: SchemaRef) -> Result
     let rows = planner.table();
     let row_key = match &key {
         ViewKey::Unique(columns) => RowKey::Unique(columns.clone()),
-        ViewKey::Row => RowKey::Row,
         ViewKey::Append => RowKey::Append,
+        ViewKey::Row | ViewKey::Index(_) => RowKey::Row,
     };
-    let spec = Materialize { rows, key: row_key, schema: Arc::clone(&schema) };
+    let spec = Materialize { rows, key: row_key, leading: Vec::new(), schema: Arc::clone(&schema) };
     let append_only = spec.append_only(&[stream.append_only]);
     planner.add("Materialize".to_string(), &[&stream], |_| Ok(Arc::new(spec)))?;
     let event_time = stream.event_time.into_iter().filter(|t| matches!(schema.field(t.column).data_type(), DataType::Timestamp(..))).collect();

@@ -25,6 +25,7 @@ pub enum StatementKind {
     Delete(Box<ast::Delete>),
     CreateRelation(Box<CreateRelation>),
     CreateView(Box<CreateView>),
+    CreateIndex(Box<CreateIndex>),
     Drop(Drop),
     Show(Show),
     Describe(Name),
@@ -121,12 +122,32 @@ pub struct CreateView {
     pub emit_on_window_close: bool,
 }
 
+#[derive(Clone, Debug)]
+pub struct CreateIndex {
+    /// `None`: one is made up.
+    pub name: Option<Name>,
+    pub if_not_exists: bool,
+    pub on: Name,
+    pub columns: Vec<IndexColumn>,
+    /// Names and positions of `INCLUDE`.
+    pub include: Option<Vec<(String, usize)>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct IndexColumn {
+    pub name: String,
+    pub position: usize,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectKind {
     Source,
     Table,
     View,
     MaterializedView,
+    Index,
 }
 
 impl ObjectKind {
@@ -137,6 +158,7 @@ impl ObjectKind {
             ObjectKind::Table => "table",
             ObjectKind::View => "view",
             ObjectKind::MaterializedView => "materialized view",
+            ObjectKind::Index => "index",
         }
     }
 }
@@ -152,6 +174,8 @@ pub struct Drop {
 #[derive(Clone, Debug)]
 pub enum Show {
     Objects(ObjectKind),
+    /// Of one relation, or all.
+    Indexes(Option<Name>),
     Schemas,
     Databases,
     Columns(Name),

@@ -303,6 +303,15 @@ impl Snapshot for RocksSnapshot {
 
 fn get_many(db: &DB, reads: &AtomicU64, options: &ReadOptions, keys: &[&[u8]], found: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
     reads.fetch_add(keys.len() as u64, Ordering::Relaxed);
+    // What a call for many keys prepares costs more than one key's look-up.
+    if let [key] = keys {
+        if let Some(value) = db.get_pinned_opt(key, options).map_err(|e| store_error(&e))?
+            && !is_zero_weight(key, &value)
+        {
+            found(0, &value);
+        }
+        return Ok(());
+    }
     let family = db.cf_handle(FAMILY).ok_or_else(|| Error::internal("the store has no column family"))?;
     for (chunk, keys) in keys.chunks(LOOK_UP).enumerate() {
         let values = db.batched_multi_get_cf_opt(&family, keys.iter(), true, options);

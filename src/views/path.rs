@@ -1,10 +1,11 @@
 //! The ways to a relation's rows, and which one a query takes: the relation's own key or one of its indexes.
 //!
 //! The choice is a rule, not an estimate, so that it is the same every time and can be read off the statement: a single row of a unique key first; then the
-//! way with the most leading key columns that are bound to values; then one that is bounded from a side behind them; then the relation itself, then
-//! the older index. An index is a way only if it holds all columns that the query needs.
+//! way with the most leading key columns that are bound to values; then one that is bounded from a side behind them; then, in a look-up with a LIMIT,
+//! one that has the wanted order; then the relation itself, then the older index. An index is a way only if it holds all columns that the query needs.
 
 use super::condition::{Condition, conditions};
+use super::published::Indexes;
 use super::ranges::{KeyRanges, key_ranges};
 use super::stored::RelationRows;
 use crate::error::Result;
@@ -12,7 +13,6 @@ use crate::state::store::Snapshot;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// A relation's rows with all ways to them, at one epoch.
@@ -20,8 +20,7 @@ use std::sync::Arc;
 pub struct Paths {
     pub snapshot: Arc<dyn Snapshot>,
     pub relation: RelationRows,
-    /// By name, oldest first.
-    pub indexes: Vec<(String, RelationRows)>,
+    pub indexes: Indexes,
 }
 
 /// The way a query takes.
@@ -38,15 +37,16 @@ impl Paths {
         self.relation.schema()
     }
 
-    /// `needed`: the columns that are read, those of the filter among them.
-    pub fn choose(&self, asked: &[Condition], parameters: &[ScalarValue], needed: &[usize]) -> Result<Choice<'_>> {
+    /// `needed`: the columns that are read, those of the filter among them. `preferred` decides between ways that are equal by the rule.
+    pub fn choose(&self, asked: &[Condition], parameters: &[ScalarValue], needed: &[usize], preferred: &dyn Fn(&Choice<'_>) -> bool) -> Result<Choice<'_>> {
+        let worth = |choice: &Choice<'_>| (choice.worth(), preferred(choice));
         let mut best = Choice { rows: &self.relation, index: None, ranges: key_ranges(&self.relation.layout.key, asked, parameters)? };
-        for (name, rows) in &self.indexes {
-            if needed.iter().any(|c| rows.layout.columns[*c].is_none()) {
+        for (name, rows) in self.indexes.iter() {
+            if needed.iter().any(|c| rows.layout.place(*c).is_none()) {
                 continue;
             }
             let choice = Choice { rows, index: Some(name), ranges: key_ranges(&rows.layout.key, asked, parameters)? };
-            if choice.worth().cmp(&best.worth()) == Ordering::Greater {
+            if worth(&choice) > worth(&best) {
                 best = choice;
             }
         }
@@ -57,7 +57,7 @@ impl Paths {
     pub fn choose_for(&self, filters: &[Expr], projection: Option<&Vec<usize>>) -> Result<(Choice<'_>, Vec<Condition>)> {
         let asked = conditions(filters, self.schema());
         let needed: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema().fields().len()).collect());
-        Ok((self.choose(&asked, &[], &needed)?, asked))
+        Ok((self.choose(&asked, &[], &needed, &|_| false)?, asked))
     }
 }
 

@@ -4,9 +4,9 @@
 use super::path::Paths;
 use super::published::expand;
 use super::ranges::KeyRange;
-use super::stored::{RelationRows, RelationScan};
+use super::stored::RelationRows;
 use crate::error::{Error, Result};
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -61,8 +61,9 @@ impl TableProvider for RowsTable {
         };
         let columns = (0..self.schema().fields().len()).filter(|_| projection.is_none()).chain(projection.into_iter().flatten().copied());
         let scan = Scan {
-            columns: columns.filter_map(|c| choice.rows.layout.columns[c]).collect(),
+            columns: columns.filter_map(|c| choice.rows.layout.place(c)).collect(),
             rows: choice.rows.clone(),
+            by_key: choice.is_by_key(),
             ranges: choice.ranges.map(|r| r.ranges),
             paths: self.paths.clone(),
             schema: schema.clone(),
@@ -81,6 +82,8 @@ struct Scan {
     paths: Paths,
     rows: RelationRows,
     ranges: Option<Vec<KeyRange>>,
+    /// Each range is one key: read by one call.
+    by_key: bool,
     /// Of a stored row, those that are wanted.
     columns: Vec<usize>,
     schema: SchemaRef,
@@ -93,22 +96,20 @@ impl fmt::Debug for Scan {
     }
 }
 
+type Stored = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
 impl Scan {
-    fn open(&self) -> RelationScan {
+    /// Stored rows, a batch at a time.
+    fn open(&self) -> Stored {
         let snapshot = self.paths.snapshot.clone();
-        match &self.ranges {
+        let mut scan = match &self.ranges {
+            Some(ranges) if self.by_key => return Box::new(std::iter::once(self.rows.under(snapshot.as_ref(), ranges))),
             Some(ranges) => self.rows.scan_ranges(snapshot, ranges.clone()),
             None => self.rows.scan(snapshot),
-        }
+        };
+        let rows = self.batch_rows;
+        Box::new(std::iter::from_fn(move || scan.next(rows).transpose()).map(|delta| expand(&delta?)))
     }
-}
-
-/// The next batch, as the query sees it.
-fn pull(scan: &mut RelationScan, rows: usize, columns: &[usize], schema: &SchemaRef) -> Result<Option<RecordBatch>> {
-    let Some(delta) = scan.next(rows)? else { return Ok(None) };
-    // Column names and nullability are the relation's, also where an index stands in for it.
-    let shown = expand(&delta)?.project(columns)?.with_schema(schema.clone())?;
-    Ok(Some(shown))
 }
 
 impl PartitionStream for Scan {
@@ -117,8 +118,15 @@ impl PartitionStream for Scan {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (mut scan, batch_rows, columns, schema) = (self.open(), self.batch_rows, self.columns.clone(), self.schema.clone());
-        let batches = std::iter::from_fn(move || pull(&mut scan, batch_rows, &columns, &schema).map_err(external).transpose());
+        let (columns, schema) = (self.columns.clone(), self.schema.clone());
+        // Column names and nullability are the relation's, also where an index stands in for it.
+        let shown = move |stored: Result<RecordBatch>| {
+            let stored = stored?;
+            let options = RecordBatchOptions::new().with_row_count(Some(stored.num_rows()));
+            let columns = columns.iter().map(|c| stored.column(*c).clone()).collect();
+            Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+        };
+        let batches = self.open().map(move |stored| shown(stored).map_err(external));
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches)))
     }
 }

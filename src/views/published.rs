@@ -8,13 +8,35 @@ use crate::types::delta::Delta;
 use crate::types::ids::ObjectId;
 use crate::types::time::Epoch;
 use arrow::array::{RecordBatch, UInt32Array};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub struct Published {
     pub epoch: Epoch,
     pub snapshot: Arc<dyn Snapshot>,
     pub relations: HashMap<ObjectId, RelationRows>,
+    /// By relation: its indexes that may be read, oldest first. The list is shared: each statement takes it along.
+    indexes: HashMap<ObjectId, Indexes>,
+}
+
+/// Names and rows of the indexes on one relation.
+pub type Indexes = Arc<[(String, RelationRows)]>;
+
+impl Published {
+    pub fn new(epoch: Epoch, snapshot: Arc<dyn Snapshot>, relations: &HashMap<ObjectId, RelationRows>) -> Published {
+        let mut found: HashMap<ObjectId, BTreeMap<ObjectId, (String, RelationRows)>> = HashMap::new();
+        for (id, rows) in relations.iter().filter(|(_, rows)| rows.ready) {
+            if let Some(index) = &rows.layout.index_of {
+                found.entry(index.relation).or_default().insert(*id, (index.name.clone(), rows.clone()));
+            }
+        }
+        let indexes = found.into_iter().map(|(relation, all)| (relation, all.into_values().collect())).collect();
+        Published { epoch, snapshot, relations: relations.clone(), indexes }
+    }
+
+    pub fn indexes_on(&self, relation: ObjectId) -> Indexes {
+        self.indexes.get(&relation).cloned().unwrap_or_default()
+    }
 }
 
 /// A batch in which every row stands as often as its weight says. Error: a negative weight, which no relation has.

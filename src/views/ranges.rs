@@ -127,8 +127,8 @@ fn bounds(part: &KeyPart, conditions: &[Condition], parameters: &[ScalarValue], 
     Ok((used.len() > before).then_some((from, to)))
 }
 
-/// Whether values compare as their bytes do.
-fn has_order(data_type: &DataType) -> bool {
+/// Whether values compare as their bytes do, but for the zeros and NaNs of floats.
+pub fn has_order(data_type: &DataType) -> bool {
     !data_type.is_nested() && !matches!(data_type, DataType::Interval(_) | DataType::Null)
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::state::run::{self, Run, RunKind, RunStack, ViewReader};
 use crate::state::store::Snapshot;
 use crate::types::delta::Delta;
-use crate::types::ids::TableId;
+use crate::types::ids::{ObjectId, TableId};
 use crate::types::key::{Codec, Order, Rows, is_exact};
 use crate::types::time::Epoch;
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -25,7 +25,15 @@ pub struct Layout {
     /// What the stored key begins with; empty: nothing that a value could be found by.
     pub key: Vec<KeyPart>,
     /// By column of the relation: where it stands in a stored row.
-    pub columns: Vec<Option<usize>>,
+    columns: Vec<Option<usize>>,
+    pub index_of: Option<IndexOf>,
+}
+
+/// What an index is on, and what it is called.
+#[derive(Debug)]
+pub struct IndexOf {
+    pub relation: ObjectId,
+    pub name: String,
 }
 
 impl Layout {
@@ -39,7 +47,31 @@ impl Layout {
             RunKind::Append => Vec::new(),
         };
         let types: Vec<_> = schema.fields().iter().map(|f| f.data_type().clone()).collect();
-        Ok(Layout { table, kind, columns: (0..types.len()).map(Some).collect(), codec: Codec::rows(&types)?, schema, key })
+        Ok(Layout { table, kind, columns: (0..types.len()).map(Some).collect(), codec: Codec::rows(&types)?, schema, key, index_of: None })
+    }
+
+    /// An index's rows: `columns` are those of its relation, the leading ones ordered by `orders`; these are `unique`, or the whole row is the key.
+    pub fn of_index(table: TableId, on: IndexOf, columns: &[usize], orders: &[Order], unique: bool, schema: SchemaRef) -> Result<Layout> {
+        let types: Vec<_> = schema.fields().iter().map(|f| f.data_type().clone()).collect();
+        let leading = orders.len();
+        let order = |at: usize| orders.get(at).copied().unwrap_or_default();
+        let parts = columns.iter().enumerate().map(|(at, column)| KeyPart { column: *column, data_type: types[at].clone(), order: order(at) });
+        let key = if unique {
+            parts.take(leading).collect()
+        } else {
+            parts.enumerate().take_while(|(at, p)| *at < leading || is_exact(&p.data_type)).map(|(_, p)| p).collect()
+        };
+        // Of a whole row that is a key, the leading columns come back as what Postgres calls equal: see `plan::index`.
+        let is_whole = |at: usize| unique || at >= leading || is_exact(&types[at]);
+        let width = columns.iter().max().map_or(0, |c| c + 1);
+        let places = (0..width).map(|c| (0..columns.len()).find(|at| columns[*at] == c && is_whole(*at))).collect();
+        let (kind, codec) = if unique { (RunKind::Unique, Codec::rows(&types)?) } else { (RunKind::Weighted, Codec::led(orders, &types)?) };
+        Ok(Layout { table, kind, schema, codec, key, columns: places, index_of: Some(on) })
+    }
+
+    /// Where a column of the relation stands in a stored row; `None`: it is not stored.
+    pub fn place(&self, column: usize) -> Option<usize> {
+        self.columns.get(column).copied().flatten()
     }
 
     /// Whether a key belongs to one row.
@@ -111,8 +143,13 @@ impl RelationRows {
         (read > 0).then(|| (scanned as f64 * all as f64 / read as f64) as u64).map(|rows| rows.max(scanned))
     }
 
-    /// The rows under `keys`, which are encoded, sorted and distinct; of what is stored under unique keys.
-    pub fn under(&self, snapshot: &dyn Snapshot, keys: &[&[u8]]) -> Result<RecordBatch> {
+    /// The rows of ranges that are one unique key each, its `from`.
+    pub fn under(&self, snapshot: &dyn Snapshot, ranges: &[KeyRange]) -> Result<RecordBatch> {
+        self.of_keys(snapshot, &ranges.iter().map(|r| &r.from[..]).collect::<Vec<_>>())
+    }
+
+    /// The rows under `keys`, which are encoded, sorted and distinct.
+    fn of_keys(&self, snapshot: &dyn Snapshot, keys: &[&[u8]]) -> Result<RecordBatch> {
         if !self.layout.is_unique() {
             return Err(Error::internal("look-up by key in a relation without one"));
         }
@@ -129,7 +166,7 @@ impl RelationRows {
         let mut sorted: Vec<&[u8]> = encoded.iter().collect();
         sorted.sort_unstable();
         sorted.dedup();
-        self.under(snapshot, &sorted)
+        self.of_keys(snapshot, &sorted)
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio_postgres::error::DbError;
-use tokio_postgres::{AsyncMessage, NoTls, SimpleQueryMessage};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{AsyncMessage, NoTls, SimpleQueryMessage, Statement};
 
 pub type Row = Vec<Option<String>>;
 
@@ -106,6 +107,25 @@ impl Client {
             }
             Ok(())
         })
+    }
+
+    pub fn prepare(&mut self, sql: &str) -> Statement {
+        self.runtime.block_on(self.inner.prepare(sql)).unwrap_or_else(|e| panic!("{e}\nin: {sql}"))
+    }
+
+    /// The rows of a prepared statement, of texts and whole numbers.
+    pub fn try_query(&mut self, statement: &Statement, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Vec<String>>, SqlError> {
+        let rows = self.runtime.block_on(self.inner.query(statement, parameters))?;
+        let value = |row: &tokio_postgres::Row, i: usize| match *row.columns()[i].type_() {
+            Type::INT4 => row.get::<_, Option<i32>>(i).map(|v| v.to_string()),
+            Type::INT8 => row.get::<_, Option<i64>>(i).map(|v| v.to_string()),
+            _ => row.get::<_, Option<String>>(i),
+        };
+        Ok(rows.iter().map(|row| (0..row.len()).map(|i| value(row, i).unwrap_or_else(|| "NULL".to_string())).collect()).collect())
+    }
+
+    pub fn query(&mut self, statement: &Statement, parameters: &[&(dyn ToSql + Sync)]) -> Vec<Vec<String>> {
+        self.try_query(statement, parameters).unwrap_or_else(|e| panic!("{e}"))
     }
 
     pub fn rows(&mut self, sql: &str) -> Vec<Row> {

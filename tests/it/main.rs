@@ -4,6 +4,8 @@
 
 #[path = "../../benches/latency.rs"]
 mod latency_bench;
+#[path = "../../benches/lookup.rs"]
+mod lookup_bench;
 #[path = "../../benches/measure.rs"]
 mod measure;
 #[path = "../../benches/nexmark/mod.rs"]
@@ -20,6 +22,7 @@ mod fraud;
 mod judge;
 mod kafka;
 mod kafka_source;
+mod lookup;
 mod oracle;
 mod postgres;
 mod program;

@@ -10,6 +10,10 @@ impl Random {
         Random(seed)
     }
 
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
     /// A number from 0 to `bound - 1`.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -18,7 +18,7 @@ use crate::state::checkpoint::{Generation, Ops, space};
 use crate::state::run::{Run, RunKind, RunStack};
 use crate::types::delta::Delta;
 use crate::types::ids::TableId;
-use crate::types::key::{Codec, Rows};
+use crate::types::key::{Codec, Order, Rows};
 use crate::types::time::Step;
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
@@ -40,6 +40,8 @@ pub enum RowKey {
 pub struct Materialize {
     pub rows: TableId,
     pub key: RowKey,
+    /// Of an index: how the leading columns of its rows are ordered, the unique ones if it has such. Empty: all ascending.
+    pub leading: Vec<Order>,
     pub schema: SchemaRef,
 }
 
@@ -49,9 +51,20 @@ impl Spec for Materialize {
     }
 
     fn details(&self) -> String {
+        let order = |place: usize| match self.leading.get(place) {
+            Some(Order { descending: true, nulls_first: true }) => " DESC",
+            Some(Order { descending: true, .. }) => " DESC NULLS LAST",
+            Some(Order { nulls_first: true, .. }) => " NULLS FIRST",
+            _ => "",
+        };
+        let columns = |columns: &[usize]| {
+            let named = columns.iter().enumerate().map(|(place, c)| format!("{}{}", self.schema.field(*c).name(), order(place)));
+            named.collect::<Vec<_>>().join(", ")
+        };
         match &self.key {
-            RowKey::Unique(columns) => format!("key ({})", columns.iter().map(|c| self.schema.field(*c).name().as_str()).collect::<Vec<_>>().join(", ")),
-            RowKey::Row => "key: the whole row".to_string(),
+            RowKey::Unique(unique) => format!("key ({})", columns(unique)),
+            RowKey::Row if self.leading.is_empty() => "key: the whole row".to_string(),
+            RowKey::Row => format!("key: the whole row, by {}", columns(&(0..self.leading.len()).collect::<Vec<_>>())),
             RowKey::Append => "append".to_string(),
         }
     }
@@ -79,19 +92,17 @@ impl Spec for Materialize {
 
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Operator>> {
         let key_columns = if let RowKey::Unique(columns) = &self.key { columns.clone() } else { Vec::new() };
-        let types = key_columns.iter().map(|c| self.schema.field(*c).data_type().clone()).collect::<Vec<_>>();
+        let order = |place: usize| self.leading.get(place).copied().unwrap_or_default();
+        let key_fields = key_columns.iter().enumerate().map(|(place, c)| (self.schema.field(*c).data_type().clone(), order(place))).collect();
+        let row_codec = match self.key {
+            RowKey::Row => Codec::led(&self.leading, &self.schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>())?,
+            _ => codec_of(&self.schema)?,
+        };
         let sequence = match self.key {
             RowKey::Append => Some(Sequence::open(self.rows, context)?),
             _ => None,
         };
-        Ok(Box::new(Running {
-            spec: self.clone(),
-            key_columns,
-            key_codec: Codec::new(&types)?,
-            row_codec: codec_of(&self.schema)?,
-            sequence,
-            pending: RunStack::default(),
-        }))
+        Ok(Box::new(Running { spec: self.clone(), key_columns, key_codec: Codec::ordered(key_fields)?, row_codec, sequence, pending: RunStack::default() }))
     }
 }
 
@@ -240,7 +251,7 @@ mod tests {
 
     fn check(key: RowKey, kind: RunKind, epochs: &[EpochInput], random: &mut StdRng) {
         let schema = schema(&[("k", DataType::Int32), ("v", DataType::Utf8)]);
-        let spec = Materialize { rows: TableId(9), key, schema: schema.clone() };
+        let spec = Materialize { rows: TableId(9), key, leading: Vec::new(), schema: schema.clone() };
         let store = Committed::new(Arc::new(MemoryStore::new()), Generation(0));
         let context = |fresh| BuildContext { store: store.clone(), worker: 3, workers: 4, cache_entries: None, fresh, checks: true };
         let (mut operator, mut runs, mut generation) = (spec.build(&context(true)).unwrap(), RunStack::default(), 0);

@@ -56,7 +56,7 @@ pub(super) fn describe_delete(context: &Context, statement: &Statement, delete: 
 
 fn shape(context: &Context, statement: &Statement, prepared: Prepared, items: Option<&[SelectItem]>) -> Result<Shape> {
     let columns = items.map(|items| returning_shape(context, statement, &prepared.alias, items, prepared.target.schema())).transpose()?;
-    Ok(Shape { parameters: prepared.parameters, columns })
+    Ok(Shape { parameters: prepared.parameters, columns, ..Shape::default() })
 }
 
 async fn run(

@@ -76,7 +76,7 @@ fn is_endless(context: &Context, relation: ObjectId) -> bool {
             context.engine.relation(relation).is_some_and(|r| r.append_only) && object.depends_on.iter().any(|input| is_endless(context, *input))
         }
         Body::View(_) => object.depends_on.iter().any(|input| is_endless(context, *input)),
-        Body::Table(_) => false,
+        Body::Table(_) | Body::Index(_) => false,
     }
 }
 

@@ -32,9 +32,13 @@ pub(super) async fn execute(context: &Context, drop: &Drop) -> Result<Outcome> {
     if ids.is_empty() {
         return Ok(outcome);
     }
+    // Indexes go with what they are on.
+    let indexes: Vec<ObjectId> = ids.iter().flat_map(|id| catalog.indexes_on(*id)).map(|o| o.id).filter(|id| !ids.contains(id)).collect();
+    ids.extend(indexes);
     let all = catalog.with_dependants(&ids);
     if drop.cascade {
-        let others: Vec<&Arc<Object>> = all.iter().rev().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id)).collect();
+        let others: Vec<&Arc<Object>> =
+            all.iter().rev().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id)).filter(|o| o.index().is_none()).collect();
         if let Some(notice) = cascade_notice(&others) {
             outcome = outcome.notice(notice);
         }
@@ -64,7 +68,12 @@ fn kind_of(object: &Object) -> ObjectKind {
         Body::Table(_) => ObjectKind::Table,
         Body::View(_) => ObjectKind::View,
         Body::MaterializedView(_) => ObjectKind::MaterializedView,
+        Body::Index(_) => ObjectKind::Index,
     }
+}
+
+fn article(kind: ObjectKind) -> &'static str {
+    if kind == ObjectKind::Index { "an" } else { "a" }
 }
 
 fn check_kind(object: &Object, wanted: ObjectKind, name: &Name) -> Result<()> {
@@ -72,9 +81,10 @@ fn check_kind(object: &Object, wanted: ObjectKind, name: &Name) -> Result<()> {
     if is == wanted {
         return Ok(());
     }
-    Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a {}", name.name, wanted.name())).with_hint(format!(
-        "Use DROP {} to remove a {}.",
+    Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not {} {}", name.name, article(wanted), wanted.name())).with_hint(format!(
+        "Use DROP {} to remove {} {}.",
         is.name().to_uppercase(),
+        article(is),
         is.name()
     )))
 }

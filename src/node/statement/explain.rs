@@ -1,6 +1,7 @@
 //! `EXPLAIN`: of a materialized view its bound plan, its incremental plan with state tables, and how its rows are kept; of
 //! anything else the plan that DataFusion would run, with the way that each scan takes to its rows.
 
+use super::lookup::Lookup;
 use super::scope::{Scope, with_rows};
 use super::select::{Results, text_column, with_session_values};
 use super::{Context, Outcome};
@@ -32,12 +33,15 @@ pub(super) async fn execute(context: &Context, statement: &Statement) -> Result<
 }
 
 async fn query(context: &Context, statement: &Statement, query: &datafusion::sql::sqlparser::ast::Query) -> Result<String> {
+    let catalog = context.engine.catalog();
     let bound = super::select::bind(context, statement, query, Parameters::Values(&[]))?;
     let snapshot = context.engine.snapshot(context.wait_for).await?;
+    let lookup = Lookup::of(context, catalog, &bound).and_then(|lookup| lookup.shown(snapshot.as_ref()));
     // What cannot be read now (a source, a view that is being built) can be explained all the same.
     let plan = with_rows(bound.plan.clone(), snapshot.as_ref()).unwrap_or(bound.plan);
     let plan = context.binder.optimized(plan, context.now)?;
-    let mut tree = Tree { depth: 0, text: String::new() };
+    // Rows that one batch does not hold come from the engine after all.
+    let mut tree = Tree { depth: 0, text: lookup.map_or_else(String::new, |way| format!("{way}\n")) };
     plan.visit_with_subqueries(&mut tree)?;
     Ok(tree.text)
 }

@@ -69,7 +69,7 @@ pub(super) fn describe(context: &Context, statement: &Statement, insert: &ast::I
         Some(items) => Some(returning_shape(context, statement, &prepared.alias, items, prepared.target.schema())?),
         None => None,
     };
-    Ok(Shape { parameters: prepared.parameters, columns })
+    Ok(Shape { parameters: prepared.parameters, columns, ..Shape::default() })
 }
 
 fn prepare(context: &Context, statement: &Statement, insert: &ast::Insert, parameters: Parameters<'_>) -> Result<Prepared> {

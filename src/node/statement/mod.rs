@@ -4,12 +4,14 @@
 mod assign;
 mod change;
 mod conflict;
+mod create_index;
 mod create_relation;
 mod create_view;
 mod drop;
 mod explain;
 mod explain_state;
 mod insert;
+pub mod lookup;
 pub mod replan;
 mod returning;
 mod scope;
@@ -110,6 +112,7 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
         StatementKind::Delete(delete) => change::delete(&context, &statement, delete, &parameters).await,
         StatementKind::CreateRelation(create) => create_relation::execute(&context, &statement, create).await,
         StatementKind::CreateView(create) => create_view::execute(&context, &statement, create).await,
+        StatementKind::CreateIndex(create) => create_index::execute(&context, &statement, create).await,
         StatementKind::Drop(drop) => drop::execute(&context, drop).await,
         StatementKind::Explain(inner) => explain::execute(&context, inner).await,
         StatementKind::ExplainState(inner) => explain_state::execute(&context, inner).await,

@@ -1,6 +1,7 @@
 //! Plans an object of the catalog again, at a restart, from its stored definition. It must come to the plan that built the
 //! state: state tables are handed out in the same order as at CREATE, and the explained plans are compared.
 
+use super::create_index::index_plan;
 use super::create_relation::table_plan;
 use super::scope::Scope;
 use crate::catalog::catalog::Catalog;
@@ -24,6 +25,14 @@ pub fn replan(binder: &Binder, object: &Object, catalog: Arc<Catalog>, known: Ar
             state.check()?;
             Ok(Some(plan))
         }
+        Body::Index(index) => {
+            let relation = known.get(&index.on).ok_or_else(|| Error::internal(format!("what index \"{}\" is on is not known", object.name)))?;
+            let mut state = Handed::new(object, &index.state);
+            let plan = index_plan(index, relation, &mut || state.next())?;
+            state.check()?;
+            check_same(object, &plan, &index.plan)?;
+            Ok(Some(plan))
+        }
         Body::MaterializedView(view) => {
             let relation = |id| known.get(&id).cloned();
             let scope = Scope::new(&catalog, &relation, None);
@@ -31,12 +40,16 @@ pub fn replan(binder: &Binder, object: &Object, catalog: Arc<Catalog>, known: Ar
             let mut state = Handed::new(object, &view.state);
             let plan = plan::incremental(Request { query: &bound.plan, emit_on_window_close: view.emit_on_window_close, allocate: &mut || state.next() })?;
             state.check()?;
-            if plan::explain(&plan) != view.plan {
-                return Err(changed(object).with_detail(format!("then:\n{}\nnow:\n{}", view.plan, plan::explain(&plan))));
-            }
+            check_same(object, &plan, &view.plan)?;
             Ok(Some(plan))
         }
     }
+}
+
+/// Error: the plan is not the one that `then` explains.
+fn check_same(object: &Object, plan: &ViewPlan, then: &str) -> Result<()> {
+    let now = plan::explain(plan);
+    if now == then { Ok(()) } else { Err(changed(object).with_detail(format!("then:\n{then}\nnow:\n{now}"))) }
 }
 
 fn changed(object: &Object) -> Error {

@@ -3,7 +3,7 @@
 
 use crate::catalog::catalog::{Catalog, PUBLIC, SYSTEM};
 use crate::catalog::object::Body;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::{Engine, Snapshot};
 use crate::plan::Relation;
 use crate::plan::relation::{RelationSource, attach};
@@ -69,6 +69,11 @@ impl Names for Scope<'_> {
         }
         let Some(object) = self.catalog.find(schema, name) else { return Ok(None) };
         self.used.lock().insert(object.id);
+        if object.index().is_some() {
+            return Err(
+                Error::new(Kind::WrongObjectType, format!("cannot open relation \"{name}\"")).with_detail("This operation is not supported for indexes.")
+            );
+        }
         if let Body::View(view) = &object.body {
             return Ok(Some(Named::View { query: view.query.clone(), columns: view.columns.iter().map(|c| c.name.clone()).collect() }));
         }

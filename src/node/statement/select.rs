@@ -1,5 +1,6 @@
-//! `SELECT`: bound against the catalog, run whole by DataFusion over one epoch.
+//! `SELECT`: bound against the catalog, run whole by DataFusion over one epoch, or as a look-up.
 
+use super::lookup::{Lookup, Reach};
 use super::scope::{Scope, with_rows};
 use super::{Context, Outcome};
 use crate::error::{Error, Kind, Result};
@@ -45,12 +46,14 @@ impl Results {
 pub struct Shape {
     pub parameters: Vec<FieldRef>,
     pub columns: Option<Vec<FieldRef>>,
+    /// How it is run if it is a look-up.
+    pub lookup: Option<Lookup>,
 }
 
 impl Shape {
     /// Rows of these columns, no parameters.
     pub fn fixed(columns: Vec<FieldRef>) -> Shape {
-        Shape { parameters: Vec::new(), columns: Some(columns) }
+        Shape { columns: Some(columns), ..Shape::default() }
     }
 }
 
@@ -60,9 +63,17 @@ pub(super) fn text_column(name: &str) -> FieldRef {
 }
 
 pub(super) async fn execute(context: &Context, statement: &Statement, query: &ast::Query, parameters: &[ScalarValue]) -> Result<Outcome> {
+    let catalog = context.engine.catalog();
     let bound = bind(context, statement, query, Parameters::Values(parameters))?;
     let columns = bound.columns();
     let snapshot = context.engine.snapshot(context.wait_for).await?;
+    // With parameters it was tried already, by what Describe found.
+    if parameters.is_empty()
+        && let Some(lookup) = Lookup::of(context, catalog, &bound)
+        && let Some(batch) = lookup.run(snapshot.as_ref(), &[], Reach::Ranges)?
+    {
+        return Ok(Outcome::rows(Results::ready(columns, batch, "SELECT")));
+    }
     let plan = with_rows(bound.plan, snapshot.as_ref())?;
     let (schema, stream) = context.binder.run(plan, context.now).await?;
     let stream = context.pool.stream(stream.map_err(untranslated).boxed());
@@ -70,8 +81,9 @@ pub(super) async fn execute(context: &Context, statement: &Statement, query: &as
 }
 
 pub(super) fn describe(context: &Context, statement: &Statement, query: &ast::Query, declared: &[Option<FieldRef>]) -> Result<Shape> {
+    let catalog = context.engine.catalog();
     let bound = bind(context, statement, query, Parameters::Declared(declared))?;
-    Ok(Shape { columns: Some(bound.columns()), parameters: bound.parameters })
+    Ok(Shape { columns: Some(bound.columns()), lookup: Lookup::of(context, catalog, &bound), parameters: bound.parameters })
 }
 
 /// A query over the catalog, with the session's values in it.

@@ -19,6 +19,7 @@ pub(super) fn execute(context: &Context, show: &Show) -> Result<Outcome> {
             names.sort();
             names.into_iter().map(|n| vec![Some(n)]).collect()
         }
+        Show::Indexes(on) => indexes(context, on.as_ref())?,
         Show::Schemas => [PUBLIC, SYSTEM].iter().map(|s| vec![Some((*s).to_owned())]).collect(),
         Show::Databases => vec![vec![Some(DATABASE.to_owned())]],
         Show::Columns(name) => return columns(context, name),
@@ -33,6 +34,7 @@ pub(super) fn execute(context: &Context, show: &Show) -> Result<Outcome> {
 pub(super) fn shape(show: &Show) -> Vec<FieldRef> {
     match show {
         Show::Objects(_) | Show::Schemas | Show::Databases => vec![text_column("Name")],
+        Show::Indexes(_) => ["Name", "On", "Key", "Include"].map(text_column).to_vec(),
         Show::Columns(_) => column_shape(),
         Show::Create(..) => vec![text_column("Name"), text_column("Create Sql")],
         Show::Setting(name) => vec![text_column(name)],
@@ -47,7 +49,30 @@ fn is(object: &Object, kind: ObjectKind) -> bool {
             | (Body::Table(_), ObjectKind::Table)
             | (Body::View(_), ObjectKind::View)
             | (Body::MaterializedView(_), ObjectKind::MaterializedView)
+            | (Body::Index(_), ObjectKind::Index)
     )
+}
+
+/// In order of name; the columns as they were written.
+fn indexes(context: &Context, on: Option<&Name>) -> Result<Rows> {
+    let on = on.map(|name| find_relation(context, name)).transpose()?;
+    let catalog = context.engine.catalog();
+    let mut rows = Rows::new();
+    for (object, index) in catalog.objects().filter_map(|o| Some((o, o.index()?))) {
+        let Some(base) = catalog.get(index.on).filter(|b| on.as_ref().is_none_or(|on| on.id == b.id)) else { continue };
+        let name = |column: usize| base.columns()[column].name.as_str();
+        let key = index.key.iter().map(|c| {
+            let nulls = if c.nulls_first == c.descending { "" } else { [" NULLS LAST", " NULLS FIRST"][usize::from(c.nulls_first)] };
+            format!("{}{}{nulls}", name(c.column), if c.descending { " DESC" } else { "" })
+        });
+        let include = match &index.include {
+            Some(columns) => columns.iter().map(|c| name(*c)).collect::<Vec<_>>().join(", "),
+            None => "all columns".to_owned(),
+        };
+        rows.push([object.name.clone(), base.name.clone(), key.collect::<Vec<_>>().join(", "), include].map(Some).to_vec());
+    }
+    rows.sort();
+    Ok(rows)
 }
 
 fn create(context: &Context, kind: ObjectKind, name: &Name) -> Result<Vec<Option<String>>> {

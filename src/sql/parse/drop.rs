@@ -1,4 +1,4 @@
-//! `DROP {SOURCE | TABLE | VIEW | MATERIALIZED VIEW} [IF EXISTS] name, … [CASCADE | RESTRICT]`.
+//! `DROP {SOURCE | TABLE | VIEW | MATERIALIZED VIEW | INDEX} [IF EXISTS] name, … [CASCADE | RESTRICT]`.
 
 use super::cursor::Cursor;
 use super::refuse;
@@ -31,6 +31,8 @@ pub(super) fn object_kind(c: &mut Cursor<'_>) -> Option<ObjectKind> {
         Some(ObjectKind::View)
     } else if c.words(&["materialized", "view"]) {
         Some(ObjectKind::MaterializedView)
+    } else if c.word("index") {
+        Some(ObjectKind::Index)
     } else {
         None
     }

@@ -4,6 +4,7 @@
 //! No text may hurt the server: depth is bounded before any recursion (54001), and whatever a tree holds that we do not
 //! act on is refused (0A000) in `refuse`, never passed over.
 
+mod create_index;
 mod create_relation;
 mod create_view;
 mod cursor;
@@ -126,6 +127,13 @@ fn create(c: &mut Cursor<'_>) -> Result<StatementKind> {
     let or_replace = is_ahead(c, 1, &["or", "replace"]);
     let what = if or_replace { 3 } else { 1 };
     let next = |word: &str| is_ahead(c, what, &[word]);
+    if next("index") || is_ahead(c, what, &["unique", "index"]) {
+        if or_replace {
+            return Err(c.error());
+        }
+        c.advance();
+        return create_index::parse(c);
+    }
     if next("source") || next("table") || next("view") || next("materialized") {
         if or_replace {
             return Err(c.refused("CREATE OR REPLACE is not supported").with_hint("DROP the object first"));

@@ -63,7 +63,7 @@ pub(super) fn drop(c: &mut Cursor<'_>) -> Error {
 }
 
 fn named_kind(c: &mut Cursor<'_>, verb: &str) -> Error {
-    const KINDS: [&str; 23] = [
+    const KINDS: [&str; 21] = [
         "aggregate",
         "cast",
         "connection",
@@ -72,7 +72,6 @@ fn named_kind(c: &mut Cursor<'_>, verb: &str) -> Error {
         "extension",
         "function",
         "global",
-        "index",
         "local",
         "operator",
         "or",
@@ -86,7 +85,6 @@ fn named_kind(c: &mut Cursor<'_>, verb: &str) -> Error {
         "subscription",
         "temp",
         "temporary",
-        "unique",
     ];
     c.word("create");
     match KINDS.iter().chain(&["type", "trigger", "user", "unlogged", "publication", "recursive"]).find(|kind| c.is_word(kind)) {

@@ -29,6 +29,9 @@ fn what(c: &mut Cursor<'_>) -> Result<Show> {
             return Ok(show);
         }
     }
+    if c.word("indexes") || c.word("indices") {
+        return if c.word("from") || c.word("on") { c.object_name().map(|n| Show::Indexes(Some(n))) } else { Ok(Show::Indexes(None)) };
+    }
     if c.words(&["columns", "from"]) {
         return c.object_name().map(Show::Columns);
     }
