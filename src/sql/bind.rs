@@ -233,9 +233,17 @@ fn inferred(plan: &LogicalPlan, declared: Vec<Option<FieldRef>>) -> DataFusionRe
         .collect())
 }
 
-/// `$1::int4` says what `$1` is.
+/// `$1::int4` says what `$1` is, and so does `LIMIT $1`.
 fn cast_parameters(plan: &LogicalPlan, found: &mut HashMap<String, Option<FieldRef>>) -> DataFusionResult<()> {
     plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for count in [&limit.skip, &limit.fetch].into_iter().flatten() {
+                if let Expr::Placeholder(placeholder) = count.as_ref() {
+                    let known = found.entry(placeholder.id.clone()).or_default();
+                    known.get_or_insert_with(|| Arc::new(Field::new("", DataType::Int64, true)));
+                }
+            }
+        }
         node.apply_expressions(|expr| {
             expr.apply(|e| {
                 if let Expr::Cast(Cast { expr, field }) = e

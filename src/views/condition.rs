@@ -170,16 +170,14 @@ fn column_of(expr: &Expr, schema: &Schema) -> Option<usize> {
     }
 }
 
-/// A constant or a parameter, also under such a cast.
+/// A constant, also as it is cast where the filter is applied, or a parameter, also under a cast that keeps its values.
 fn operand(expr: &Expr) -> Option<Operand> {
     match expr {
         Expr::Literal(value, _) => Some(Operand::Constant(value.clone())),
         Expr::Placeholder(placeholder) => placeholder.id.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1).map(Operand::Parameter),
         Expr::Alias(alias) => operand(&alias.expr),
         Expr::Cast(Cast { expr, field }) => match (operand(expr)?, expr.as_ref()) {
-            (Operand::Constant(value), _) if value.is_null() || is_widening(&value.data_type(), field.data_type()) => {
-                value.cast_to(field.data_type()).ok().map(Operand::Constant)
-            }
+            (Operand::Constant(value), _) => value.cast_to(field.data_type()).ok().map(Operand::Constant),
             (Operand::Parameter(n), Expr::Placeholder(placeholder)) => {
                 let from = placeholder.field.as_ref()?.data_type();
                 is_widening(from, field.data_type()).then_some(Operand::Parameter(n))
@@ -242,6 +240,10 @@ impl fmt::Display for Operand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Operand::Constant(ScalarValue::Utf8(Some(text))) => write!(f, "'{}'", text.replace('\'', "''")),
+            Operand::Constant(value) if value.data_type().is_temporal() && !value.is_null() => {
+                let text = value.to_array().map_err(|_| fmt::Error)?;
+                write!(f, "'{}'", arrow::util::display::array_value_to_string(&text, 0).map_err(|_| fmt::Error)?)
+            }
             Operand::Constant(value) => write!(f, "{value}"),
             Operand::Parameter(n) => write!(f, "${}", n + 1),
         }

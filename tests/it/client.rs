@@ -110,7 +110,7 @@ impl Client {
     }
 
     pub fn prepare(&mut self, sql: &str) -> Statement {
-        self.runtime.block_on(self.inner.prepare(sql)).unwrap_or_else(|e| panic!("{e}\nin: {sql}"))
+        self.runtime.block_on(self.inner.prepare(sql)).unwrap_or_else(|e| panic!("{}\nin: {sql}", SqlError::from(e)))
     }
 
     /// The rows of a prepared statement, of texts and whole numbers.

@@ -22,10 +22,11 @@ pub(super) async fn execute(context: &Context, drop: &Drop) -> Result<Outcome> {
             }
             None => {
                 let message = format!("{} \"{}\" does not exist", drop.kind.name(), name.name);
+                let kind = if drop.kind == ObjectKind::Index { Kind::UndefinedObject } else { Kind::UndefinedTable };
                 if !drop.if_exists {
-                    return Err(Error::new(Kind::UndefinedTable, message));
+                    return Err(Error::new(kind, message));
                 }
-                outcome = outcome.notice(Error::new(Kind::UndefinedTable, format!("{message}, skipping")));
+                outcome = outcome.notice(Error::new(kind, format!("{message}, skipping")));
             }
         }
     }

@@ -31,6 +31,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, Limit, LogicalPlan, Operator, SortExpr, TableScan};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
@@ -41,6 +42,9 @@ use std::sync::Arc;
 const KEYS_AT_ONCE: usize = 16;
 /// Rows that a range may hold; one batch.
 const ROWS: usize = 8192;
+
+/// Lists up to this length are compared one by one.
+const SPELLED_OUT: usize = 64;
 
 /// How far one run may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -418,12 +422,20 @@ fn computed(expr: &Expr, input: &DFSchema, parameters: &[FieldRef]) -> DataFusio
     let behind = parameters.iter().enumerate().filter(|_| uses_parameters);
     let behind = behind.map(|(n, f)| (None, Arc::new(Field::new(named(n), f.data_type().clone(), true))));
     let schema = DFSchema::new_with_metadata(columns.chain(behind).collect(), Default::default())?;
-    let expr = expr.clone().transform(|e| match e {
+    let expr = expr.clone().transform_up(|e| match e {
         Expr::Placeholder(p) => Ok(Transformed::yes(Expr::Column(datafusion::common::Column::new_unqualified(p.id)))),
+        Expr::InList(list) if list.list.len() <= SPELLED_OUT => Ok(Transformed::yes(spelled_out(list))),
         other => Ok(Transformed::no(other)),
     })?;
     let inner = create_physical_expr(&expr.data, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
     Ok(Computed::Expression { inner, with_parameters: uses_parameters.then(|| Arc::clone(schema.inner())) })
+}
+
+/// `x IN (a, b)` as comparisons: a list compares doubles by their bits.
+fn spelled_out(list: InList) -> Expr {
+    let compare = |value: Expr| if list.negated { list.expr.as_ref().clone().not_eq(value) } else { list.expr.as_ref().clone().eq(value) };
+    let all = list.list.into_iter().map(compare).reduce(if list.negated { Expr::and } else { Expr::or });
+    all.unwrap_or_else(|| Expr::Literal(ScalarValue::Boolean(Some(list.negated)), None))
 }
 
 /// Expressions that mean the same here as behind the optimizer: no functions, some of which it replaces or which ask for the clock, and no arithmetic.
