@@ -8,7 +8,7 @@ SHELL := /bin/bash
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/tidewater/target
 CARGO ?= cargo
 
-.PHONY: help demo test build check tidy fuzz bench format install install-test compose-check clean-demo
+.PHONY: help demo test build check tidy fuzz bench bench-flink format install install-test compose-check clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ fuzz: install-test ## the oracle on random plans and input, until stopped (TIDEW
 
 bench: install-test build ## Nexmark and latency through the shipped binary: tables, every result verified
 	BENCH_EVENTS=$${BENCH_EVENTS:-2000000} $(CARGO) test --release --locked --test it -- --nocapture --test-threads 1 bench
+
+bench-flink: install-test build ## Flink beside Tidewater on the same topics, ratios per query (installs Flink once; BENCH_QUERIES, BENCH_EVENTS, BENCH_BACKENDS choose)
+	BENCH_EVENTS=$${BENCH_EVENTS:-2000000} $(CARGO) test --release --locked --test it -- --nocapture --test-threads 1 --ignored nexmark_beside_flink
 
 format: ## format the code
 	$(CARGO) fmt

@@ -1,7 +1,9 @@
-//! Nexmark through the shipped binary: each query on a fresh server with checkpoints on, from the generator and from Kafka JSON. Every
-//! result is compared with plain Rust over the same events; a query whose result differs fails, and prints no figure.
+//! Nexmark through the shipped binary: each query on a fresh server with checkpoints on, from the generator into a view, from Kafka JSON into a
+//! view, and from Kafka JSON into a sink that keeps nothing. Every view is compared with plain Rust over the same events, every sink's net count
+//! with the number of those rows; a query whose result differs fails, and prints no figure.
 
 mod expected;
+mod flink;
 mod input;
 
 use crate::client::Client;
@@ -17,15 +19,20 @@ use std::time::{Duration, Instant};
 const SMALL: usize = 60_000;
 const PATIENCE: Duration = Duration::from_secs(900);
 
+/// From where, into what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Input {
+enum Way {
+    /// In-process generator to a view.
     Generator,
+    /// Kafka JSON to a view.
     Kafka,
+    /// Kafka JSON to a sink that keeps nothing.
+    Blackhole,
 }
 
 struct Figures {
     query: String,
-    input: Input,
+    way: Way,
     rows: u64,
     seconds: f64,
     cpu_seconds: f64,
@@ -36,39 +43,63 @@ struct Figures {
 
 #[test]
 fn slow_nexmark_bench_from_the_generator() {
-    run(Input::Generator);
+    run(Way::Generator);
 }
 
 #[test]
 fn kafka_slow_nexmark_bench() {
-    run(Input::Kafka);
+    run(Way::Kafka);
 }
 
-fn run(input: Input) {
-    let name = format!("{input:?}").to_lowercase();
-    if std::env::var("BENCH_INPUTS").is_ok_and(|inputs| !inputs.contains(&name)) {
+#[test]
+fn kafka_slow_nexmark_bench_into_a_blackhole() {
+    run(Way::Blackhole);
+}
+
+/// How many events, and which queries.
+fn asked() -> (usize, String) {
+    let count = std::env::var("BENCH_EVENTS").ok().map_or(SMALL, |n| n.replace('_', "").parse().unwrap());
+    (count, std::env::var("BENCH_QUERIES").unwrap_or_else(|_| NEXMARK.join(",")))
+}
+
+fn per_source(count: usize) -> HashMap<&'static str, u64> {
+    let mut per_source = HashMap::new();
+    input::events(count).for_each(|e| *per_source.entry(input::kind(&e).1).or_default() += 1);
+    per_source
+}
+
+/// The topics with this many events: written once, read by every query.
+fn loaded(count: usize) -> String {
+    static LOADED: std::sync::Mutex<Vec<usize>> = std::sync::Mutex::new(Vec::new());
+    let prefix = format!("nexmark-{count}");
+    let mut loaded = LOADED.lock().unwrap();
+    if !loaded.contains(&count) {
+        input::load(Kafka::shared(), &prefix, count);
+        loaded.push(count);
+    }
+    prefix
+}
+
+fn run(way: Way) {
+    let name = format!("{way:?}").to_lowercase();
+    if std::env::var("BENCH_INPUTS").is_ok_and(|ways| !ways.contains(&name)) {
         return;
     }
-    let count = std::env::var("BENCH_EVENTS").ok().map_or(SMALL, |n| n.replace('_', "").parse().unwrap());
-    let queries = std::env::var("BENCH_QUERIES").unwrap_or_else(|_| NEXMARK.join(","));
-    let mut per_source: HashMap<&str, u64> = HashMap::new();
-    input::events(count).for_each(|e| *per_source.entry(input::kind(&e).1).or_default() += 1);
-    let prefix = format!("nexmark-{count}");
-    if input == Input::Kafka {
-        input::load(Kafka::shared(), &prefix, count);
-    }
+    let (count, queries) = asked();
+    let per_source = per_source(count);
+    let prefix = if way == Way::Generator { String::new() } else { loaded(count) };
     let mut wrong = Vec::new();
     let mut table = Vec::new();
     // Not measured: memory that this machine touches for the first time costs more than all else.
     if let Some(first) = queries.split(',').next() {
         let rows = sources(first).iter().map(|s| per_source[s]).sum();
-        drop(measure(first, input, count, rows, &prefix));
+        drop(measure(first, way, count, rows, &prefix));
     }
     for query in queries.split(',') {
         let rows = sources(query).iter().map(|s| per_source[s]).sum();
-        match measure(query, input, count, rows, &prefix) {
+        match measure(query, way, count, rows, &prefix) {
             Ok(figures) => table.push(figures),
-            Err(why) => wrong.push(format!("{query} from {name}: {why}")),
+            Err(why) => wrong.push(format!("{query}, {name}: {why}")),
         }
     }
     print_table(&table);
@@ -76,39 +107,39 @@ fn run(input: Input) {
 }
 
 /// One query on a fresh server, from CREATE to the complete result.
-fn measure(query: &str, input: Input, count: usize, rows: u64, prefix: &str) -> Result<Figures, String> {
+fn measure(query: &str, way: Way, count: usize, rows: u64, prefix: &str) -> Result<Figures, String> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from).to_string();
     let mut server = Server::with(&["--threads", &threads, "--memory", "8GiB"]);
     let mut client = server.connect();
-    create_sources(&mut client, query, input, count, prefix)?;
+    create_sources(&mut client, query, way, count, prefix)?;
     let cpu_before = cpu_seconds(server.pid());
     let start = Instant::now();
-    client.try_rows(&example(&format!("nexmark/{query}.sql"))).map_err(|e| e.to_string())?;
-    wait_for_input(&mut client, input, rows)?;
+    client.try_rows(&definition(query, way)).map_err(|e| e.to_string())?;
+    wait_for_input(&mut client, way, rows)?;
     let seconds = start.elapsed().as_secs_f64();
     let cpu = cpu_seconds(server.pid()) - cpu_before;
     let peak_mib = memory_mib(server.pid(), "VmHWM");
     client.try_rows("FLUSH").map_err(|e| e.to_string())?;
     let state_mib = folder_mib(server.dir());
-    let found = read(&mut client, question(query))?;
+    let found = if way == Way::Blackhole { sunk(&mut client)? } else { read(&mut client, question(query))? };
     let status = server.terminate();
     if !status.success() {
         return Err(format!("the server ended with {status}"));
     }
     let expected = answer(query, count);
-    if found != expected {
+    if found.rows != expected.rows || (way != Way::Blackhole && found != expected) {
         return Err(format!("{} rows that differ from the {} expected", found.rows, expected.rows));
     }
-    Ok(Figures { query: query.to_string(), input, rows, seconds, cpu_seconds: cpu, peak_mib, state_mib, result_rows: found.rows })
+    Ok(Figures { query: query.to_string(), way, rows, seconds, cpu_seconds: cpu, peak_mib, state_mib, result_rows: found.rows })
 }
 
 /// The shipped sources, of which only those that the query reads.
-fn create_sources(client: &mut Client, query: &str, input: Input, count: usize, prefix: &str) -> Result<(), String> {
-    let text = match input {
-        Input::Generator => {
+fn create_sources(client: &mut Client, query: &str, way: Way, count: usize, prefix: &str) -> Result<(), String> {
+    let text = match way {
+        Way::Generator => {
             example("nexmark/sources.sql").replace("rate = '10000', event_rate", &format!("rows = '{count}', partitions = '{}', event_rate", input::PARTITIONS))
         }
-        Input::Kafka => {
+        Way::Kafka | Way::Blackhole => {
             example("nexmark/sources_kafka.sql").replace("127.0.0.1:9092", &Kafka::shared().address()).replace("topic = '", &format!("topic = '{prefix}-"))
         }
     };
@@ -120,10 +151,10 @@ fn create_sources(client: &mut Client, query: &str, input: Input, count: usize, 
     Ok(())
 }
 
-fn wait_for_input(client: &mut Client, input: Input, rows: u64) -> Result<(), String> {
-    let done = match input {
-        Input::Generator => format!("SELECT count(*) > 0 AND bool_and(status = 'ended') AND sum(rows) = {rows} FROM tidewater.sources"),
-        Input::Kafka => format!("SELECT sum(rows) = {rows} FROM tidewater.sources"),
+fn wait_for_input(client: &mut Client, way: Way, rows: u64) -> Result<(), String> {
+    let done = match way {
+        Way::Generator => format!("SELECT count(*) > 0 AND bool_and(status = 'ended') AND sum(rows) = {rows} FROM tidewater.sources"),
+        Way::Kafka | Way::Blackhole => format!("SELECT sum(rows) = {rows} FROM tidewater.sources"),
     };
     let start = Instant::now();
     loop {
@@ -144,17 +175,33 @@ fn read(client: &mut Client, sql: &str) -> Result<Digest, String> {
     Ok(digest)
 }
 
+/// The shipped query, as a view or as a sink.
+fn definition(query: &str, way: Way) -> String {
+    let text = example(&format!("nexmark/{query}.sql"));
+    if way != Way::Blackhole {
+        return text;
+    }
+    let sink = text.replace(&format!("CREATE MATERIALIZED VIEW IF NOT EXISTS {query} AS"), &format!("CREATE SINK {query} AS"));
+    format!("{} WITH (connector = 'blackhole')", sink.trim_end().trim_end_matches(';'))
+}
+
+/// What the sink took, net: as many rows as the view would have.
+fn sunk(client: &mut Client) -> Result<Digest, String> {
+    let rows = client.try_rows("SELECT inserted - retracted FROM tidewater.sinks").map_err(|e| e.to_string())?;
+    Ok(Digest { rows: rows[0][0].as_deref().unwrap_or_default().parse().map_err(|_| "the sink's count".to_string())?, hashes: 0 })
+}
+
 fn print_table(table: &[Figures]) {
     if table.is_empty() {
         return;
     }
-    println!("\n| query | input | rows read | seconds | rows/s | CPU s | rows per CPU s | peak MiB | state MiB | result rows |");
+    println!("\n| query | way | rows read | seconds | rows/s | CPU s | rows per CPU s | peak MiB | state MiB | result rows |");
     println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for f in table {
         let (rate, per_cpu) = (f.rows as f64 / f.seconds, f.rows as f64 / f.cpu_seconds.max(0.01));
         println!(
             "| {} | {:?} | {} | {:.2} | {rate:.0} | {:.2} | {per_cpu:.0} | {:.0} | {:.1} | {} |",
-            f.query, f.input, f.rows, f.seconds, f.cpu_seconds, f.peak_mib, f.state_mib, f.result_rows
+            f.query, f.way, f.rows, f.seconds, f.cpu_seconds, f.peak_mib, f.state_mib, f.result_rows
         );
     }
 }

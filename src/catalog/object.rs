@@ -30,6 +30,8 @@ pub enum Body {
     MaterializedView(MaterializedView),
     /// The rows of a table or materialized view under another key.
     Index(Index),
+    /// A maintained query whose changes go elsewhere; holds no rows of its own.
+    Sink(Sink),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -142,6 +144,18 @@ pub struct Index {
     pub plan: String,
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sink {
+    pub query: String,
+    pub columns: Vec<Column>,
+    /// `WITH` options as written, names lower-cased, checked at CREATE; the connector among them.
+    pub options: BTreeMap<String, String>,
+    /// As of a materialized view.
+    pub state: Vec<TableId>,
+    /// As of a materialized view.
+    pub plan: String,
+}
+
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct IndexColumn {
     pub column: usize,
@@ -158,6 +172,7 @@ impl Object {
             Body::View(v) => &v.columns,
             Body::MaterializedView(v) => &v.columns,
             Body::Index(_) => &[],
+            Body::Sink(s) => &s.columns,
         }
     }
 
@@ -190,6 +205,7 @@ impl Object {
             Body::View(_) => "view",
             Body::MaterializedView(_) => "materialized view",
             Body::Index(_) => "index",
+            Body::Sink(_) => "sink",
         }
     }
 }

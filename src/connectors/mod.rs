@@ -1,5 +1,6 @@
 //! Bytes in and out: what Tidewater can read, and how it is read ahead of the engine.
 
+mod blackhole;
 pub mod connector;
 mod datagen;
 mod encode;
@@ -14,9 +15,10 @@ mod payments;
 pub mod prepare;
 pub mod pump;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use connector::{Source, SourceRequest};
-use options::OptionSpec;
+use options::{OptionSpec, Options};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A connector: its name in `connector = '…'`, one sentence about it, and its options.
@@ -50,6 +52,32 @@ pub const SOURCES: &[Connector] = &[
         build: |r| Ok(Arc::new(datagen::build(r)?)),
     },
 ];
+
+/// A connector that can be written to.
+pub struct SinkConnector {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub options: &'static [OptionSpec],
+}
+
+/// All connectors that can be written to.
+pub const SINKS: &[SinkConnector] = &[SinkConnector {
+    name: "blackhole",
+    help: "Keeps nothing: the query is maintained, its changes are counted (`tidewater.sinks`) and dropped.",
+    options: blackhole::OPTIONS,
+}];
+
+/// Checks the options of a CREATE SINK. Error: no such connector or option.
+pub fn check_sink(values: &BTreeMap<String, String>) -> Result<()> {
+    let names: Vec<&str> = SINKS.iter().map(|s| s.name).collect();
+    let Some(connector) = values.get("connector") else {
+        return Err(Error::new(Kind::Syntax, "a sink needs a connector").with_hint(format!("add WITH (connector = '…'); sinks are {}", names.join(", "))));
+    };
+    let Some(sink) = SINKS.iter().find(|s| s.name == connector) else {
+        return Err(connector::unknown_connector(connector, &names));
+    };
+    Options::check_sink(sink.name, sink.options, values).map(drop)
+}
 
 /// What follows ENCODE, and its options.
 pub const ENCODINGS: &[(&str, &[OptionSpec])] = &[("json", encode::JSON), ("csv", encode::CSV)];

@@ -76,18 +76,32 @@ pub const COMMON: &[OptionSpec] = &[
     ),
 ];
 
+/// Options that every sink takes.
+pub const SINK_COMMON: &[OptionSpec] = &[OptionSpec::new("connector", OptionKind::Text, "", "Which connector writes the sink.")];
+
 /// The typed values of one statement's options, all names and values checked.
 #[derive(Debug)]
 pub struct Options<'a> {
     connector: &'a str,
     specs: &'static [OptionSpec],
+    common: &'static [OptionSpec],
     values: &'a BTreeMap<String, String>,
 }
 
 impl<'a> Options<'a> {
-    /// Error (22023): a name that is in neither table, the same option given twice under two names, or a value of the wrong kind.
+    /// Options of a source. Error (22023): a name that is in neither table, the same option given twice under two names, or a value of the wrong kind.
     pub fn check(connector: &'a str, specs: &'static [OptionSpec], values: &'a BTreeMap<String, String>) -> Result<Self> {
-        let options = Options { connector, specs, values };
+        Options { connector, specs, common: COMMON, values }.checked()
+    }
+
+    /// Likewise of a sink.
+    pub fn check_sink(connector: &'a str, specs: &'static [OptionSpec], values: &'a BTreeMap<String, String>) -> Result<Self> {
+        Options { connector, specs, common: SINK_COMMON, values }.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
+        let Options { connector, values, .. } = self;
+        let options = self;
         for (name, value) in values {
             let spec = options.spec(name).ok_or_else(|| options.unknown(name))?;
             check_value(connector, name, spec.kind, value)?;
@@ -99,12 +113,12 @@ impl<'a> Options<'a> {
     }
 
     fn spec(&self, name: &str) -> Option<&'static OptionSpec> {
-        self.specs.iter().chain(COMMON).find(|s| s.matches(name))
+        self.specs.iter().chain(self.common).find(|s| s.matches(name))
     }
 
     fn unknown(&self, name: &str) -> Error {
-        let known: Vec<&'static str> = self.specs.iter().chain(COMMON).flat_map(|s| std::iter::once(s.name).chain(s.aliases.iter().copied())).collect();
-        let listed: Vec<&str> = self.specs.iter().chain(COMMON).map(|s| s.name).filter(|n| *n != "connector").collect();
+        let known: Vec<&'static str> = self.specs.iter().chain(self.common).flat_map(|s| std::iter::once(s.name).chain(s.aliases.iter().copied())).collect();
+        let listed: Vec<&str> = self.specs.iter().chain(self.common).map(|s| s.name).filter(|n| *n != "connector").collect();
         let mut hint = String::new();
         if let Some(nearest) = nearest(name, &known) {
             hint = format!("did you mean \"{nearest}\"? ");

@@ -137,6 +137,15 @@ pub struct Output {
     pub errors: Vec<EvalErrors>,
     /// The view's change of this epoch by view key; set by `Materialize` only.
     pub run: Option<Run>,
+    /// What went into a sink; set by sinks only.
+    pub sunk: Option<Sunk>,
+}
+
+/// Rows that a sink took, by their weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Sunk {
+    pub inserted: u64,
+    pub retracted: u64,
 }
 
 impl Output {

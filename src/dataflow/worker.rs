@@ -9,7 +9,7 @@
 //! ```
 
 use super::exchange::{Exchange, Partitioner};
-use super::operator::{BuildContext, Distribution, EvalErrors, Fragment, FragmentNode, Input, LateRows, Operator, Output};
+use super::operator::{BuildContext, Distribution, EvalErrors, Fragment, FragmentNode, Input, LateRows, Operator, Output, Sunk};
 use crate::error::{Error, Result};
 use crate::state::checkpoint::{Generation, Ops};
 use crate::state::run::Run;
@@ -86,6 +86,7 @@ pub struct ViewChange {
     pub run: Option<Run>,
     pub late: Vec<LateRows>,
     pub errors: Vec<EvalErrors>,
+    pub sunk: Option<Sunk>,
 }
 
 struct Node {
@@ -237,7 +238,7 @@ impl StepRun<'_> {
     fn view(&mut self, id: ObjectId, view: &mut View) -> Option<ViewChange> {
         let mut active: Vec<bool> = Vec::with_capacity(view.nodes.len());
         let mut outputs: Vec<Vec<Delta>> = Vec::with_capacity(view.nodes.len());
-        let mut change = ViewChange { view: id, run: None, late: Vec::new(), errors: Vec::new() };
+        let mut change = ViewChange { view: id, run: None, late: Vec::new(), errors: Vec::new(), sunk: None };
         let new = std::mem::take(&mut view.new);
         for node in &mut view.nodes {
             let runs = new
@@ -254,7 +255,7 @@ impl StepRun<'_> {
             self.active.insert(id);
             self.relations.insert(id, outputs.pop().unwrap_or_default());
         }
-        let said = change.run.is_some() || !change.late.is_empty() || !change.errors.is_empty();
+        let said = change.run.is_some() || change.sunk.is_some() || !change.late.is_empty() || !change.errors.is_empty();
         said.then_some(change)
     }
 
@@ -282,6 +283,7 @@ impl StepRun<'_> {
             }
         }
         change.run = out.run.or(change.run.take());
+        change.sunk = out.sunk.or(change.sunk.take());
         change.late.append(&mut out.late);
         change.errors.append(&mut out.errors);
         out.deltas

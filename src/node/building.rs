@@ -127,14 +127,14 @@ impl Scheduler {
                 }
             }
         }
-        let mut positions = Vec::new();
+        let mut read = Vec::new();
         // Behind the snapshots: a temporal join looks up in them.
         let sources: Vec<ObjectId> = if building.scans.is_empty() { building.lane.feeds.keys().copied().collect() } else { Vec::new() };
         for source in sources {
             let Some(taken) = self.take_history(building, source, clock)? else { continue };
             rows += taken.rows;
             after.0.insert(source, taken.cut.watermark);
-            positions.push(self.position_of(source, &taken));
+            read.push(taken.range(source));
             if !self.main.feeds.contains_key(&source) {
                 self.shared.system.record_dead(source, taken.dead, clock);
             }
@@ -149,10 +149,10 @@ impl Scheduler {
         let (changes, _) = self.step(&step, building.lane.views.clone(), feeds, BTreeSet::new())?;
         building.lane.watermarks = step.after;
         for change in changes {
-            self.shared.system.record_change(change.view, &change.late, &change.errors, self.epoch, &positions.join(", "))?;
-            if let Some(run) = change.run {
-                let sequence = self.sequence;
-                self.relation_rows(&building.object, &building.plan)?.push(sequence, run);
+            self.record_change(&change, &read)?;
+            let sequence = self.sequence;
+            if let (Some(run), Some(rows)) = (change.run, self.relation_rows(&building.object, &building.plan)?) {
+                rows.push(sequence, run);
             }
         }
         self.shared.system.progress(building.object.id, building.rows, building.started.elapsed());

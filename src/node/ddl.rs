@@ -29,7 +29,7 @@ impl Scheduler {
             return Ok(());
         }
         match (&object.body, plan) {
-            (Body::MaterializedView(_) | Body::Index(_), Some(plan)) => self.start_building(object, plan, reply),
+            (Body::MaterializedView(_) | Body::Index(_) | Body::Sink(_), Some(plan)) => self.start_building(object, plan, reply),
             (Body::Table(_), Some(plan)) => {
                 let result = self.create_table(object, Arc::new(plan))?;
                 let _ = reply.send(result);
@@ -76,7 +76,9 @@ impl Scheduler {
         }
         self.main.views.push(object.id);
         self.make_running(&object, plan.clone())?;
-        self.relation_rows(&object, &plan)?.ready = true;
+        if let Some(rows) = self.relation_rows(&object, &plan)? {
+            rows.ready = true;
+        }
         self.announce(&object, Some(&plan));
         self.swap_published();
         Ok(Ok(()))
@@ -160,11 +162,11 @@ impl Scheduler {
         self.send_all(|| WorkerCommand::Remove { view })
     }
 
-    /// The readable rows of a view, made at first use.
-    pub(super) fn relation_rows(&mut self, object: &Object, plan: &ViewPlan) -> Result<&mut RelationRows> {
+    /// The readable rows of a view, made at first use; a sink has none.
+    pub(super) fn relation_rows(&mut self, object: &Object, plan: &ViewPlan) -> Result<Option<&mut RelationRows>> {
         match self.relations.entry(object.id) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(new) => Ok(new.insert(RelationRows::new(layout_of(object, plan)?))),
+            Entry::Occupied(known) => Ok(Some(known.into_mut())),
+            Entry::Vacant(new) => Ok(layout_of(object, plan)?.map(|layout| new.insert(RelationRows::new(layout)))),
         }
     }
 
@@ -205,25 +207,26 @@ impl Scheduler {
     }
 }
 
-/// How the rows of a table or view are stored, under the object's column names, which need not be those of its query.
-fn layout_of(object: &Object, plan: &ViewPlan) -> Result<Layout> {
+/// How the rows of a table or view are stored, under the object's column names, which need not be those of its query; a sink's are not.
+fn layout_of(object: &Object, plan: &ViewPlan) -> Result<Option<Layout>> {
     let (kind, unique): (_, &[usize]) = match &plan.key {
         ViewKey::Index(key) => {
             let on = object.index().map(|i| IndexOf { relation: i.on, name: object.name.clone() });
             let on = on.ok_or_else(|| Error::internal(format!("\"{}\" has the plan of an index and is none", object.name)))?;
-            return Layout::of_index(plan.rows, on, &key.columns, &key.orders, key.unique, plan.schema.clone());
+            return plan.rows.map(|rows| Layout::of_index(rows, on, &key.columns, &key.orders, key.unique, plan.schema.clone())).transpose();
         }
         ViewKey::Unique(columns) => (RunKind::Unique, columns),
         ViewKey::Row => (RunKind::Weighted, &[]),
         ViewKey::Append => (RunKind::Append, &[]),
+        ViewKey::Nothing => return Ok(None),
     };
-    Layout::of_relation(plan.rows, kind, unique, object.arrow_schema())
+    plan.rows.map(|rows| Layout::of_relation(rows, kind, unique, object.arrow_schema())).transpose()
 }
 
 /// What the planner knows of an object; `None` for plain views, which are inlined, for indexes, and for a materialized view without its plan.
 pub fn relation_of(object: &Object, plan: Option<&ViewPlan>) -> Option<Relation> {
     let (append_only, key, event_time) = match &object.body {
-        Body::View(_) | Body::Index(_) => return None,
+        Body::View(_) | Body::Index(_) | Body::Sink(_) => return None,
         Body::Source(source) => (true, Vec::new(), source.feed.watermark.iter().map(|w| sources::event_time(object.id, w)).collect()),
         Body::Table(table) => (table.append_only, table.primary_key.clone(), table.watermark.iter().map(|w| sources::event_time(object.id, w)).collect()),
         Body::MaterializedView(_) => {

@@ -54,10 +54,23 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// What was read, for people: `0:[120,180) 1:[77,80)`, by partition.
-    pub fn positions(&self) -> String {
-        let range = |(partition, end): (&Partition, &Position)| format!("{partition}:[{},{end})", self.starts.get(partition).unwrap_or(end));
-        self.cut.ends.iter().map(range).collect::<Vec<_>>().join(" ")
+    /// What was read of `source`.
+    pub fn range(&self, source: ObjectId) -> ReadRange {
+        let range = |(partition, end): (&Partition, &Position)| (*partition, *self.starts.get(partition).unwrap_or(end), *end);
+        ReadRange { source, partitions: self.cut.ends.iter().map(range).collect() }
+    }
+}
+
+/// What one epoch read of a source: of each partition, from a position to before another.
+pub struct ReadRange {
+    pub source: ObjectId,
+    pub partitions: Vec<(Partition, Position, Position)>,
+}
+
+impl ReadRange {
+    /// For people: `payments 0:[120,180) 1:[77,80)`.
+    pub fn text(&self, source: &str) -> String {
+        self.partitions.iter().fold(source.to_owned(), |text, (partition, from, to)| format!("{text} {partition}:[{from},{to})"))
     }
 }
 

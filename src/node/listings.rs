@@ -3,6 +3,7 @@
 use super::shared::Shared;
 use super::system::SourceStatus;
 use crate::catalog::object::{Body, Object};
+use crate::dataflow::operator::Sunk;
 use crate::error::{Error, Kind, Result};
 use crate::types::ids::ObjectId;
 use crate::types::time::{WATERMARK_END, WATERMARK_NONE};
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Listing> {
         listing("late_rows", vec![text("view"), count("epoch"), text("source_positions"), time("window_end"), count("weight"), text("row")], late_rows),
         listing("view_errors", vec![text("view"), text("sqlstate"), text("error"), count("count")], view_errors),
         listing("views", vec![text("view"), count("frontier"), count("late_rows"), count("errors"), text("status")], views),
+        listing("sinks", vec![text("sink"), text("connector"), count("inserted"), count("retracted"), text("status")], sinks),
         listing(
             "jobs",
             vec![text("view"), count("rows"), Field::new("seconds", DataType::Float64, true), Field::new("rows_per_second", DataType::Float64, true)],
@@ -212,6 +214,26 @@ fn views(shared: &Shared) -> Vec<ArrayRef> {
         counts(counters.iter().map(|c| c.0)),
         counts(counters.iter().map(|c| c.1)),
         strings(all.iter().map(|o| if building.contains_key(&o.id) { "building" } else { "live" })),
+    ]
+}
+
+fn sinks(shared: &Shared) -> Vec<ArrayRef> {
+    let catalog = shared.catalog.load();
+    let all: Vec<(&Arc<Object>, &str)> = catalog
+        .objects()
+        .filter_map(|o| match &o.body {
+            Body::Sink(sink) => Some((o, sink.options.get("connector").map_or("", String::as_str))),
+            _ => None,
+        })
+        .collect();
+    let building = shared.system.building();
+    let sunk: Vec<Sunk> = shared.system.durable(|d| all.iter().map(|(o, _)| d.sunk.get(&o.id).copied().unwrap_or_default()).collect());
+    vec![
+        strings(all.iter().map(|(o, _)| &o.name)),
+        strings(all.iter().map(|(_, connector)| connector)),
+        counts(sunk.iter().map(|s| s.inserted)),
+        counts(sunk.iter().map(|s| s.retracted)),
+        strings(all.iter().map(|(o, _)| if building.contains_key(&o.id) { "building" } else { "live" })),
     ]
 }
 

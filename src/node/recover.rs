@@ -67,7 +67,9 @@ impl Scheduler {
             self.add_to_workers(object.id, &plan, false)?;
             self.main.views.push(object.id);
             self.make_running(object, plan.clone())?;
-            self.relation_rows(object, &plan)?.ready = true;
+            if let Some(rows) = self.relation_rows(object, &plan)? {
+                rows.ready = true;
+            }
             self.announce(object, Some(&plan));
         } else {
             self.announce(object, None);

@@ -12,7 +12,7 @@
 use super::building::Building;
 use super::checkpoints::CheckpointState;
 use super::cut::Cut;
-use super::feed::{Feed, Taken};
+use super::feed::{Feed, ReadRange, Taken};
 use super::shared::{Command, Shared};
 use super::sources;
 use crate::connectors::connector::Partition;
@@ -225,7 +225,7 @@ impl Scheduler {
             after.0.insert(*source, part.watermark);
         }
         let mut feeds: BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>> = BTreeMap::new();
-        let positions = taken.iter().filter(|(_, part)| part.rows > 0).map(|(id, part)| self.position_of(*id, part)).collect::<Vec<_>>().join(", ");
+        let read: Vec<ReadRange> = taken.iter().filter(|(_, part)| part.rows > 0).map(|(id, part)| part.range(*id)).collect();
         for (source, part) in taken {
             self.shared.system.record_dead(source, part.dead, cut.clock);
             feeds.entry(source).or_default().extend(part.deltas.into_iter().map(|(p, d)| (Some(p), d)));
@@ -250,7 +250,7 @@ impl Scheduler {
         for building in &mut self.building {
             building.tap(&tapped);
         }
-        self.publish(changes, &positions)?;
+        self.publish(changes, &read)?;
         self.shared.system.set_shown_clock(cut.clock);
         for reply in replies {
             let _ = reply.send(Ok(self.epoch));
@@ -258,10 +258,13 @@ impl Scheduler {
         Ok(())
     }
 
-    /// What was read of a source, for people.
-    pub(super) fn position_of(&self, source: ObjectId, taken: &Taken) -> String {
-        let catalog = self.shared.catalog.load();
-        format!("{} {}", catalog.get(source).map_or("", |o| o.name.as_str()), taken.positions())
+    /// Keeps what one epoch set aside for one view, and counts what went into a sink. `read`: where the rows are in their sources.
+    pub(super) fn record_change(&self, change: &ViewChange, read: &[ReadRange]) -> Result<()> {
+        let positions = || {
+            let catalog = self.shared.catalog.load();
+            read.iter().map(|r| r.text(catalog.get(r.source).map_or("", |o| o.name.as_str()))).collect::<Vec<_>>().join(", ")
+        };
+        self.shared.system.record_change(change, self.epoch, &positions)
     }
 
     /// Has all workers run one step. Deals out deltas so that workers get about equal numbers of rows, and rows of an ordered partition stay together.
@@ -338,9 +341,9 @@ impl Scheduler {
     }
 
     /// Makes the epoch's changes readable, all at once.
-    fn publish(&mut self, changes: Vec<ViewChange>, positions: &str) -> Result<()> {
+    fn publish(&mut self, changes: Vec<ViewChange>, read: &[ReadRange]) -> Result<()> {
         for change in changes {
-            self.shared.system.record_change(change.view, &change.late, &change.errors, self.epoch, positions)?;
+            self.record_change(&change, read)?;
             if let (Some(run), Some(rows)) = (change.run, self.relations.get_mut(&change.view)) {
                 rows.push(self.sequence, run);
             }

@@ -3,7 +3,8 @@
 
 use super::feed::{Feed, PartitionState};
 use crate::connectors::connector::{DeadRecord, Partition};
-use crate::dataflow::operator::{EvalErrors, LateRows};
+use crate::dataflow::operator::Sunk;
+use crate::dataflow::worker::ViewChange;
 use crate::error::{Error, Kind, Result};
 use crate::state::checkpoint::Ops;
 use crate::state::log::Logs;
@@ -86,6 +87,8 @@ pub struct Durable {
     pub dead: BTreeMap<ObjectId, Kept<DeadLetter>>,
     pub late: BTreeMap<ObjectId, Kept<LateRow>>,
     pub errors: BTreeMap<ObjectId, BTreeMap<String, Failing>>,
+    #[serde(default)]
+    pub sunk: BTreeMap<ObjectId, Sunk>,
 }
 
 /// How far a view's building is.
@@ -144,18 +147,26 @@ impl System {
         self.touch();
     }
 
-    /// What one epoch set aside for one view.
-    pub fn record_change(&self, view: ObjectId, late: &[LateRows], errors: &[EvalErrors], epoch: Epoch, source_positions: &str) -> Result<()> {
-        if late.is_empty() && errors.is_empty() {
+    /// What one epoch set aside for one view, or put into one sink. `source_positions` is asked only for late rows.
+    pub fn record_change(&self, change: &ViewChange, epoch: Epoch, source_positions: &dyn Fn() -> String) -> Result<()> {
+        let ViewChange { view, late, errors, sunk, .. } = change;
+        if late.is_empty() && errors.is_empty() && sunk.is_none() {
             return Ok(());
         }
+        let view = *view;
         let mut durable = self.durable.lock();
+        if let Some(sunk) = sunk {
+            let total = durable.sunk.entry(view).or_default();
+            total.inserted += sunk.inserted;
+            total.retracted += sunk.retracted;
+        }
+        let source_positions = if late.is_empty() { String::new() } else { source_positions() };
         for rows in late {
             let kept = durable.late.entry(view).or_default();
             for (i, text) in pretty::rows(rows.rows.batch())?.into_iter().enumerate() {
                 let weight = rows.rows.weight(i);
                 kept.push(
-                    LateRow { epoch, source_positions: source_positions.to_owned(), window_end: rows.window_end[i], row: text, weight },
+                    LateRow { epoch, source_positions: source_positions.clone(), window_end: rows.window_end[i], row: text, weight },
                     weight.unsigned_abs(),
                 );
             }
@@ -193,6 +204,7 @@ impl System {
             durable.dead.remove(id);
             durable.late.remove(id);
             durable.errors.remove(id);
+            durable.sunk.remove(id);
             self.building.lock().remove(id);
             self.sources.lock().remove(id);
         }

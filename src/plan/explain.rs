@@ -35,6 +35,7 @@ pub(super) fn tree(plan: &ViewPlan, names: &BTreeMap<ObjectId, String>) -> Strin
         }
         ViewKey::Row | ViewKey::Index(_) => writeln!(text, "key: the whole row"),
         ViewKey::Append => writeln!(text, "append-only"),
+        ViewKey::Nothing => writeln!(text, "nothing is kept"),
     };
     text
 }

@@ -22,6 +22,7 @@ mod text;
 mod time;
 
 use crate::dataflow::operator::{Fragment, Spec};
+use crate::dataflow::ops::blackhole::Blackhole;
 use crate::dataflow::ops::materialize::{Materialize, RowKey};
 use crate::dataflow::ops::upsert::Upsert;
 use crate::error::{Error, Result};
@@ -78,11 +79,13 @@ pub enum ViewKey {
     Append,
     /// Those of an index.
     Index(IndexKey),
+    /// None are stored: a sink.
+    Nothing,
 }
 
 #[derive(Clone, Debug)]
 pub struct ViewPlan {
-    /// Ends with `Materialize`.
+    /// Ends with `Materialize`, or a sink.
     pub fragment: Fragment,
     pub schema: SchemaRef,
     pub key: ViewKey,
@@ -90,8 +93,8 @@ pub struct ViewPlan {
     pub event_time: Vec<EventTime>,
     /// Relations read, without repeats.
     pub inputs: Vec<ObjectId>,
-    /// The state table that holds the view's rows.
-    pub rows: TableId,
+    /// The state table that holds the view's rows; a sink has none.
+    pub rows: Option<TableId>,
 }
 
 /// Options of the view that change its plan.
@@ -105,6 +108,20 @@ pub struct Request<'a> {
 
 /// Error: `0A000` with what to write instead, for what cannot be maintained incrementally.
 pub fn incremental(request: Request<'_>) -> Result<ViewPlan> {
+    let (planner, stream, schema) = lowered(request)?;
+    finish(planner, stream, schema)
+}
+
+/// The plan of a query whose changes go into a sink that keeps nothing.
+pub fn blackhole(request: Request<'_>) -> Result<ViewPlan> {
+    let (mut planner, stream, schema) = lowered(request)?;
+    let spec = Blackhole { schema: Arc::clone(&schema) };
+    planner.add("Blackhole".to_string(), &[&stream], |_| Ok(Arc::new(spec)))?;
+    let (fragment, inputs) = planner.finish();
+    Ok(ViewPlan { fragment, schema, key: ViewKey::Nothing, append_only: stream.append_only, event_time: Vec::new(), inputs, rows: None })
+}
+
+fn lowered(request: Request<'_>) -> Result<(Planner<'_>, Stream, SchemaRef)> {
     let optimized = as_bound(request.query, optimize::optimize(request.query)?)?;
     let emit = if request.emit_on_window_close { Emit::OnWindowClose } else { Emit::Changes };
     let mut planner = Planner::new(emit, request.allocate);
@@ -116,7 +133,7 @@ pub fn incremental(request: Request<'_>) -> Result<ViewPlan> {
     if !same_types(&schema, &stream.schema) {
         return Err(Error::internal(format!("the query gives {schema} and its incremental plan {}", stream.schema)));
     }
-    finish(planner, stream, schema)
+    Ok((planner, stream, schema))
 }
 
 /// Folding a constant can make a type narrower (the scale of `round(x, 1 + 1)`); what was bound, and told to the client, stands.
@@ -154,23 +171,18 @@ fn check_windows_close(planner: &Planner<'_>, stream: &Stream) -> Result<()> {
 }
 
 fn finish(mut planner: Planner<'_>, stream: Stream, schema: SchemaRef) -> Result<ViewPlan> {
-    let key = match &stream.key {
-        _ if stream.append_only => ViewKey::Append,
-        Some(columns) if !columns.is_empty() => ViewKey::Unique(columns.clone()),
-        _ => ViewKey::Row,
+    let (key, row_key) = match &stream.key {
+        _ if stream.append_only => (ViewKey::Append, RowKey::Append),
+        Some(columns) if !columns.is_empty() => (ViewKey::Unique(columns.clone()), RowKey::Unique(columns.clone())),
+        _ => (ViewKey::Row, RowKey::Row),
     };
     let rows = planner.table();
-    let row_key = match &key {
-        ViewKey::Unique(columns) => RowKey::Unique(columns.clone()),
-        ViewKey::Append => RowKey::Append,
-        ViewKey::Row | ViewKey::Index(_) => RowKey::Row,
-    };
     let spec = Materialize { rows, key: row_key, leading: Vec::new(), schema: Arc::clone(&schema) };
     let append_only = spec.append_only(&[stream.append_only]);
     planner.add("Materialize".to_string(), &[&stream], |_| Ok(Arc::new(spec)))?;
     let event_time = stream.event_time.into_iter().filter(|t| matches!(schema.field(t.column).data_type(), DataType::Timestamp(..))).collect();
     let (fragment, inputs) = planner.finish();
-    Ok(ViewPlan { fragment, schema, key, append_only, event_time, inputs, rows })
+    Ok(ViewPlan { fragment, schema, key, append_only, event_time, inputs, rows: Some(rows) })
 }
 
 /// The plan of a table's own storage (and of an upsert table's input): `Materialize` under a scan of the table's log, with `Upsert` before it for upsert feeds.

@@ -26,6 +26,7 @@ pub enum StatementKind {
     CreateRelation(Box<CreateRelation>),
     CreateView(Box<CreateView>),
     CreateIndex(Box<CreateIndex>),
+    CreateSink(Box<CreateSink>),
     Drop(Drop),
     Show(Show),
     Describe(Name),
@@ -49,6 +50,14 @@ pub struct Name {
     pub schema: Option<String>,
     pub name: String,
     pub position: usize,
+}
+
+impl Name {
+    /// As SQL that means this name and no other.
+    pub fn quoted(&self) -> String {
+        let quote = |part: &str| format!("\"{}\"", part.replace('"', "\"\""));
+        self.schema.iter().map(String::as_str).chain([self.name.as_str()]).map(quote).collect::<Vec<_>>().join(".")
+    }
 }
 
 /// An expression or query kept as text, checked to parse.
@@ -141,6 +150,15 @@ pub struct IndexColumn {
     pub nulls_first: bool,
 }
 
+#[derive(Clone, Debug)]
+pub struct CreateSink {
+    pub name: Name,
+    pub if_not_exists: bool,
+    /// `FROM relation` is `SELECT * FROM relation`.
+    pub query: Text,
+    pub with: Options,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectKind {
     Source,
@@ -148,6 +166,7 @@ pub enum ObjectKind {
     View,
     MaterializedView,
     Index,
+    Sink,
 }
 
 impl ObjectKind {
@@ -159,6 +178,7 @@ impl ObjectKind {
             ObjectKind::View => "view",
             ObjectKind::MaterializedView => "materialized view",
             ObjectKind::Index => "index",
+            ObjectKind::Sink => "sink",
         }
     }
 }

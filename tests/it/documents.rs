@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use tidewater::connectors::options::{COMMON, OptionKind, OptionSpec};
-use tidewater::connectors::{ENCODINGS, SOURCES};
+use tidewater::connectors::options::{COMMON, OptionKind, OptionSpec, SINK_COMMON};
+use tidewater::connectors::{ENCODINGS, SINKS, SOURCES};
 
 const BEGIN: &str = "<!-- generated: the options of every connector -->\n";
 const END: &str = "<!-- end of what is generated -->";
@@ -27,6 +27,10 @@ fn tables() -> String {
     table(&mut out, "Every source", "", COMMON);
     for connector in SOURCES {
         table(&mut out, &format!("connector = '{}'", connector.name), connector.help, connector.options);
+    }
+    table(&mut out, "Every sink", "", SINK_COMMON);
+    for sink in SINKS {
+        table(&mut out, &format!("sink connector = '{}'", sink.name), sink.help, sink.options);
     }
     for (name, options) in ENCODINGS {
         table(&mut out, &format!("ENCODE {}", name.to_uppercase()), "", options);

@@ -1,6 +1,7 @@
 //! The operators, one file each. This is the list; those below the gap are what several of them stand on.
 
 pub mod aggregate;
+pub mod blackhole;
 pub mod combine;
 pub mod constant;
 pub mod distinct;

@@ -30,7 +30,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     if !bound.parameters.is_empty() {
         return Err(Error::new(Kind::InvalidObjectDefinition, "views cannot hold parameters"));
     }
-    let columns = columns(create, &bound)?;
+    let columns = described(&create.columns, &bound, create.name.position)?;
     let depends_on = scope.used();
     let (body, plan) = if create.materialized {
         let (view, plan) = materialized(context, create, columns, &bound).map_err(|e| placed(e, &statement.source, create.query.as_ref()))?;
@@ -80,14 +80,15 @@ fn is_endless(context: &Context, relation: ObjectId) -> bool {
     }
 }
 
-fn columns(create: &CreateView, bound: &Bound) -> Result<Vec<Column>> {
+/// The columns of a query under these names, as far as they go; `position`: of the object's name.
+pub(super) fn described(names: &[String], bound: &Bound, position: usize) -> Result<Vec<Column>> {
     let fields = bound.columns();
-    if create.columns.len() > fields.len() {
-        return Err(Error::new(Kind::Syntax, "CREATE VIEW specifies more column names than columns").at(create.name.position));
+    if names.len() > fields.len() {
+        return Err(Error::new(Kind::Syntax, "CREATE VIEW specifies more column names than columns").at(position));
     }
     let mut columns: Vec<Column> = Vec::new();
     for (i, field) in fields.iter().enumerate() {
-        let name = create.columns.get(i).unwrap_or(field.name()).clone();
+        let name = names.get(i).unwrap_or(field.name()).clone();
         if columns.iter().any(|c| c.name == name) {
             return Err(Error::new(Kind::DuplicateColumn, format!("column \"{name}\" specified more than once"))
                 .with_hint("name the columns: AS, or a list behind the view's name"));

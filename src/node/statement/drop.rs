@@ -70,6 +70,7 @@ fn kind_of(object: &Object) -> ObjectKind {
         Body::View(_) => ObjectKind::View,
         Body::MaterializedView(_) => ObjectKind::MaterializedView,
         Body::Index(_) => ObjectKind::Index,
+        Body::Sink(_) => ObjectKind::Sink,
     }
 }
 

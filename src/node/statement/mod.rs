@@ -6,6 +6,7 @@ mod change;
 mod conflict;
 mod create_index;
 mod create_relation;
+mod create_sink;
 mod create_view;
 mod drop;
 mod explain;
@@ -113,6 +114,7 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
         StatementKind::CreateRelation(create) => create_relation::execute(&context, &statement, create).await,
         StatementKind::CreateView(create) => create_view::execute(&context, &statement, create).await,
         StatementKind::CreateIndex(create) => create_index::execute(&context, &statement, create).await,
+        StatementKind::CreateSink(create) => create_sink::execute(&context, &statement, create).await,
         StatementKind::Drop(drop) => drop::execute(&context, drop).await,
         StatementKind::Explain(inner) => explain::execute(&context, inner).await,
         StatementKind::ExplainState(inner) => explain_state::execute(&context, inner).await,

@@ -34,15 +34,11 @@ pub fn replan(binder: &Binder, object: &Object, catalog: Arc<Catalog>, known: Ar
             Ok(Some(plan))
         }
         Body::MaterializedView(view) => {
-            let relation = |id| known.get(&id).cloned();
-            let scope = Scope::new(&catalog, &relation, None);
-            let bound = binder.query(&scope, parse::query(&view.query)?, Parameters::Values(&[]), None)?;
-            let mut state = Handed::new(object, &view.state);
-            let plan = plan::incremental(Request { query: &bound.plan, emit_on_window_close: view.emit_on_window_close, allocate: &mut || state.next() })?;
-            state.check()?;
-            check_same(object, &plan, &view.plan)?;
-            Ok(Some(plan))
+            maintained(binder, object, &catalog, &known, &Stored { query: &view.query, state: &view.state, plan: &view.plan }, |request| {
+                plan::incremental(Request { emit_on_window_close: view.emit_on_window_close, ..request })
+            })
         }
+        Body::Sink(sink) => maintained(binder, object, &catalog, &known, &Stored { query: &sink.query, state: &sink.state, plan: &sink.plan }, plan::blackhole),
     }
 }
 
@@ -50,6 +46,31 @@ pub fn replan(binder: &Binder, object: &Object, catalog: Arc<Catalog>, known: Ar
 fn check_same(object: &Object, plan: &ViewPlan, then: &str) -> Result<()> {
     let now = plan::explain(plan);
     if now == then { Ok(()) } else { Err(changed(object).with_detail(format!("then:\n{then}\nnow:\n{now}"))) }
+}
+
+/// What CREATE kept of a maintained query.
+struct Stored<'a> {
+    query: &'a str,
+    state: &'a [TableId],
+    plan: &'a str,
+}
+
+fn maintained(
+    binder: &Binder,
+    object: &Object,
+    catalog: &Catalog,
+    known: &HashMap<ObjectId, Arc<Relation>>,
+    stored: &Stored<'_>,
+    plan: impl FnOnce(Request<'_>) -> Result<ViewPlan>,
+) -> Result<Option<ViewPlan>> {
+    let relation = |id| known.get(&id).cloned();
+    let scope = Scope::new(catalog, &relation, None);
+    let bound = binder.query(&scope, parse::query(stored.query)?, Parameters::Values(&[]), None)?;
+    let mut state = Handed::new(object, stored.state);
+    let plan = plan(Request { query: &bound.plan, emit_on_window_close: false, allocate: &mut || state.next() })?;
+    state.check()?;
+    check_same(object, &plan, stored.plan)?;
+    Ok(Some(plan))
 }
 
 fn changed(object: &Object) -> Error {

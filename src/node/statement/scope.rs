@@ -77,6 +77,10 @@ impl Names for Scope<'_> {
         if let Body::View(view) = &object.body {
             return Ok(Some(Named::View { query: view.query.clone(), columns: view.columns.iter().map(|c| c.name.clone()).collect() }));
         }
+        if matches!(object.body, Body::Sink(_)) {
+            return Err(Error::new(Kind::WrongObjectType, format!("sink \"{name}\" keeps no rows that could be read"))
+                .with_hint("read what the sink reads, or make a materialized view of its query"));
+        }
         let relation = (self.relation)(object.id).ok_or_else(|| Error::internal(format!("the planner does not know \"{name}\"")))?;
         Ok(Some(Named::Relation(Arc::new(RelationSource::new(relation)))))
     }

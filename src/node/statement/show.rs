@@ -50,6 +50,7 @@ fn is(object: &Object, kind: ObjectKind) -> bool {
             | (Body::View(_), ObjectKind::View)
             | (Body::MaterializedView(_), ObjectKind::MaterializedView)
             | (Body::Index(_), ObjectKind::Index)
+            | (Body::Sink(_), ObjectKind::Sink)
     )
 }
 

@@ -1,4 +1,4 @@
-//! `DROP {SOURCE | TABLE | VIEW | MATERIALIZED VIEW | INDEX} [IF EXISTS] name, … [CASCADE | RESTRICT]`.
+//! `DROP {SOURCE | TABLE | VIEW | MATERIALIZED VIEW | INDEX | SINK} [IF EXISTS] name, … [CASCADE | RESTRICT]`.
 
 use super::cursor::Cursor;
 use super::refuse;
@@ -33,6 +33,8 @@ pub(super) fn object_kind(c: &mut Cursor<'_>) -> Option<ObjectKind> {
         Some(ObjectKind::MaterializedView)
     } else if c.word("index") {
         Some(ObjectKind::Index)
+    } else if c.word("sink") {
+        Some(ObjectKind::Sink)
     } else {
         None
     }

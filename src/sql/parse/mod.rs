@@ -6,6 +6,7 @@
 
 mod create_index;
 mod create_relation;
+mod create_sink;
 mod create_view;
 mod cursor;
 mod dialect;
@@ -134,12 +135,18 @@ fn create(c: &mut Cursor<'_>) -> Result<StatementKind> {
         c.advance();
         return create_index::parse(c);
     }
-    if next("source") || next("table") || next("view") || next("materialized") {
+    if next("source") || next("table") || next("view") || next("materialized") || next("sink") {
         if or_replace {
             return Err(c.refused("CREATE OR REPLACE is not supported").with_hint("DROP the object first"));
         }
         c.advance();
-        return if c.is_word("source") || c.is_word("table") { create_relation::parse(c) } else { create_view::parse(c) };
+        return if c.is_word("source") || c.is_word("table") {
+            create_relation::parse(c)
+        } else if c.is_word("sink") {
+            create_sink::parse(c)
+        } else {
+            create_view::parse(c)
+        };
     }
     Err(refuse::create(c))
 }

@@ -21,6 +21,7 @@ fn what(c: &mut Cursor<'_>) -> Result<Show> {
         ("sources", Show::Objects(ObjectKind::Source)),
         ("tables", Show::Objects(ObjectKind::Table)),
         ("views", Show::Objects(ObjectKind::View)),
+        ("sinks", Show::Objects(ObjectKind::Sink)),
         ("schemas", Show::Schemas),
         ("databases", Show::Databases),
         ("all", Show::AllSettings),
