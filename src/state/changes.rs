@@ -101,9 +101,9 @@ impl Changes {
         segment.changes.iter().enumerate().map(|(i, c)| (segment.first + i as u64, c.slot, segment.row(c), c.weight))
     }
 
-    /// Number of changes of the current round, and bytes of their rows.
-    pub(super) fn current_size(&self) -> (usize, usize) {
-        (self.current.changes.len(), self.current.rows.len())
+    /// Number of changes of the current round.
+    pub(super) fn current_len(&self) -> usize {
+        self.current.changes.len()
     }
 
     pub(super) fn hand_over(&mut self, next_round: u32) {

@@ -59,9 +59,6 @@ pub struct TableContext {
     pub fresh: bool,
 }
 
-/// Bytes of a usual key and value on disk: for making room.
-const USUAL_ENTRY: usize = 48;
-
 /// The slot's value differs from what was last handed over.
 const DIRTY: u8 = 1;
 /// The store may hold an entry of the key, or will.
@@ -248,7 +245,7 @@ impl Keyed {
     pub fn checkpoint(&mut self, generation: Generation, values: &dyn SlotValues, ops: &mut Ops) {
         self.extent.delete_closed(ops);
         let mut head = Vec::new();
-        ops.reserve(self.dirty.len(), self.dirty.len() * USUAL_ENTRY);
+        ops.reserve(self.dirty.len());
         for slot in self.dirty.drain(..) {
             let flags = &mut self.marks.flags[slot as usize];
             if *flags & DIRTY == 0 {

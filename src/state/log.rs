@@ -3,6 +3,7 @@
 //! The epoch log is written without sync: it survives `kill -9`, and a power failure loses at most the epochs since the last checkpoint, which syncs.
 //! A table log is synced before its writer is answered.
 
+use super::buffers;
 use super::checkpoint::{Generation, Ops, space};
 use super::committed::Committed;
 use super::store::{Durability, Snapshot, Store, after_prefix};
@@ -203,6 +204,7 @@ impl Checkpointer {
                 commit.parts.into_iter().for_each(|part| ops.append(part));
                 let bytes = ops.size();
                 let result = committed.commit(commit.generation, ops, Durability::Synced);
+                buffers::settle();
                 let snapshot = committed.read().1;
                 if finished.send(CommitDone { generation: commit.generation, result, snapshot, bytes }).is_err() {
                     return;

@@ -1,6 +1,7 @@
 //! What is remembered: state tables as a write-back cache over an ordered store, checkpoints, the epoch log
 //! and table logs.
 
+mod buffers;
 mod changes;
 pub mod checkpoint;
 pub mod committed;

@@ -31,9 +31,6 @@ use std::sync::Arc;
 const FIRST_STEP: usize = 32;
 const LAST_STEP: usize = 4096;
 
-/// Bytes of a usual key on disk without the row, and of the weight: for making room.
-const USUAL_PREFIX: usize = 48;
-
 /// One worker's share of one state table.
 pub struct Multiset {
     slots: Slots,
@@ -313,8 +310,7 @@ impl Multiset {
     pub fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) {
         self.extent.delete_closed(ops);
         let (mut prefix, mut prefix_of) = (Vec::new(), None);
-        let (changes, row_bytes) = self.changes.current_size();
-        ops.reserve(changes, row_bytes + changes * USUAL_PREFIX);
+        ops.reserve(self.changes.current_len());
         for (position, slot, row, weight) in self.changes.current() {
             if position < self.groups[slot as usize].born {
                 continue; // its window was closed

@@ -24,7 +24,6 @@ use crate::types::key::window_of_key;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions, CompactionDecision, DB, DBCompressionType, DBRawIterator,
     DataBlockIndexType, IngestExternalFileOptions, MergeOperands, Options, Range, ReadOptions, SliceTransform, SstFileWriter, WriteBatch, WriteBufferManager,
-    WriteOptions,
 };
 use self_cell::self_cell;
 use std::path::{Path, PathBuf};
@@ -137,9 +136,16 @@ impl RocksStore {
             }
             Ok(())
         })?;
-        let mut options = WriteOptions::default();
-        options.set_sync(durability == Durability::Synced);
-        self.db.write_opt(batch, &options).map_err(|e| store_error(&e))
+        self.db.write(batch).map_err(|e| store_error(&e))?;
+        self.sync_if(durability)
+    }
+
+    /// Syncs the log by itself: a write with its sync in it would make every other writer wait for the disk, the epoch log's among them.
+    fn sync_if(&self, durability: Durability) -> Result<()> {
+        match durability {
+            Durability::Synced => self.db.flush_wal(true).map_err(|e| store_error(&e)),
+            Durability::Logged => Ok(()),
+        }
     }
 
     /// A large write; see the module.
@@ -175,10 +181,7 @@ impl RocksStore {
         if !trims.is_empty() {
             return self.write_batch(&trims, durability);
         }
-        match durability {
-            Durability::Synced => self.db.flush_wal(true).map_err(|e| store_error(&e)),
-            Durability::Logged => Ok(()),
-        }
+        self.sync_if(durability)
     }
 }
 

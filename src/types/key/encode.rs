@@ -47,12 +47,13 @@ struct Column<'a> {
     order: Order,
 }
 
-pub(super) fn encode(fields: &[(DataType, Order)], columns: &[ArrayRef], n: usize, rows: &mut Rows) -> Result<()> {
+/// Appends `n` rows, with `room` more bytes behind each.
+pub(super) fn encode(fields: &[(DataType, Order)], columns: &[ArrayRef], n: usize, rows: &mut Rows, room: usize) -> Result<()> {
     let columns = fields.iter().zip(columns).map(|((_, order), c)| Column::new(c, *order)).collect::<Result<Vec<_>>>()?;
     let base = rows.bytes.len();
     let widths: Option<Vec<usize>> = columns.iter().map(|c| c.width().filter(|_| c.nulls.is_none())).collect();
     if let Some(widths) = widths {
-        let width: usize = widths.iter().map(|w| w + 1).sum();
+        let width: usize = widths.iter().map(|w| w + 1).sum::<usize>() + room;
         rows.bytes.resize(base + n * width, VALUE);
         rows.ends.extend((1..=n).map(|i| base + i * width));
         let mut at = 0;
@@ -70,10 +71,11 @@ pub(super) fn encode(fields: &[(DataType, Order)], columns: &[ArrayRef], n: usiz
     for cursor in cursors.iter_mut() {
         let size = *cursor;
         *cursor = end;
-        end += size;
+        end += size + room;
     }
     rows.bytes.resize(end, 0);
     columns.iter().for_each(|c| c.write(&mut rows.bytes, cursors));
+    cursors.iter_mut().for_each(|cursor| *cursor += room);
     Ok(())
 }
 
@@ -285,7 +287,7 @@ impl<'a> Source<'a> {
     fn list(array: &'a ArrayRef) -> Result<Source<'a>> {
         let list = array.as_list::<i32>();
         let mut elements = Rows::default();
-        encode(&[(list.values().data_type().clone(), Order::default())], &[list.values().clone()], list.values().len(), &mut elements)?;
+        encode(&[(list.values().data_type().clone(), Order::default())], &[list.values().clone()], list.values().len(), &mut elements, 0)?;
         Ok(Source::List { elements, offsets: list.offsets() })
     }
 
@@ -293,7 +295,7 @@ impl<'a> Source<'a> {
         let fields = array.as_struct().columns();
         let types: Vec<_> = fields.iter().map(|f| (f.data_type().clone(), Order::default())).collect();
         let mut rows = Rows::default();
-        encode(&types, fields, array.len(), &mut rows)?;
+        encode(&types, fields, array.len(), &mut rows, 0)?;
         Ok(Source::Struct(rows))
     }
 }

@@ -140,6 +140,21 @@ impl Codec {
     /// Appends one row per row of `columns` (same length each; their types are the codec's) to `rows`.
     /// A codec without fields appends nothing: it cannot know how many rows there are.
     pub fn encode(&self, columns: &[ArrayRef], rows: &mut Rows) -> Result<()> {
+        self.encode_with(columns, rows, 0)
+    }
+
+    /// Likewise, with four more bytes behind each row: `tail` of its ordinal in `columns`.
+    pub fn encode_tailed(&self, columns: &[ArrayRef], tail: &dyn Fn(usize) -> [u8; 4], rows: &mut Rows) -> Result<()> {
+        let first = rows.len();
+        self.encode_with(columns, rows, 4)?;
+        for row in first..rows.len() {
+            let end = rows.ends[row];
+            rows.bytes[end - 4..end].copy_from_slice(&tail(row - first));
+        }
+        Ok(())
+    }
+
+    fn encode_with(&self, columns: &[ArrayRef], rows: &mut Rows, room: usize) -> Result<()> {
         if columns.len() != self.fields.len() {
             return Err(Error::internal(format!("a codec of {} fields was given {} columns", self.fields.len(), columns.len())));
         }
@@ -153,7 +168,7 @@ impl Codec {
         if columns.iter().any(|c| c.len() != first.len()) {
             return Err(Error::internal("a codec was given columns of different lengths"));
         }
-        encode::encode(&self.fields, columns, first.len(), rows)
+        encode::encode(&self.fields, columns, first.len(), rows, room)
     }
 
     /// Columns from rows that this codec encoded; bytes behind the last field are ignored. Error: damaged bytes.

@@ -26,6 +26,8 @@ pub(super) struct Side {
     key_codec: Codec,
     row_codec: Codec,
     nulls_match: bool,
+    /// What was added last: kept for its buffers.
+    encoded: Rows,
     pub rows: Option<Multiset>,
     pub counts: Option<Counts>,
 }
@@ -71,6 +73,7 @@ impl Side {
             key_codec: Codec::new(&types)?,
             row_codec: codec_of(schema)?,
             nulls_match,
+            encoded: Rows::default(),
             rows: rows.map(|table| Multiset::new(table, layout, &context.table())),
             counts: counts.map(|table| Counts::new(table, layout, context)),
         })
@@ -122,8 +125,9 @@ impl Side {
         if change.delta.is_empty() {
             return Ok(());
         }
-        let mut encoded = Rows::default();
-        self.row_codec.encode(change.delta.batch().columns(), &mut encoded)?;
+        let encoded = &mut self.encoded;
+        encoded.clear();
+        self.row_codec.encode(change.delta.batch().columns(), encoded)?;
         let mut slots = Vec::with_capacity(change.groups.len());
         table.resolve(&change.groups.keys, &change.groups.hashes, &mut slots);
         for (row, group) in change.groups.of_row.iter().enumerate().filter(|(_, g)| **g != NO_GROUP) {

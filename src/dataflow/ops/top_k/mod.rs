@@ -5,11 +5,13 @@
 //! row above the limit brings up the next one, and rows below it cost a write and no output. On append-only input nothing ever comes up again: rows
 //! below the limit are dropped at once. *Forgotten*: with a window among the partition columns, what belongs to closed windows; otherwise never.
 
+mod contenders;
 mod ranked;
 #[cfg(test)]
 mod tests;
 
-use self::ranked::{Ranked, Window, difference};
+use self::contenders::Taken;
+use self::ranked::{Ranked, Window, difference, order_part};
 use super::consolidate::consolidate;
 use super::groups::Groups;
 use super::windowed::{WindowGroup, in_time};
@@ -149,7 +151,6 @@ impl Spec for TopK {
         Ok(Box::new(Running {
             key_codec: Codec::new(&keys.iter().map(|c| data_type(*c)).collect::<Vec<_>>())?,
             order_codec: Codec::ordered(fields[..ordered].to_vec())?,
-            rest_codec: Codec::ordered(fields[ordered..].to_vec())?,
             row_codec: Codec::ordered(fields)?,
             keys,
             stored: stored.into_iter().map(|(c, _)| c).collect(),
@@ -158,6 +159,8 @@ impl Spec for TopK {
             window: Window::new(self.limit, self.offset, self.ranking, self.rank_column),
             boundaries: Boundaries::default(),
             trims: context.cache_entries.is_some(),
+            orders: Rows::default(),
+            encoded: Rows::default(),
             before: Ranked::default(),
             after: Ranked::default(),
             closed: None,
@@ -177,14 +180,15 @@ struct Running {
     stored: Vec<usize>,
     ordered: usize,
     order_codec: Codec,
-    rest_codec: Codec,
     row_codec: Codec,
     rows: Multiset,
     window: Window,
     boundaries: Boundaries,
     /// Whether groups are evicted after each epoch.
     trims: bool,
-    /// What walks find; kept for their buffers.
+    /// ORDER BY parts, and whole rows, of what came in; these and what walks find are kept for their buffers.
+    orders: Rows,
+    encoded: Rows,
     before: Ranked,
     after: Ranked,
     /// Windows up to this value of the window column are closed.
@@ -192,36 +196,23 @@ struct Running {
 }
 
 impl Running {
-    fn input(&self, step: &Step, deltas: &mut Vec<Delta>, out: &mut Output) -> Result<Option<Delta>> {
-        let in_time = in_time(self.spec.window.as_ref(), &self.spec.partition, deltas, step, out)?;
-        if in_time.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(consolidate(&self.spec.input, &in_time)?).filter(|d| !d.is_empty()))
-    }
-
-    fn update(&mut self, delta: &Delta, out: &mut Output) -> Result<()> {
-        let keys = self.keys.iter().map(|c| Arc::clone(delta.column(*c))).collect::<Vec<_>>();
-        let groups = Groups::of(&self.key_codec, &keys, delta.rows(), false)?;
-        let mut slots = Vec::with_capacity(groups.len());
-        self.rows.resolve(&groups.keys, &groups.hashes, &mut slots);
-        let encoded = self.encode(delta)?;
+    fn update(&mut self, deltas: &[Delta], out: &mut Output) -> Result<()> {
+        let Taken { rows, of_row, slots } = if self.spec.input_append_only { self.contenders(deltas)? } else { self.all(deltas)? };
+        let encoded = self.encode(&rows)?;
         let mut looked_at = vec![false; slots.len()];
-        for (row, group) in encoded.iter().zip(&groups.of_row) {
+        for (row, group) in encoded.iter().zip(&of_row) {
             looked_at[*group as usize] |= !self.boundaries.is_beyond(self.window, slots[*group as usize], row);
         }
         let walked = slots.iter().zip(&looked_at).filter(|(_, l)| **l).map(|(s, _)| *s).collect::<Vec<_>>();
         let (mut before, mut after) = (std::mem::take(&mut self.before), std::mem::take(&mut self.after));
         self.walk(&walked, &mut before)?;
-        if self.spec.input_append_only {
-            for row in self.contenders(&encoded, delta, &groups.of_row, &looked_at) {
-                self.rows.add(slots[groups.of_row[row] as usize], encoded.row(row), delta.weight(row));
-            }
-        } else {
-            for (row, group) in groups.of_row.iter().enumerate() {
-                self.rows.add(slots[*group as usize], encoded.row(row), delta.weight(row));
+        for (row, group) in of_row.iter().enumerate() {
+            // On append-only input what is beyond the limit stays there: it is not stored at all.
+            if looked_at[*group as usize] || !self.spec.input_append_only {
+                self.rows.add(slots[*group as usize], encoded.row(row), rows.weight(row));
             }
         }
+        self.encoded = encoded;
         self.walk(&walked, &mut after)?;
         let mut changes = Ranked::default();
         for (partition, slot) in walked.iter().enumerate() {
@@ -237,41 +228,30 @@ impl Running {
         Ok(())
     }
 
-    /// Ordinals of the rows that are within the limit among the new rows of their partition: the others need not be stored to be dropped again.
-    fn contenders(&self, encoded: &Rows, delta: &Delta, of_row: &[u32], looked_at: &[bool]) -> Vec<usize> {
-        let mut rows = (0..of_row.len()).filter(|row| looked_at[of_row[*row] as usize]).collect::<Vec<_>>();
-        rows.sort_unstable_by(|a, b| of_row[*a].cmp(&of_row[*b]).then_with(|| encoded.row(*a).cmp(encoded.row(*b))));
-        let mut kept = Vec::with_capacity(rows.len().min(looked_at.len() * 2));
-        for partition in rows.chunk_by(|a, b| of_row[*a] == of_row[*b]) {
-            let within = self.window.within(partition.iter().map(|row| (encoded.row(*row), delta.weight(*row))));
-            kept.extend_from_slice(&partition[..within]);
-        }
-        kept
+    /// The epoch's net change.
+    fn all(&mut self, deltas: &[Delta]) -> Result<Taken> {
+        let rows = consolidate(&self.spec.input, deltas)?;
+        let keys = self.keys.iter().map(|c| Arc::clone(rows.column(*c))).collect::<Vec<_>>();
+        let groups = Groups::of(&self.key_codec, &keys, rows.rows(), false)?;
+        let mut slots = Vec::with_capacity(groups.len());
+        self.rows.resolve(&groups.keys, &groups.hashes, &mut slots);
+        Ok(Taken { rows, of_row: groups.of_row, slots })
     }
 
     /// Stored rows: ORDER BY columns, the other columns, then the length of the first part, by which ties are told.
-    fn encode(&self, delta: &Delta) -> Result<Rows> {
+    fn encode(&mut self, delta: &Delta) -> Result<Rows> {
         let columns = self.stored.iter().map(|c| Arc::clone(delta.column(*c))).collect::<Vec<ArrayRef>>();
-        let (mut order, mut rest) = (Rows::default(), Rows::default());
-        let empty = |rows: &mut Rows| (0..delta.rows()).for_each(|_| rows.push(&[]));
-        if self.ordered == 0 {
-            empty(&mut order)
+        let (mut order, mut rows) = (std::mem::take(&mut self.orders), std::mem::take(&mut self.encoded));
+        order.clear();
+        rows.clear();
+        encode_order(&self.order_codec, &columns[..self.ordered], delta.rows(), &mut order)?;
+        let length = |row: usize| (order.row(row).len() as u32).to_be_bytes();
+        if columns.is_empty() {
+            (0..delta.rows()).for_each(|row| rows.push(&length(row)));
         } else {
-            self.order_codec.encode(&columns[..self.ordered], &mut order)?
+            self.row_codec.encode_tailed(&columns, &length, &mut rows)?;
         }
-        if self.ordered == columns.len() {
-            empty(&mut rest)
-        } else {
-            self.rest_codec.encode(&columns[self.ordered..], &mut rest)?
-        }
-        let (mut rows, mut row) = (Rows::default(), Vec::new());
-        for (order, rest) in order.iter().zip(rest.iter()) {
-            row.clear();
-            row.extend_from_slice(order);
-            row.extend_from_slice(rest);
-            row.extend_from_slice(&(order.len() as u32).to_be_bytes());
-            rows.push(&row);
-        }
+        self.orders = order;
         Ok(rows)
     }
 
@@ -319,6 +299,15 @@ impl Running {
     }
 }
 
+/// Appends each row's ORDER BY part; empty ones if there are no columns.
+fn encode_order(codec: &Codec, columns: &[ArrayRef], rows: usize, order: &mut Rows) -> Result<()> {
+    if columns.is_empty() {
+        (0..rows).for_each(|_| order.push(&[]));
+        return Ok(());
+    }
+    codec.encode(columns, order)
+}
+
 /// Drops the rows below the limit: nothing will bring them up. With an offset the rows above it stay, for they push others down.
 fn prune(rows: &mut Multiset, slot: Slot, last: &[u8]) {
     let (mut below, mut weights) = (Rows::default(), Vec::new());
@@ -338,6 +327,11 @@ struct Boundaries {
 }
 
 impl Boundaries {
+    /// Whether a row with this ORDER BY part, whatever its other columns, is beyond the last row.
+    fn is_behind(&self, slot: Slot, order: &[u8]) -> bool {
+        self.rows.get(slot as usize).is_some_and(|boundary| !boundary.is_empty() && order > order_part(boundary))
+    }
+
     fn is_beyond(&self, window: Window, slot: Slot, row: &[u8]) -> bool {
         self.rows.get(slot as usize).is_some_and(|boundary| !boundary.is_empty() && window.is_beyond(row, boundary))
     }
@@ -355,8 +349,9 @@ impl Boundaries {
 
 impl Operator for Running {
     fn apply(&mut self, step: &Step, inputs: &mut [Vec<Delta>], out: &mut Output) -> Result<()> {
-        if let Some(delta) = self.input(step, &mut inputs[0], out)? {
-            self.update(&delta, out)?;
+        let in_time = in_time(self.spec.window.as_ref(), &self.spec.partition, &mut inputs[0], step, out)?;
+        if !in_time.is_empty() {
+            self.update(&in_time, out)?;
         }
         self.close(step);
         self.rows.trim();

@@ -73,13 +73,12 @@ impl Window {
         Walk { window: self, found, full: false, passed: 0, rank: 0, tie: Vec::new() }
     }
 
-    /// How many of these rows, the first of a partition in order, are no further than the last rank asked for.
-    pub fn within<'r>(self, rows: impl Iterator<Item = (&'r [u8], i64)>) -> usize {
+    /// How many of these ORDER BY parts, the first of a partition in order with the rows' weights, may belong to rows within the limit: ties count as one.
+    pub fn within<'r>(self, orders: impl Iterator<Item = (&'r [u8], i64)>) -> usize {
         let (mut count, mut passed, mut rank) = (0, 0i64, 0i64);
         let mut tie: Option<&[u8]> = None;
-        for (row, weight) in rows {
-            let order = order_part(row);
-            if self.ranking == Ranking::RowNumber || tie != Some(order) {
+        for (order, weight) in orders {
+            if tie != Some(order) {
                 rank = if self.ranking == Ranking::DenseRank { rank + 1 } else { passed.saturating_add(1) };
                 tie = Some(order);
             }
@@ -150,7 +149,7 @@ impl Walk<'_> {
 }
 
 /// The ORDER BY columns of a stored row: its last 4 bytes are their length.
-fn order_part(row: &[u8]) -> &[u8] {
+pub(super) fn order_part(row: &[u8]) -> &[u8] {
     let length = row.last_chunk().map_or(0, |bytes: &[u8; 4]| u32::from_be_bytes(*bytes) as usize);
     &row[..length.min(row.len())]
 }
