@@ -7,8 +7,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/tidewater/target
 CARGO ?= cargo
+# The package alone without optimisation, over the same optimised dependencies: unit tests compile three times as fast and run half as slow again.
+QUICK := --config 'profile.release.package.tidewater.opt-level=0'
 
-.PHONY: help demo test build check tidy fuzz bench bench-flink format install install-test compose-check clean-demo
+.PHONY: help demo test quick build check tidy fuzz bench bench-flink format install install-test compose-check clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -20,8 +22,11 @@ test: install-test ## format, clippy with warnings denied, every test
 	$(CARGO) fmt --check
 	scripts/check_compose.sh
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
-	TIDEWATER_ORACLE_SECONDS=$${TIDEWATER_ORACLE_SECONDS:-5} $(CARGO) test --release --locked --lib --test tidy
-	$(CARGO) test --release --locked --test it -- --test-threads 2
+	TIDEWATER_ORACLE_SECONDS=$${TIDEWATER_ORACLE_SECONDS:-5} $(CARGO) test --release --locked --lib $(QUICK)
+	$(CARGO) test --release --locked --test tidy --test it -- --test-threads 2
+
+quick: ## unit tests and the oracle only, compiled without optimisation: the inner loop
+	TIDEWATER_ORACLE_SECONDS=$${TIDEWATER_ORACLE_SECONDS:-5} $(CARGO) test --release --locked --lib $(QUICK)
 
 build: ## the release binary
 	$(CARGO) build --release --locked --bin tidewater
