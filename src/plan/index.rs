@@ -71,7 +71,7 @@ pub fn index(relation: &Relation, key: &[(usize, Order)], include: Option<&[usiz
     let spec = Materialize { rows, key: row_key, leading: stored.orders.clone(), schema: Arc::clone(&schema) };
     planner.add("Materialize".to_string(), &[&projected], |_| Ok(Arc::new(spec)))?;
     let (fragment, inputs) = planner.finish();
-    Ok(ViewPlan { fragment, schema, key: ViewKey::Index(stored), append_only, event_time: Vec::new(), inputs, rows })
+    Ok(ViewPlan { fragment, schema, key: ViewKey::Index(stored), append_only, event_time: Vec::new(), inputs, rows: Some(rows) })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `CREATE SINK`: a maintained query whose changes go to a connector. Planned and built like a materialized view; it keeps no rows, so nothing can read it.
 
 use super::create_relation::{check_schema, existing};
-use super::create_view::described;
+use super::create_view::{described, unbounded};
 use super::scope::Scope;
 use super::{Context, Outcome, StateTables};
 use crate::catalog::catalog::PUBLIC;
@@ -42,6 +42,11 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         depends_on: scope.used(),
         body: Body::Sink(sink),
     };
+    let growth = unbounded(context, "sink", &create.name, &plan)?;
     context.engine.create(object, Some(plan)).await?;
-    Ok(Outcome::command(TAG))
+    let outcome = Outcome::command(TAG);
+    Ok(match growth {
+        Some(notice) => outcome.notice(notice),
+        None => outcome,
+    })
 }

@@ -8,7 +8,7 @@ use crate::catalog::catalog::PUBLIC;
 use crate::catalog::object::{Body, Column, MaterializedView, Object, View};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Request, ViewPlan, growth};
-use crate::sql::ast::{CreateView, Statement};
+use crate::sql::ast::{CreateView, Name, Statement};
 use crate::sql::bind::{Bound, Parameters};
 use crate::sql::errors::placed;
 use crate::sql::types;
@@ -40,7 +40,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     };
     let object =
         Object { id: context.engine.allocate_object()?, schema: PUBLIC.into(), name: create.name.name.clone(), sql: statement.text.clone(), depends_on, body };
-    let growth = plan.as_ref().map_or(Ok(None), |plan| unbounded(context, create, plan))?;
+    let growth = plan.as_ref().map_or(Ok(None), |plan| unbounded(context, "materialized view", &create.name, plan))?;
     context.engine.create(object, plan).await?;
     let outcome = Outcome::command(tag);
     Ok(match growth {
@@ -50,18 +50,18 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
 }
 
 /// What is said of state that grows for ever, as `unbounded_state` wants it: a notice, an error, or nothing.
-fn unbounded(context: &Context, create: &CreateView, plan: &ViewPlan) -> Result<Option<Error>> {
+pub(super) fn unbounded(context: &Context, kind: &str, name: &Name, plan: &ViewPlan) -> Result<Option<Error>> {
     let growing = match context.settings.get("unbounded_state").as_deref() {
         Some("allow") => return Ok(None),
         _ => growth::growing(plan, &|relation| is_endless(context, relation)),
     };
     let Some(first) = growing.first() else { return Ok(None) };
     let lines: Vec<String> = growing.iter().map(|g| format!("{} {}", g.operator, g.how)).collect();
-    let message = format!("state of materialized view \"{}\" grows without bound", create.name.name);
+    let message = format!("state of {kind} \"{}\" grows without bound", name.name);
     let worded = |kind, message| Error::new(kind, message).with_detail(lines.join("\n")).with_hint(first.hint);
     if context.settings.get("unbounded_state").as_deref() == Some("error") {
         let refused = worded(Kind::InvalidObjectDefinition, format!("{message}, which unbounded_state = 'error' does not allow"));
-        return Err(refused.at(create.name.position));
+        return Err(refused.at(name.position));
     }
     Ok(Some(worded(Kind::Notice, message)))
 }
@@ -76,7 +76,7 @@ fn is_endless(context: &Context, relation: ObjectId) -> bool {
             context.engine.relation(relation).is_some_and(|r| r.append_only) && object.depends_on.iter().any(|input| is_endless(context, *input))
         }
         Body::View(_) => object.depends_on.iter().any(|input| is_endless(context, *input)),
-        Body::Table(_) | Body::Index(_) => false,
+        Body::Table(_) | Body::Index(_) | Body::Sink(_) => false,
     }
 }
 
