@@ -31,9 +31,12 @@ fn script(name: &str) -> Command {
     Command::new(folder().join(name))
 }
 
+/// Only `make bench-flink` runs it: Flink has to be installed, and takes half an hour.
 #[test]
-#[ignore = "needs Flink and half an hour: make bench-flink"]
-fn nexmark_beside_flink() {
+fn kafka_slow_bench_nexmark_beside_flink() {
+    if std::env::var_os("BENCH_FLINK").is_none() {
+        return;
+    }
     let (count, queries) = asked();
     let backends = std::env::var("BENCH_BACKENDS").unwrap_or_else(|_| "rocksdb,hashmap".to_string());
     assert!(script("setup.sh").status().unwrap().success(), "benches/flink/setup.sh failed");
