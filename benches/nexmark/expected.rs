@@ -1,6 +1,7 @@
 //! The queries' answers in plain Rust over the events, as a client would read them. Rows are not kept: what is compared is
 //! how many there are and the sum of their hashes, which does not depend on their order.
 
+use super::expected_bids;
 use super::input::events;
 use nexmark::event::{Auction, Bid, Event, Person};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -34,6 +35,22 @@ pub fn question(query: &str) -> &'static str {
         "q7" => "SELECT auction, price, bidder, date_time, extra FROM q7",
         "q8" => "SELECT id, name, window_start FROM q8",
         "q9" => "SELECT id, price, bid_date_time FROM q9",
+        "q10" => "SELECT * FROM q10",
+        "q11" => "SELECT bidder, bid_count, window_start, window_end FROM q11",
+        "q12" => "SELECT bidder, sum(bid_count) FROM q12 GROUP BY bidder",
+        "q13" => "SELECT * FROM q13",
+        "q14" => "SELECT * FROM q14",
+        "q15" => "SELECT * FROM q15",
+        "q16" => "SELECT * FROM q16",
+        "q17" => "SELECT auction, day, total_bids, rank1_bids, rank2_bids, rank3_bids, min_price, max_price, round(avg_price, 4), sum_price FROM q17",
+        "q18" => "SELECT auction, bidder, date_time FROM q18",
+        "q19" => "SELECT auction, price, rank_number FROM q19",
+        "q20" => {
+            "SELECT auction, bidder, price, channel, url, bid_date_time, bid_extra, \
+             item_name, description, initial_bid, reserve, date_time, expires, seller, extra FROM q20"
+        }
+        "q21" => "SELECT * FROM q21",
+        "q22" => "SELECT * FROM q22",
         _ => panic!("no answer is known for {query}"),
     }
 }
@@ -42,7 +59,7 @@ pub fn question(query: &str) -> &'static str {
 pub fn sources(query: &str) -> &'static [&'static str] {
     match query {
         "q3" | "q8" => &["auction", "person"],
-        "q4" | "q9" => &["auction", "bid"],
+        "q4" | "q9" | "q20" => &["auction", "bid"],
         _ => &["bid"],
     }
 }
@@ -60,16 +77,29 @@ pub fn answer(query: &str, count: usize) -> Digest {
         "q7" => q7(count, row),
         "q8" => q8(count, row),
         "q9" => winners(count).for_each(|(a, b)| row(format!("{}|{}|{}", a.id, b.price, time(b.date_time)))),
+        "q10" => expected_bids::q10(count, row),
+        "q11" => expected_bids::q11(count, row),
+        "q12" => expected_bids::q12(count, row),
+        "q13" => expected_bids::q13(count, row),
+        "q14" => expected_bids::q14(count, row),
+        "q15" => expected_bids::q15(count, row),
+        "q16" => expected_bids::q16(count, row),
+        "q17" => expected_bids::q17(count, row),
+        "q18" => expected_bids::q18(count, row),
+        "q19" => expected_bids::q19(count, row),
+        "q20" => expected_bids::q20(count, row),
+        "q21" => expected_bids::q21(count, row),
+        "q22" => expected_bids::q22(count, row),
         _ => panic!("no answer is known for {query}"),
     }
     digest
 }
 
-fn bids(count: usize) -> impl Iterator<Item = Bid> {
+pub fn bids(count: usize) -> impl Iterator<Item = Bid> {
     events(count).filter_map(|e| if let Event::Bid(b) = e { Some(b) } else { None })
 }
 
-fn auctions(count: usize) -> impl Iterator<Item = Auction> {
+pub fn auctions(count: usize) -> impl Iterator<Item = Auction> {
     events(count).filter_map(|e| if let Event::Auction(a) = e { Some(a) } else { None })
 }
 
@@ -78,12 +108,12 @@ fn persons(count: usize) -> impl Iterator<Item = Person> {
 }
 
 /// Milliseconds as Postgres prints a timestamp.
-fn time(millis: u64) -> String {
+pub fn time(millis: u64) -> String {
     let text = chrono::DateTime::from_timestamp_millis(millis as i64).unwrap().format("%Y-%m-%d %H:%M:%S%.3f").to_string();
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
 }
 
-fn thousandths(n: u64) -> String {
+pub fn thousandths(n: u64) -> String {
     format!("{}.{:03}", n / 1000, n % 1000)
 }
 

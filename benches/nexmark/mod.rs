@@ -3,6 +3,7 @@
 //! with the number of those rows; a query whose result differs fails, and prints no figure.
 
 mod expected;
+mod expected_bids;
 mod flink;
 mod input;
 

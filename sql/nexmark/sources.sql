@@ -1,7 +1,7 @@
 -- The Nexmark benchmark's three streams, made in the server: an online auction with persons, auctions and bids (1 : 3 : 46).
 -- The sources share their base time and rates, so that the streams fit together, and event n is the same in every run.
 --
--- What it exercises: the generator `nexmark`, watermarks. The queries q0 … q9 of this folder read these names.
+-- What it exercises: the generator `nexmark`, watermarks. The queries of this folder read these names.
 CREATE SOURCE IF NOT EXISTS person (
   id            BIGINT,
   name          VARCHAR,

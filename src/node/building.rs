@@ -16,7 +16,7 @@ use crate::connectors::connector::Partition;
 use crate::error::{Kind, Result};
 use crate::plan::ViewPlan;
 use crate::types::delta::Delta;
-use crate::types::ids::ObjectId;
+use crate::types::ids::{CLOCK, ObjectId};
 use crate::types::time::{Step, WATERMARK_NONE};
 use crate::views::stored::RelationScan;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -122,7 +122,7 @@ impl Scheduler {
         if building.scans.is_empty() {
             // The relations' own sources: their live promises hold once the snapshot is in.
             for source in building.plan.fragment.nodes.iter().flat_map(|n| n.spec.watermarks()) {
-                if !building.lane.feeds.contains_key(&source) {
+                if source != CLOCK && !building.lane.feeds.contains_key(&source) {
                     after.0.insert(source, self.main.watermarks.0.get(&source).copied().unwrap_or(WATERMARK_NONE));
                 }
             }
@@ -142,6 +142,10 @@ impl Scheduler {
         }
         if rows == 0 && !building.first && !self.is_due(building.object.id, clock) && after == building.lane.watermarks {
             return Ok(false);
+        }
+        if building.scans.is_empty() {
+            // What these steps date themselves, and what the live lane will date from now on, is not older.
+            after.0.insert(CLOCK, clock.saturating_sub(1));
         }
         building.first = false;
         building.rows += rows as u64;

@@ -9,11 +9,11 @@ use crate::connectors::pump::{Pump, PumpConfig};
 use crate::dataflow::worker::Command as WorkerCommand;
 use crate::error::{Error, Kind, Result};
 use crate::node::sources;
-use crate::plan::{Relation, ViewKey, ViewPlan};
+use crate::plan::{EventTime, Relation, ViewKey, ViewPlan};
 use crate::state::checkpoint::Ops;
 use crate::state::run::RunKind;
 use crate::state::store::Durability;
-use crate::types::ids::ObjectId;
+use crate::types::ids::{CLOCK, ObjectId};
 use crate::types::time::WATERMARK_NONE;
 use crate::views::stored::{IndexOf, Layout, RelationRows};
 use std::collections::BTreeMap;
@@ -142,7 +142,7 @@ impl Scheduler {
         let running = &self.running;
         self.main.feeds.retain(|source, _| running.iter().any(|(id, r)| id == source || r.plan.inputs.contains(source)));
         let feeds = &self.main.feeds;
-        self.main.watermarks.0.retain(|source, _| feeds.contains_key(source) || running.contains_key(source));
+        self.main.watermarks.0.retain(|source, _| *source == CLOCK || feeds.contains_key(source) || running.contains_key(source));
     }
 
     pub(super) fn add_to_workers(&mut self, view: ObjectId, plan: &ViewPlan, fresh: bool) -> Result<()> {
@@ -228,7 +228,11 @@ pub fn relation_of(object: &Object, plan: Option<&ViewPlan>) -> Option<Relation>
     let (append_only, key, event_time) = match &object.body {
         Body::View(_) | Body::Index(_) | Body::Sink(_) => return None,
         Body::Source(source) => (true, Vec::new(), source.feed.watermark.iter().map(|w| sources::event_time(object.id, w)).collect()),
-        Body::Table(table) => (table.append_only, table.primary_key.clone(), table.watermark.iter().map(|w| sources::event_time(object.id, w)).collect()),
+        Body::Table(table) => {
+            let declared = table.watermark.iter().map(|w| sources::event_time(object.id, w));
+            let dated = sources::processing_time(object).into_iter().filter(|_| table.append_only).map(EventTime::by_clock);
+            (table.append_only, table.primary_key.clone(), declared.chain(dated).collect())
+        }
         Body::MaterializedView(_) => {
             let plan = plan?;
             let key = match &plan.key {

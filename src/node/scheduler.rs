@@ -22,7 +22,7 @@ use crate::plan::ViewPlan;
 use crate::state::store::Store;
 use crate::types::delta::Delta;
 use crate::types::expr::ExprRef;
-use crate::types::ids::ObjectId;
+use crate::types::ids::{CLOCK, ObjectId};
 use crate::types::time::{Epoch, Step, WATERMARK_NONE, Watermarks};
 use crate::views::published::Published;
 use crate::views::stored::RelationRows;
@@ -224,6 +224,7 @@ impl Scheduler {
         for (source, part) in &cut.sources {
             after.0.insert(*source, part.watermark);
         }
+        after.0.insert(CLOCK, cut.clock.saturating_sub(1));
         let mut feeds: BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>> = BTreeMap::new();
         let read: Vec<ReadRange> = taken.iter().filter(|(_, part)| part.rows > 0).map(|(id, part)| part.range(*id)).collect();
         for (source, part) in taken {

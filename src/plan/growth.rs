@@ -49,7 +49,8 @@ pub fn growing(plan: &ViewPlan, endless: &dyn Fn(ObjectId) -> bool) -> Vec<Growi
             }
         }
         // What takes its rows back when their time has passed gives out as many as are recent.
-        let recent = node.spec.has_timer() && !node.spec.append_only(&vec![true; node.inputs.len()]);
+        // Windows of processing time are none of these: closed ones keep their rows.
+        let recent = node.spec.has_timer() && node.spec.watermarks().is_empty() && !node.spec.append_only(&vec![true; node.inputs.len()]);
         flows.push(flow && !recent && !(few && only_keys(node)));
     }
     found

@@ -26,7 +26,7 @@ use crate::dataflow::ops::blackhole::Blackhole;
 use crate::dataflow::ops::materialize::{Materialize, RowKey};
 use crate::dataflow::ops::upsert::Upsert;
 use crate::error::{Error, Result};
-use crate::types::ids::{ObjectId, TableId};
+use crate::types::ids::{CLOCK, ObjectId, TableId};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
 use index::IndexKey;
@@ -55,6 +55,13 @@ pub struct EventTime {
     pub column: usize,
     pub sources: Vec<ObjectId>,
     pub kind: TimeKind,
+}
+
+impl EventTime {
+    /// A column that the clock of epochs dates.
+    pub fn by_clock(column: usize) -> EventTime {
+        EventTime { column, sources: vec![CLOCK], kind: TimeKind::Event }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,6 +22,7 @@
 //! | CommonSubexprEliminate, ExtractLeafExpressions, PushDownLeafProjections | no | they evaluate expressions where the query does not, so other rows would fail |
 
 use super::arithmetic;
+use super::lower::processing_time;
 use super::lower::temporal::{CLOCKS, is_maintained, reads_clock, refused};
 use crate::error::{Error, Kind, Result};
 use datafusion::common::JoinType;
@@ -50,9 +51,10 @@ const PASSES: u8 = 5;
 
 /// The plan that is lowered. Error: something in it has no value that could be maintained.
 pub(crate) fn optimize(plan: &LogicalPlan) -> Result<LogicalPlan> {
-    refuse_unstable(plan)?;
-    refuse_many_rows(plan)?;
-    let plan = arithmetic::checked(plan.clone())?;
+    let plan = processing_time::as_windows(plan.clone())?;
+    refuse_unstable(&plan)?;
+    refuse_many_rows(&plan)?;
+    let plan = arithmetic::checked(plan)?;
     let mut config = ConfigOptions::new();
     // There is no operator that runs a subquery first: each becomes a join.
     config.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
@@ -118,6 +120,10 @@ fn unstable(expr: &Expr) -> Option<Error> {
         Expr::ScalarFunction(call) => {
             match call.func.signature().volatility {
                 Volatility::Immutable => None,
+                Volatility::Stable if call.func.name() == "proctime" => Some(
+                    Error::not_supported("PROCTIME() in this place of a materialized view is not supported")
+                        .with_hint("give it a name in a select list below: FROM (SELECT *, PROCTIME() AS p FROM …)"),
+                ),
                 Volatility::Stable if CLOCKS.contains(&call.func.name()) => Some(refused(expr)),
                 Volatility::Stable => Some(refuse(call.func.name()).with_hint(
                     "its value depends on who asks, and when: compare times of the rows with now() in WHERE, or use it in the SELECT that reads the view",

@@ -6,8 +6,9 @@
 //!   tw_window_end(ts, size)    WindowEnd      closed when end <= watermark
 //!   tw_hop_starts(ts, …, size) a list of WindowStart, which Unnest takes apart
 //!   tw_window_plus(start, size) WindowEnd     of a WindowStart of that size
+//!   tw_cumulate_ends(ts, …)    a list of WindowEnd
 //! ```
-//! The functions are those that TUMBLE and HOP in FROM become (sql/functions). A window's end is itself an event time for windows above it; a
+//! The functions are those that TUMBLE, HOP and CUMULATE in FROM become (sql/functions). Ends of sessions come from their operator (`lower/session.rs`). A window's end is itself an event time for windows above it; a
 //! window's start is not, for rows of a window change until its end.
 
 use super::{EventTime, TimeKind};
@@ -30,7 +31,7 @@ pub(crate) fn event_time(expr: &Expr, schema: &DFSchema, input: &[EventTime]) ->
             let time = event_time(first, schema, input);
             match (call.func.name(), time?, rest) {
                 ("tw_window_start", (kind, sources), [size, ..]) if is_instant(&kind) => Some((TimeKind::WindowStart { size_micros: micros(size)? }, sources)),
-                ("tw_window_end", (kind, sources), [_, ..]) if is_instant(&kind) => Some((TimeKind::WindowEnd, sources)),
+                ("tw_window_end" | "tw_cumulate_ends", (kind, sources), [_, ..]) if is_instant(&kind) => Some((TimeKind::WindowEnd, sources)),
                 ("tw_hop_starts", (kind, sources), [_, size, ..]) if is_instant(&kind) => Some((TimeKind::WindowStart { size_micros: micros(size)? }, sources)),
                 ("tw_window_plus", (TimeKind::WindowStart { size_micros }, sources), [size]) if micros(size) == Some(size_micros) => {
                     Some((TimeKind::WindowEnd, sources))
@@ -42,7 +43,7 @@ pub(crate) fn event_time(expr: &Expr, schema: &DFSchema, input: &[EventTime]) ->
     }
 }
 
-fn is_instant(kind: &TimeKind) -> bool {
+pub(crate) fn is_instant(kind: &TimeKind) -> bool {
     matches!(kind, TimeKind::Event | TimeKind::WindowEnd)
 }
 

@@ -1,20 +1,27 @@
-//! `TUMBLE(t, ts, size[, offset])` and `HOP(t, ts, slide, size[, offset])` in FROM: the columns of `t` plus `window_start` and `window_end`.
+//! Windows in FROM: the columns of `t` plus `window_start` and `window_end`.
+//! `TUMBLE(t, ts, size[, offset])`, `HOP(t, ts, slide, size[, offset])`, `CUMULATE(t, ts, step, size[, offset])`, `SESSION(t PARTITION BY k, ts, gap)`
+//! (the parser writes the last one's keys as arguments: `SESSION(t, k, ts, gap)`).
 //!
 //! ```text
 //! TUMBLE  Projection(*, tw_window_start(ts, size, offset), tw_window_end(ts, size, offset))
 //! HOP     Projection(*, tw_window_plus(window_start, size))
 //!           Unnest(window_start)
 //!             Projection(*, tw_hop_starts(ts, slide, size, offset) AS window_start)
+//! CUMULATE  the same with tw_cumulate_ends(…) AS window_end below and tw_cumulate_start(window_end, size, offset) above
+//! SESSION Projection(*, window_start, window_end)
+//!           Window(tw_session_start(ts, gap) and tw_session_end(ts, gap) OVER (PARTITION BY k ORDER BY ts))
 //! ```
 
-use super::functions::window::{HOP_STARTS, WINDOW_END, WINDOW_PLUS, WINDOW_START, micros, named};
+use super::functions::session_window;
+use super::functions::window::{CUMULATE_ENDS, CUMULATE_START, HOP_STARTS, WINDOW_END, WINDOW_PLUS, WINDOW_START, micros, named};
 use crate::catalog::catalog::PUBLIC;
 use crate::error::{Error, Kind};
 use crate::types::time::AS_OF_PROCTIME;
 use datafusion::common::{Column, Result, ScalarValue, TableReference, UnnestOptions};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, WindowFrame, WindowFunctionDefinition};
 use datafusion::sql::sqlparser::ast::{self, FunctionArg, FunctionArgExpr, ObjectName, TableFactor};
 
 const START: &str = "window_start";
@@ -28,6 +35,29 @@ pub struct Windows;
 enum Kinds {
     Tumble,
     Hop,
+    Cumulate,
+    Session,
+}
+
+impl Kinds {
+    fn of(name: &str) -> Option<Kinds> {
+        Some(match name.to_lowercase().as_str() {
+            "tumble" => Kinds::Tumble,
+            "hop" => Kinds::Hop,
+            "cumulate" => Kinds::Cumulate,
+            "session" => Kinds::Session,
+            _ => return None,
+        })
+    }
+
+    /// How many intervals it takes; the last one is an offset if it is one more than the least.
+    fn intervals(self) -> std::ops::RangeInclusive<usize> {
+        match self {
+            Kinds::Tumble => 1..=2,
+            Kinds::Hop | Kinds::Cumulate => 2..=3,
+            Kinds::Session => 1..=1,
+        }
+    }
 }
 
 impl RelationPlanner for Windows {
@@ -38,17 +68,9 @@ impl RelationPlanner for Windows {
         let TableFactor::Table { name, alias, args: Some(arguments), .. } = &relation else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
-        let kind = match name.0.as_slice() {
-            [part] => match part.as_ident().map(|i| i.value.to_lowercase()).as_deref() {
-                Some("tumble") => Kinds::Tumble,
-                Some("hop") => Kinds::Hop,
-                Some(other @ ("session" | "cumulate")) => {
-                    let refusal = Error::not_supported(format!("{} windows are not supported", other.to_uppercase())).with_hint("windows are TUMBLE and HOP");
-                    return Err(external(refusal));
-                }
-                _ => return Ok(RelationPlanning::Original(Box::new(relation))),
-            },
-            _ => return Ok(RelationPlanning::Original(Box::new(relation))),
+        let [part] = name.0.as_slice() else { return Ok(RelationPlanning::Original(Box::new(relation))) };
+        let Some(kind) = part.as_ident().and_then(|i| Kinds::of(&i.value)) else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let plan = window(kind, &arguments.args, context)?;
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias.clone()))))
@@ -78,6 +100,8 @@ fn usage(kind: Kinds) -> DataFusionError {
     let usage = match kind {
         Kinds::Tumble => "TUMBLE(relation, time column, size[, offset])",
         Kinds::Hop => "HOP(relation, time column, slide, size[, offset])",
+        Kinds::Cumulate => "CUMULATE(relation, time column, step, size[, offset])",
+        Kinds::Session => "SESSION(relation PARTITION BY keys, time column, gap)",
     };
     external(Error::new(Kind::UndefinedFunction, "wrong arguments for a window function").with_hint(format!("write {usage}")))
 }
@@ -90,9 +114,12 @@ fn window(kind: Kinds, arguments: &[FunctionArg], context: &mut dyn RelationPlan
             _ => Err(usage(kind)),
         })
         .collect::<Result<_>>()?;
-    let sizes = if kind == Kinds::Tumble { 1..=2 } else { 2..=3 };
-    let [relation, time, rest @ ..] = arguments.as_slice() else { return Err(usage(kind)) };
-    if !sizes.contains(&rest.len()) {
+    let [relation, rest @ ..] = arguments.as_slice() else { return Err(usage(kind)) };
+    // Keys of a session come first.
+    let keys = if kind == Kinds::Session { rest.len().saturating_sub(2) } else { 0 };
+    let (keys, rest) = rest.split_at(keys);
+    let [time, rest @ ..] = rest else { return Err(usage(kind)) };
+    if !kind.intervals().contains(&rest.len()) {
         return Err(usage(kind));
     }
     let input = context.plan(factor(relation).ok_or_else(|| usage(kind))?)?;
@@ -104,7 +131,7 @@ fn window(kind: Kinds, arguments: &[FunctionArg], context: &mut dyn RelationPlan
     }
     let mut intervals = Vec::new();
     for (i, size) in rest.iter().enumerate() {
-        let is_offset = i + 1 == *sizes.end();
+        let is_offset = i + 1 > *kind.intervals().start();
         intervals.push(interval(context.sql_to_expr((*size).clone(), &schema)?, is_offset)?);
     }
     // A column that the relation has already would make every mention of it ambiguous.
@@ -115,6 +142,11 @@ fn window(kind: Kinds, arguments: &[FunctionArg], context: &mut dyn RelationPlan
     match kind {
         Kinds::Tumble => tumble(input, time, intervals),
         Kinds::Hop => hop(input, time, intervals),
+        Kinds::Cumulate => cumulate(input, time, intervals),
+        Kinds::Session => {
+            let keys = keys.iter().flat_map(|key| listed(key)).map(|key| context.sql_to_expr(key.clone(), &schema)).collect::<Result<_>>()?;
+            session(input, keys, time, intervals)
+        }
     }
 }
 
@@ -190,19 +222,70 @@ fn tumble(input: LogicalPlan, time: Expr, intervals: Vec<Expr>) -> Result<Logica
     LogicalPlanBuilder::from(input).project(list)?.build()
 }
 
-fn hop(input: LogicalPlan, time: Expr, intervals: Vec<Expr>) -> Result<LogicalPlan> {
+/// The keys of `PARTITION BY (a, b)`.
+fn listed(key: &ast::Expr) -> &[ast::Expr] {
+    match key {
+        ast::Expr::Tuple(keys) => keys,
+        one => std::slice::from_ref(one),
+    }
+}
+
+/// Each row once per window: `list` of the windows' `first` bound below, the other bound from it above.
+fn listed_windows(input: LogicalPlan, first: &str, list: Expr, other: impl FnOnce(Expr) -> (Expr, &'static str)) -> Result<LogicalPlan> {
     let relation = qualifier(&input);
-    let size = intervals[1].clone();
-    let arguments: Vec<Expr> = std::iter::once(time).chain(intervals).collect();
-    let mut list = columns(&input);
-    list.push(named(HOP_STARTS).call(arguments).alias_qualified(relation.clone(), START));
-    let listed = Column::new(relation.clone(), START);
+    let mut columns_below = columns(&input);
+    columns_below.push(list.alias_qualified(relation.clone(), first));
+    let listed = Column::new(relation.clone(), first);
     let unnested =
-        LogicalPlanBuilder::from(input).project(list)?.unnest_column_with_options(listed, UnnestOptions::new().with_preserve_nulls(false))?.build()?;
+        LogicalPlanBuilder::from(input).project(columns_below)?.unnest_column_with_options(listed, UnnestOptions::new().with_preserve_nulls(false))?.build()?;
     // Unnesting takes the qualifier off the column: it is found by its place, the last, and given back to the relation.
     let mut list = columns(&unnested);
-    let start = list.pop().ok_or_else(|| external(Error::internal("a window without columns")))?;
-    list.push(start.clone().alias_qualified(relation.clone(), START));
-    list.push(named(WINDOW_PLUS).call(vec![start, size]).alias_qualified(relation, END));
+    let bound = list.pop().ok_or_else(|| external(Error::internal("a window without columns")))?;
+    let (other, name) = other(bound.clone());
+    let mut bounds = [bound.alias_qualified(relation.clone(), first), other.alias_qualified(relation, name)];
+    if name == START {
+        bounds.reverse();
+    }
+    list.extend(bounds);
     LogicalPlanBuilder::from(unnested).project(list)?.build()
+}
+
+fn hop(input: LogicalPlan, time: Expr, intervals: Vec<Expr>) -> Result<LogicalPlan> {
+    let size = intervals[1].clone();
+    let starts = named(HOP_STARTS).call(std::iter::once(time).chain(intervals).collect());
+    listed_windows(input, START, starts, |start| (named(WINDOW_PLUS).call(vec![start, size]), END))
+}
+
+fn cumulate(input: LogicalPlan, time: Expr, intervals: Vec<Expr>) -> Result<LogicalPlan> {
+    let length = |interval: &Expr| match interval {
+        Expr::Literal(value, _) => micros(value).map_err(external),
+        _ => Err(external(Error::internal("an interval that is no constant"))),
+    };
+    if length(&intervals[1])? % length(&intervals[0])? != 0 {
+        let error = Error::new(Kind::InvalidParameter, "the size of a cumulating window must be a multiple of its step");
+        return Err(external(error.with_hint("for instance CUMULATE(t, ts, INTERVAL '10 minutes', INTERVAL '1 hour')")));
+    }
+    let sizes = intervals[1..].to_vec();
+    let ends = named(CUMULATE_ENDS).call(std::iter::once(time).chain(intervals).collect());
+    listed_windows(input, END, ends, |end| (named(CUMULATE_START).call(std::iter::once(end).chain(sizes).collect()), START))
+}
+
+fn session(input: LogicalPlan, keys: Vec<Expr>, time: Expr, gap: Vec<Expr>) -> Result<LogicalPlan> {
+    let relation = qualifier(&input);
+    let order = vec![time.clone().sort(true, false)];
+    let arguments: Vec<Expr> = std::iter::once(time).chain(gap).collect();
+    let edges = session_window::functions().map(|function| {
+        let mut call = WindowFunction::new(WindowFunctionDefinition::WindowUDF(function), arguments.clone());
+        call.params.partition_by = keys.clone();
+        call.params.order_by = order.clone();
+        call.params.window_frame = WindowFrame::new(Some(false));
+        Expr::from(call)
+    });
+    let width = input.schema().fields().len();
+    let windowed = LogicalPlanBuilder::from(input).window(edges)?.build()?;
+    let mut list = columns(&windowed);
+    for (column, name) in list[width..].iter_mut().zip([START, END]) {
+        *column = column.clone().alias_qualified(relation.clone(), name);
+    }
+    LogicalPlanBuilder::from(windowed).project(list)?.build()
 }

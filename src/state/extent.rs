@@ -150,6 +150,10 @@ impl Extent {
         }
     }
 
+    pub(super) fn first_window(&self) -> Option<i64> {
+        self.windows.first_key_value().map(|(end, _)| *end)
+    }
+
     /// Takes out the first window that ends at or before `upto`, and notes what it leaves on disk.
     pub(super) fn close_first(&mut self, upto: i64) -> Option<(i64, Window)> {
         let (&end, _) = self.windows.first_key_value().filter(|(end, _)| **end <= upto)?;

@@ -78,6 +78,7 @@ pub struct Keyed {
     store: Arc<Committed>,
     limit: Option<usize>,
     scratch: Vec<u8>,
+    hash: fn(&[u8]) -> u64,
 }
 
 /// Per slot: what is to be done with it, and the round in which it was last handed over.
@@ -101,6 +102,11 @@ impl Marks {
 
 impl Keyed {
     pub fn new(table: TableId, layout: Layout, context: &TableContext) -> Self {
+        Self::placed(table, layout, context, hash)
+    }
+
+    /// With a hash of one's own: its top byte says which worker owns a key, where that is not the owner of the whole key's hash.
+    pub fn placed(table: TableId, layout: Layout, context: &TableContext, hash: fn(&[u8]) -> u64) -> Self {
         Keyed {
             slots: Slots::default(),
             marks: Marks::default(),
@@ -111,10 +117,11 @@ impl Keyed {
             store: context.store.clone(),
             limit: context.cache_entries,
             scratch: Vec::new(),
+            hash,
         }
     }
 
-    /// Appends one slot per key to `slots`, finding or creating it; `hashes[i]` is `key::hash(keys.row(i))`. Keys that are not in memory are looked up
+    /// Appends one slot per key to `slots`, finding or creating it; `hashes[i]` is the hash of `keys.row(i)`. Keys that are not in memory are looked up
     /// in the store in one sorted batch; `values.load` is called once for each newly assigned slot. Slots stay valid until the next `trim`, `evict` or `close`.
     pub fn resolve(&mut self, keys: &Rows, hashes: &[u64], values: &mut dyn SlotValues, slots: &mut Vec<Slot>) -> Result<()> {
         self.extent.discover(&self.store)?;
@@ -183,6 +190,11 @@ impl Keyed {
         self.slots.key(slot)
     }
 
+    /// Windowed layout only: the end of the first window that is not closed, as far as the store was asked.
+    pub fn first_window(&self) -> Option<i64> {
+        self.extent.first_window()
+    }
+
     /// Keys in memory.
     pub fn len(&self) -> usize {
         self.slots.live()
@@ -221,13 +233,13 @@ impl Keyed {
     fn close_stored(&mut self, end: i64, values: &mut dyn SlotValues, closing: &mut dyn FnMut(&mut dyn SlotValues, Slot, &[u8]) -> Result<()>) -> Result<()> {
         let (from, to, head) = self.extent.owned_span(end);
         let (_, snapshot) = self.store.read();
-        let (slots, marks) = (&mut self.slots, &mut self.marks);
+        let (slots, marks, hash_of) = (&mut self.slots, &mut self.marks, self.hash);
         let mut key = window_key(end).to_vec();
         let mut result = Ok(());
         snapshot.scan(&from, &to, &mut |stored, value| {
             key.truncate(window_key(end).len());
             key.extend_from_slice(&stored[head..]);
-            let hash = hash(&key);
+            let hash = hash_of(&key);
             if slots.find(&key, hash).is_some() {
                 return true;
             }

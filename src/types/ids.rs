@@ -7,6 +7,9 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectId(pub u32);
 
+/// Processing time as a source of event time: its watermark at the end of an epoch is the epoch's clock less one, for the next epoch may have the same clock.
+pub const CLOCK: ObjectId = ObjectId(u32::MAX);
+
 /// A state table: what one operator remembers, or the rows of one view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TableId(pub u32);

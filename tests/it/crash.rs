@@ -163,3 +163,55 @@ fn check_windows(client: &mut Client) {
     late_by_window.retain(|_, n| *n != 0);
     assert_eq!(missing_by_window, late_by_window, "what windows lack is what is listed as late");
 }
+
+/// Sessions of bids, and windows of the clock at which bids were read.
+const WINDOWS: &str = "CREATE SOURCE bid (auction BIGINT, bidder BIGINT, date_time TIMESTAMP, taken_in TIMESTAMPTZ AS PROCTIME(), \
+     WATERMARK FOR date_time AS date_time - INTERVAL '1 second') \
+     WITH (connector = 'nexmark', event_type = 'bid', rows = '60000', rate = '20000', event_rate = '10000', base_time = '1700000000000'); \
+     CREATE MATERIALIZED VIEW sessions AS SELECT bidder, window_start, window_end, count(*) AS n, sum(auction) AS t \
+       FROM SESSION(bid PARTITION BY bidder, date_time, INTERVAL '500 milliseconds') GROUP BY bidder, window_start, window_end; \
+     CREATE MATERIALIZED VIEW sessions_closed AS SELECT bidder, window_start, window_end, count(*) AS n, sum(auction) AS t \
+       FROM SESSION(bid PARTITION BY bidder, date_time, INTERVAL '500 milliseconds') GROUP BY bidder, window_start, window_end EMIT ON WINDOW CLOSE; \
+     CREATE MATERIALIZED VIEW by_clock AS SELECT window_end, count(*) AS n, sum(auction) AS t \
+       FROM TUMBLE(bid, taken_in, INTERVAL '100 milliseconds') GROUP BY window_start, window_end EMIT ON WINDOW CLOSE";
+const BIDS: &str = "55200";
+
+#[test]
+fn slow_sessions_and_windows_of_the_clock_stand_through_kills() {
+    let mut random = Random::from_environment();
+    let sessions = |client: &mut Client, view: &str| client.texts(&format!("SELECT * FROM {view} ORDER BY bidder, window_start"));
+    let all_read = format!("SELECT sum(rows) = {BIDS} AND bool_and(status = 'ended') FROM tidewater.sources");
+    let undisturbed = {
+        let server = Server::start();
+        let mut client = server.connect();
+        client.run(&WINDOWS.replace("rate = '20000', ", ""));
+        client.until(&all_read, "t", PATIENCE);
+        sessions(&mut client, "sessions")
+    };
+    assert!(undisturbed.len() > 100, "{}", undisturbed.len());
+    let mut server = Server::with(&["--threads", "2", "--checkpoint-interval", "300ms"]);
+    server.connect().run(WINDOWS);
+    let clock = |client: &mut Client| {
+        let rows = client.texts("SELECT window_end, n, t FROM by_clock");
+        rows.into_iter().map(|r| (r[0].clone(), (r[1].clone(), r[2].clone()))).collect::<Final>()
+    };
+    for kill in 0..4 {
+        let mut client = server.connect();
+        std::thread::sleep(Duration::from_millis(200 + random.below(400)));
+        let seen = clock(&mut client);
+        let closed = sessions(&mut client, "sessions_closed");
+        server.kill();
+        server.restart();
+        let mut client = server.connect();
+        let now = clock(&mut client);
+        seen.iter().for_each(|(end, row)| assert_eq!(now.get(end), Some(row), "the window to {end} had been shown before kill {kill}"));
+        let now = sessions(&mut client, "sessions_closed");
+        closed.iter().for_each(|row| assert!(now.contains(row), "session {row:?} had been shown before kill {kill}"));
+    }
+    let mut client = server.connect();
+    client.until(&all_read, "t", PATIENCE);
+    // The last window closes by the clock, though no bid comes any more.
+    client.until("SELECT sum(n) FROM by_clock", BIDS, PATIENCE);
+    assert_eq!(sessions(&mut client, "sessions"), undisturbed);
+    assert_eq!(sessions(&mut client, "sessions_closed"), undisturbed);
+}

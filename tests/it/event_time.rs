@@ -106,3 +106,51 @@ fn a_partition_with_a_clock_a_year_ahead_moves_no_watermark() {
     client.until("SELECT n FROM final", "2", PATIENCE);
     assert_eq!(client.one("SELECT count(*) FROM open"), "2", "no window a year ahead");
 }
+
+#[test]
+fn windows_of_processing_time_close_by_the_clock_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    append(folder.path(), "a", &[(1, 0), (2, 0)]);
+    let clocked = Clocked::start(START + 5 * SECOND);
+    let mut client = clocked.connect();
+    client.run(&format!(
+        "CREATE SOURCE event (id BIGINT, ts TIMESTAMP, taken_in TIMESTAMPTZ AS PROCTIME()) \
+         WITH (connector = 'file', path = '{}/*.ndjson', follow = 'true') FORMAT PLAIN ENCODE JSON; \
+         CREATE MATERIALIZED VIEW open AS SELECT window_start, count(*) AS n FROM TUMBLE(event, taken_in, INTERVAL '1 minute') GROUP BY window_start, window_end; \
+         CREATE MATERIALIZED VIEW final AS SELECT window_start AT TIME ZONE 'UTC' AS s, window_end AT TIME ZONE 'UTC' AS e, count(*) AS n \
+           FROM TUMBLE(event, taken_in, INTERVAL '1 minute') GROUP BY window_start, window_end EMIT ON WINDOW CLOSE; \
+         CREATE MATERIALIZED VIEW sliding AS SELECT count(*) AS n \
+           FROM HOP(event, PROCTIME(), INTERVAL '30 seconds', INTERVAL '1 minute') GROUP BY window_start, window_end EMIT ON WINDOW CLOSE; \
+         CREATE MATERIALIZED VIEW visits AS SELECT window_start AT TIME ZONE 'UTC' AS s, window_end AT TIME ZONE 'UTC' AS e, count(*) AS n \
+           FROM SESSION((SELECT id, PROCTIME() AS p FROM event), p, INTERVAL '20 seconds') GROUP BY window_start, window_end EMIT ON WINDOW CLOSE",
+        folder.path().display()
+    ));
+    count(&mut client, 2);
+    client.until("SELECT n FROM open", "2", PATIENCE);
+    clocked.advance(10 * SECOND);
+    append(folder.path(), "a", &[(3, 0)]);
+    client.until("SELECT n FROM open", "3", PATIENCE);
+    assert_eq!(client.texts("SELECT n FROM visits"), [[""; 0]; 0]);
+    // No input from here on. A session is over when the clock has passed its end, 20 seconds behind its last row.
+    clocked.advance(20 * SECOND);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(client.texts("SELECT n FROM visits"), [[""; 0]; 0], "at the end itself a row could still come with a time before it");
+    clocked.advance(1);
+    client.until("SELECT n FROM visits", "3", PATIENCE);
+    assert_eq!(client.texts("SELECT * FROM visits"), [["2024-01-01 10:00:05", "2024-01-01 10:00:35", "3"]]);
+    client.until("SELECT count(*) FROM sliding", "1", PATIENCE);
+    assert_eq!(client.texts("SELECT n FROM final"), [[""; 0]; 0]);
+    clocked.advance(25 * SECOND);
+    client.until("SELECT n FROM final", "3", PATIENCE);
+    assert_eq!(client.texts("SELECT * FROM final"), [["2024-01-01 10:00:00", "2024-01-01 10:01:00", "3"]]);
+    client.until("SELECT count(*) FROM sliding", "2", PATIENCE);
+    // What comes now is never late: it is dated now.
+    append(folder.path(), "a", &[(4, 0)]);
+    client.until("SELECT count(*) FROM open", "2", PATIENCE);
+    assert_eq!(client.one("SELECT sum(late_rows) FROM tidewater.views"), "0");
+    // The clock of the machine is set back: time stands still until it has caught up.
+    clocked.advance(-30 * SECOND);
+    append(folder.path(), "a", &[(5, 0)]);
+    client.until("SELECT sum(n) FROM open", "5", PATIENCE);
+    assert_eq!(client.one("SELECT count(*) FROM open"), "2");
+}

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::state::checkpoint::{Generation, Ops};
 use crate::state::keyed::{Keyed, Layout, Slot, SlotValues};
 use crate::types::ids::TableId;
-use crate::types::key::Rows;
+use crate::types::key::{Rows, hash};
 
 /// Key -> sum of weights; a key at 0 is forgotten.
 pub(crate) struct Counts {
@@ -38,7 +38,12 @@ impl SlotValues for Values {
 
 impl Counts {
     pub fn new(table: TableId, layout: Layout, context: &BuildContext) -> Counts {
-        Counts { keyed: Keyed::new(table, layout, &context.table()), values: Values::default(), slots: Vec::new() }
+        Self::placed(table, layout, context, hash)
+    }
+
+    /// Keys belong to workers by this hash.
+    pub fn placed(table: TableId, layout: Layout, context: &BuildContext, hash: fn(&[u8]) -> u64) -> Counts {
+        Counts { keyed: Keyed::placed(table, layout, &context.table(), hash), values: Values::default(), slots: Vec::new() }
     }
 
     /// The counts of distinct `keys`.
@@ -60,7 +65,20 @@ impl Counts {
 
     /// Windowed layout: forgets every key whose window column is at most `upto`.
     pub fn close(&mut self, upto: i64) -> Result<()> {
-        self.keyed.close(upto, &mut self.values, &mut |_, _, _| Ok(()))
+        self.close_each(upto, &mut |_| {})
+    }
+
+    /// The same, telling which keys these are.
+    pub fn close_each(&mut self, upto: i64, each: &mut dyn FnMut(&[u8])) -> Result<()> {
+        self.keyed.close(upto, &mut self.values, &mut |_, _, key| {
+            each(key);
+            Ok(())
+        })
+    }
+
+    /// The end of the first window that is not closed.
+    pub fn first_window(&self) -> Option<i64> {
+        self.keyed.first_window()
     }
 
     pub fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) {

@@ -4,7 +4,7 @@
 use crate::dataflow::operator::{LateRows, Output};
 use crate::error::{Error, Result};
 use crate::types::delta::Delta;
-use crate::types::ids::ObjectId;
+use crate::types::ids::{CLOCK, ObjectId};
 use crate::types::time::{Step, WATERMARK_END, WATERMARK_NONE, Watermarks};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -40,6 +40,16 @@ pub(crate) fn in_time(window: Option<&WindowGroup>, key: &[usize], deltas: &mut 
 }
 
 impl WindowBound {
+    /// Whether windows close by the clock alone, so also without input.
+    pub(crate) fn is_by_clock(&self) -> bool {
+        self.sources == [CLOCK]
+    }
+
+    /// The clock that closes the window that `first` names, of those that close by it.
+    pub(crate) fn due(&self, first: Option<i64>) -> Option<i64> {
+        first.filter(|_| self.is_by_clock()).map(|value| self.end(value).saturating_add(1))
+    }
+
     /// The end of the window that `value` names.
     pub(crate) fn end(&self, value: i64) -> i64 {
         match self.column {

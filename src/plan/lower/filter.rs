@@ -1,5 +1,6 @@
 //! WHERE, HAVING and ON conditions that are left: Filter, and TemporalFilter for what speaks of the clock (`temporal.rs`). A filter over ROW_NUMBER() and its like is a Top-N (`window.rs`).
 
+use super::window::is_ranked;
 use crate::dataflow::ops::filter::Filter;
 use crate::error::Result;
 use crate::plan::expr::{bind, canonical};
@@ -13,10 +14,12 @@ use std::sync::Arc;
 impl Planner<'_> {
     pub(super) fn filter(&mut self, node: &logical::Filter) -> Result<Stream> {
         match node.input.as_ref() {
-            LogicalPlan::Window(window) => return self.ranked(&node.predicate, window),
+            LogicalPlan::Window(window) if is_ranked(window) => return self.ranked(&node.predicate, window),
             // The optimizer has cut columns that only the window function reads.
             LogicalPlan::Projection(cut) if cut.expr.iter().all(|e| matches!(e, Expr::Column(_))) => {
-                if let LogicalPlan::Window(window) = cut.input.as_ref() {
+                if let LogicalPlan::Window(window) = cut.input.as_ref()
+                    && is_ranked(window)
+                {
                     let ranked = self.ranked(&node.predicate, window)?;
                     return self.select(ranked, &cut.expr, &window.schema, &cut.schema);
                 }

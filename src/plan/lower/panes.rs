@@ -1,4 +1,4 @@
-//! HOP by panes: all windows begin and end at multiples of gcd(size, slide), so an event's time matters only up to its pane. Rows that are equal but for
+//! HOP by panes: all windows begin and end at multiples of gcd(size, slide) (of CUMULATE: of the step), so an event's time matters only up to its pane. Rows that are equal but for
 //! their place in the pane are combined before each is copied into its windows (Combine).
 //!
 //! ```text
@@ -96,11 +96,11 @@ impl Planner<'_> {
     }
 }
 
-/// The call of `tw_hop_starts` that an expression is, with the width of its panes and their offset, µs.
+/// The call of `tw_hop_starts` or `tw_cumulate_ends` that an expression is, with the width of its panes and their offset, µs.
 fn hop(expr: &Expr) -> Option<(&ScalarFunction, (i64, i64))> {
     let call = match expr {
         Expr::Alias(a) => return hop(&a.expr),
-        Expr::ScalarFunction(call) if call.func.name() == "tw_hop_starts" => call,
+        Expr::ScalarFunction(call) if matches!(call.func.name(), "tw_hop_starts" | "tw_cumulate_ends") => call,
         _ => return None,
     };
     let (slide, size) = (micros(call.args.get(1)?)?, micros(call.args.get(2)?)?);

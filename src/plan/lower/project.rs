@@ -1,5 +1,6 @@
 //! SELECT lists: Project, and the event time of what they compute. A projection that changes nothing is none.
 
+use super::session::is_session;
 use crate::error::Result;
 use crate::plan::EventTime;
 use crate::plan::expr::bind;
@@ -7,10 +8,15 @@ use crate::plan::lower::columns::key_through;
 use crate::plan::node::{Planner, Stream, nullable};
 use crate::plan::time::event_time;
 use datafusion::common::DFSchema;
-use datafusion::logical_expr::{self as logical, Expr};
+use datafusion::logical_expr::{self as logical, Expr, LogicalPlan};
 
 impl Planner<'_> {
     pub(super) fn projection(&mut self, node: &logical::Projection) -> Result<Stream> {
+        if let LogicalPlan::Window(window) = node.input.as_ref()
+            && is_session(window)
+        {
+            return self.session_columns(window, node);
+        }
         let input = self.lower(&node.input)?;
         self.select(input, &node.expr, node.input.schema(), &node.schema)
     }

@@ -27,7 +27,8 @@ impl Planner<'_> {
         let input = self.relation(relation.id);
         let whole =
             Stream { input, schema: nullable(relation.schema.fields()), append_only: relation.append_only, key, event_time: relation.event_time.clone() };
-        let whole = self.dated(&relation, whole)?;
+        let is_read = |column: &usize| scan.projection.as_ref().is_none_or(|p| p.contains(column));
+        let whole = if relation.processing_time.iter().any(is_read) { self.dated(&relation, whole)? } else { whole };
         let Some(ordinals) = scan.projection.as_ref().filter(|p| !p.iter().copied().eq(0..whole.schema.fields().len())) else { return Ok(whole) };
         let exprs = ordinals.iter().map(|i| column(*i, whole.schema.field(*i).name(), whole.schema.field(*i).data_type())).collect::<Vec<_>>();
         let schema = nullable(ordinals.iter().map(|i| &whole.schema.fields()[*i]));
@@ -45,6 +46,10 @@ impl Planner<'_> {
         let (columns, schema) = (relation.processing_time.clone(), Arc::clone(&rows.schema));
         let what = format!("ProcessingTime {columns:?}");
         let (input, append_only) = self.add(what, &[&rows], |_| Ok(Arc::new(ProcessingTime { columns, schema })))?;
-        Ok(Stream { input, append_only, ..rows })
+        let mut event_time = rows.event_time;
+        if append_only {
+            event_time.extend(relation.processing_time.iter().copied().map(EventTime::by_clock));
+        }
+        Ok(Stream { input, append_only, event_time, schema: rows.schema, key: rows.key })
     }
 }

@@ -1,6 +1,8 @@
 //! Window functions: a filter `ROW_NUMBER() OVER (…) <= k` (or RANK, DENSE_RANK) is a Top-N per partition. Others are refused.
 
+use super::processing_time::is_processing_time;
 use super::refuse;
+use super::session::is_session;
 use super::top_k::{Range, Top};
 use crate::dataflow::ops::top_k::Ranking;
 use crate::error::{Error, Result};
@@ -12,7 +14,13 @@ use datafusion::logical_expr::{self as logical, Expr, Operator, WindowFunctionDe
 use std::sync::Arc;
 
 impl Planner<'_> {
-    pub(super) fn window(&mut self, _node: &logical::Window) -> Result<Stream> {
+    pub(super) fn window(&mut self, node: &logical::Window) -> Result<Stream> {
+        if is_session(node) {
+            return self.session(node, &(0..node.schema.fields().len()).collect::<Vec<_>>());
+        }
+        if is_processing_time(node) {
+            return self.processing_time(node);
+        }
         Err(refused())
     }
 
@@ -52,6 +60,11 @@ impl Planner<'_> {
         let (input, append_only) = self.project(&ranked, exprs, &schema)?;
         Ok(Stream { input, schema, append_only, key, event_time })
     }
+}
+
+/// Whether a filter above may make a Top-N of it.
+pub(super) fn is_ranked(node: &logical::Window) -> bool {
+    !is_session(node) && !is_processing_time(node)
 }
 
 fn window_function(expr: &Expr) -> Result<&WindowFunction> {

@@ -1,11 +1,12 @@
 //! The judge: DataFusion runs the bound plan, as it is, over all input so far.
 
 use super::engine::{Rows, texts};
-use super::world::{Cut, relations};
+use super::sessions::{self, Sessions};
+use super::world::{Cut, E, LATE, SESSIONS, judges, relations};
 use crate::error::Result;
 use crate::plan::arithmetic::checked;
 use crate::plan::relation::{RelationSource, attach};
-use crate::sql::functions::{aggregates, scalars};
+use crate::sql::functions::{aggregates, scalars, session_window};
 use crate::types::ids::ObjectId;
 use arrow::array::{RecordBatch, UInt32Array};
 use datafusion::common::tree_node::Transformed;
@@ -22,6 +23,7 @@ pub struct Judge {
     runtime: tokio::runtime::Runtime,
     /// All deltas so far.
     input: BTreeMap<ObjectId, Vec<RecordBatch>>,
+    sessions: Sessions,
 }
 
 impl Judge {
@@ -31,17 +33,19 @@ impl Judge {
         let context = SessionContext::new_with_config(config);
         scalars().into_iter().for_each(|f| context.register_udf(f.as_ref().clone()));
         aggregates().into_iter().for_each(|f| context.register_udaf(f.as_ref().clone()));
-        for relation in relations() {
+        session_window::functions().into_iter().for_each(|f| context.register_udwf(f.as_ref().clone()));
+        for relation in relations().into_iter().chain(judges()) {
             context.register_table(relation.name.as_str(), Arc::new(EmptyTable::new(relation.schema.clone()))).unwrap();
         }
-        Judge { context, runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(), input: BTreeMap::new() }
+        Judge { context, runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(), input: BTreeMap::new(), sessions: Sessions::default() }
     }
 
     /// The query over relations of ours, type-coerced.
     pub fn bind(&self, sql: &str) -> Result<LogicalPlan> {
         let state = self.context.state();
         let plan = self.runtime.block_on(state.create_logical_plan(sql))?;
-        let sources: HashMap<String, Arc<RelationSource>> = relations().into_iter().map(|r| (r.name.clone(), Arc::new(RelationSource::new(r)))).collect();
+        let sources: HashMap<String, Arc<RelationSource>> =
+            relations().into_iter().chain(judges()).map(|r| (r.name.clone(), Arc::new(RelationSource::new(r)))).collect();
         let plan = plan.transform_up_with_subqueries(|node| {
             let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
             let Some(source) = sources.get(scan.table_name.table()) else { return Ok(Transformed::no(LogicalPlan::TableScan(scan))) };
@@ -58,6 +62,10 @@ impl Judge {
                 add(rows, delta.batch(), &(0..delta.rows()).map(|i| delta.weight(i)).collect::<Vec<_>>());
             }
         }
+        self.sessions.take(cut);
+        let of_e = relations().into_iter().find(|r| r.id == E).expect("e is a relation");
+        self.input.insert(SESSIONS, self.sessions.rows(&sessions::schema(&of_e.schema)));
+        self.input.insert(LATE, self.sessions.late.clone());
     }
 
     /// The query's rows over all input taken so far.

@@ -49,6 +49,7 @@ fn a_dropped_retraction() {
     name("ORDER BY v DESC NULLS LAST", "TopK");
     name("m >= {clock:now()}", "TemporalFilter");
     name("x LEFT JOIN (SELECT * FROM p WHERE {used:ts}) y", "IntervalJoin");
+    name("SELECT price, ts, ws, we FROM", "Session");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod batch;
 mod bugs;
 mod engine;
 mod queries;
+mod sessions;
 mod timed;
 mod world;
 

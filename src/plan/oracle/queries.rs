@@ -2,9 +2,11 @@
 //!
 //! In a query over events, `{used:E}` stands for "the row was in time for a window that ends at E": TRUE in the view, which finds out by itself, and a comparison with the
 //! row's watermark column in the batch query. `{closed:E}` likewise for EMIT ON WINDOW CLOSE and the newest watermark. `{clock:now()}` is the call in the view and the epoch's clock in the batch query.
+//! `{sessions:Q}` is the query Q in the view, and the judge's own `e_sessions` in the batch query.
 
 use super::world::Random;
 use super::world::{E, P};
+use crate::types::ids::CLOCK;
 use crate::types::time::{WATERMARK_NONE, Watermarks};
 
 /// A query; `late_column` is the watermark that its windows obey, `emit` whether it waits for them to close.
@@ -36,14 +38,19 @@ impl Query {
 
     /// The text for the view.
     pub fn view(&self) -> String {
-        replace(&self.sql, |what, call| if what == "clock" { call.to_string() } else { "TRUE".to_string() })
+        replace(&self.sql, |what, text| if matches!(what, "clock" | "sessions") { text.to_string() } else { "TRUE".to_string() })
     }
 
     /// The text for the judge, after an epoch that ended with these watermarks at this clock.
     pub fn batch(&self, now: &Watermarks, clock: i64) -> String {
-        let sources = if self.late_column == "wm" { vec![E] } else { vec![E, P] };
+        let sources = match self.late_column {
+            "wm" => vec![E],
+            "pt" => vec![CLOCK],
+            _ => vec![E, P],
+        };
         let watermark = now.of(&sources);
         replace(&self.sql, |what, end| match what {
+            "sessions" => "e_sessions".to_string(),
             "clock" => format!("arrow_cast({clock}, 'Timestamp(Microsecond, Some(\"UTC\"))')"),
             "used" => format!("({end} IS NULL OR {end} > {}{})", alias(end), self.late_column),
             // No promise yet: nothing is closed.
@@ -72,6 +79,16 @@ fn replace(sql: &str, with: impl Fn(&str, &str) -> String) -> String {
 const WS: &str = "tw_window_start(ts, INTERVAL '10 seconds')";
 const WE: &str = "tw_window_end(ts, INTERVAL '10 seconds')";
 const HOP: &str = "(SELECT *, tw_window_plus(ws, INTERVAL '10 seconds') AS we FROM (SELECT *, unnest(tw_hop_starts(ts, INTERVAL '4 seconds', INTERVAL '10 seconds')) AS ws FROM e))";
+
+const CUMULATE: &str = "(SELECT *, tw_cumulate_start(we, INTERVAL '12 seconds') AS ws FROM (SELECT *, unnest(tw_cumulate_ends(ts, INTERVAL '4 seconds', INTERVAL '12 seconds')) AS we FROM e))";
+const SESSION: &str = "{sessions:(SELECT *, tw_session_start(ts, INTERVAL '3 seconds') OVER (PARTITION BY auction ORDER BY ts) AS ws, \
+                       tw_session_end(ts, INTERVAL '3 seconds') OVER (PARTITION BY auction ORDER BY ts) AS we FROM e)}";
+/// By the clock nothing is late, and what closes stays as it is.
+const CLOCKED_SESSION: &str = "(SELECT *, tw_session_start(pt, INTERVAL '3 seconds') OVER (PARTITION BY auction ORDER BY pt) AS ws, \
+                               tw_session_end(pt, INTERVAL '3 seconds') OVER (PARTITION BY auction ORDER BY pt) AS we FROM e)";
+/// A table whose rows change, with numbers for times.
+const CHANGING_SESSION: &str = "SELECT id, v, tw_session_start(t, INTERVAL '3 seconds') OVER (PARTITION BY g ORDER BY t) AS ws, \
+                                tw_session_end(t, INTERVAL '3 seconds') OVER (PARTITION BY g ORDER BY t) AS we FROM (SELECT *, to_timestamp(v) AS t FROM a)";
 
 /// One query per shape.
 pub fn fixed() -> Vec<Query> {
@@ -120,6 +137,7 @@ pub fn fixed() -> Vec<Query> {
     all.extend(events());
     all.extend(super::timed::intervals());
     all.extend(super::timed::filters());
+    all.extend(other_windows());
     all
 }
 
@@ -153,6 +171,35 @@ fn events() -> Vec<Query> {
         Query::both(unions),
         Query::new(distinct),
         Query::new(q8),
+    ]
+}
+
+/// CUMULATE, SESSION, windows of processing time.
+fn other_windows() -> Vec<Query> {
+    let close = |sql: &str| Query::new(format!("SELECT * FROM ({sql}) WHERE {{closed:we}}")).closing();
+    let by_clock = |query: Query| Query { late_column: "pt", ..query };
+    let cumulate = format!("SELECT auction, ws, we, count(*) AS n, sum(price) AS t FROM {CUMULATE} WHERE {{used:we}} GROUP BY auction, ws, we");
+    let late_cumulate = format!("SELECT count(*) AS n FROM {CUMULATE} WHERE we <= wm");
+    let late_session = "SELECT count(*) AS n FROM e_late";
+    let session = format!("SELECT auction, ws, we, count(*) AS n, sum(price) AS t, count(DISTINCT kind) AS k FROM {SESSION} GROUP BY auction, ws, we");
+    let rows = format!("SELECT price, ts, ws, we FROM {SESSION}");
+    let clocked =
+        "SELECT auction, tw_window_start(pt, INTERVAL '5 seconds') AS ws, tw_window_end(pt, INTERVAL '5 seconds') AS we, count(*) AS n FROM e GROUP BY 1, 2, 3";
+    let clocked_session = format!("SELECT auction, ws, we, count(*) AS n FROM {CLOCKED_SESSION} GROUP BY auction, ws, we");
+    let changing = format!("SELECT ws, we, count(*) AS n, max(v) AS m FROM ({CHANGING_SESSION}) GROUP BY ws, we");
+    vec![
+        Query::new(&cumulate).counting_late(late_cumulate),
+        close(&cumulate),
+        Query::new(&session).counting_late(late_session.to_string()),
+        close(&session),
+        Query::new(&rows).counting_late(late_session.to_string()),
+        close(&rows),
+        Query::new(CHANGING_SESSION),
+        Query::new(changing),
+        Query::new(clocked),
+        by_clock(close(clocked)),
+        Query::new(&clocked_session),
+        by_clock(close(&clocked_session)),
     ]
 }
 

@@ -4,14 +4,14 @@
 //! | --- | --- | --- |
 //! | a (id, g, v, s, f) | 1 | table with primary key id |
 //! | b (k, w, u) | 2 | table without a key: equal rows repeat |
-//! | e (auction, price, kind, ts, wm, wm2) | 3 | append-only source with a watermark on ts |
+//! | e (auction, price, kind, ts, wm, wm2, pt) | 3 | append-only source with a watermark on ts; pt is the clock at which a row is taken in |
 //! | p (seller, name, ts, wm, wm2) | 4 | append-only source with a watermark on ts |
 //!
 //! `wm` holds the source's watermark before the epoch in which the row came, `wm2` the least of both sources: so a batch query can say which rows were late.
 
 use crate::plan::{EventTime, Relation, TimeKind};
 use crate::types::delta::Delta;
-use crate::types::ids::ObjectId;
+use crate::types::ids::{CLOCK, ObjectId};
 use crate::types::time::{WATERMARK_NONE, Watermarks};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -22,6 +22,9 @@ pub const A: ObjectId = ObjectId(1);
 pub const B: ObjectId = ObjectId(2);
 pub const E: ObjectId = ObjectId(3);
 pub const P: ObjectId = ObjectId(4);
+/// Of the judge alone: rows of e in time with their sessions; late rows of e.
+pub const SESSIONS: ObjectId = ObjectId(5);
+pub const LATE: ObjectId = ObjectId(6);
 const SECOND: i64 = 1_000_000;
 /// Where event time begins; before all windows that matter.
 const START: i64 = 1_700_000_000 * SECOND;
@@ -63,7 +66,8 @@ pub fn relations() -> Vec<Arc<Relation>> {
     let (int, text) = (DataType::Int64, DataType::Utf8);
     let time = |column, id| vec![EventTime { column, sources: vec![id], kind: TimeKind::Event }];
     let relation = |id, name: &str, schema, append_only, key, event_time| {
-        Arc::new(Relation { id, name: name.to_string(), schema, append_only, key, event_time, processing_time: Vec::new() })
+        let processing_time = if id == E { vec![6] } else { Vec::new() };
+        Arc::new(Relation { id, name: name.to_string(), schema, append_only, key, event_time, processing_time })
     };
     vec![
         relation(
@@ -91,6 +95,7 @@ pub fn relations() -> Vec<Arc<Relation>> {
                 ("ts", timestamp(), true),
                 ("wm", timestamp(), true),
                 ("wm2", timestamp(), true),
+                ("pt", timestamp(), true),
             ]),
             true,
             vec![],
@@ -105,6 +110,15 @@ pub fn relations() -> Vec<Arc<Relation>> {
             time(2, P),
         ),
     ]
+}
+
+/// What only the judge has.
+pub fn judges() -> Vec<Arc<Relation>> {
+    let of_e = relations().into_iter().find(|r| r.id == E).expect("e is a relation");
+    let relation = |id, name: &str, schema| {
+        Arc::new(Relation { id, name: name.to_string(), schema, append_only: true, key: vec![], event_time: vec![], processing_time: vec![] })
+    };
+    vec![relation(SESSIONS, "e_sessions", super::sessions::schema(&of_e.schema)), relation(LATE, "e_late", of_e.schema.clone())]
 }
 
 type ARow = (i64, Option<i64>, Option<i64>, Option<String>, Option<f64>);
@@ -147,6 +161,8 @@ impl World {
     /// The next epoch's input.
     pub fn cut(&mut self) -> Cut {
         let before = self.watermarks.clone();
+        self.clock += self.random.below(14) as i64 * (SECOND / 2);
+        self.watermarks.0.insert(CLOCK, self.clock - 1);
         let mut deltas = BTreeMap::new();
         for (id, delta) in [(A, self.table_a()), (B, self.table_b()), (E, self.source_e()), (P, self.source_p())] {
             if delta.is_empty() || self.random.one_in(6) && matches!(id, E | P) {
@@ -160,7 +176,6 @@ impl World {
                 *watermark = (*watermark).max(self.newest[&id] - LAG);
             }
         }
-        self.clock += self.random.below(14) as i64 * (SECOND / 2);
         Cut { clock: self.clock, deltas, before, after: self.watermarks.clone() }
     }
 
@@ -236,6 +251,9 @@ impl World {
         let known = |w: i64| if w == WATERMARK_NONE { 0 } else { w };
         for watermark in [self.watermarks.of(&[id]), self.watermarks.of(&[E, P])] {
             columns.push(Arc::new(TimestampMicrosecondArray::from(vec![known(watermark); n])));
+        }
+        if id == E {
+            columns.push(Arc::new(TimestampMicrosecondArray::from(vec![self.clock; n])));
         }
         self.delta(id, columns, vec![1; n])
     }

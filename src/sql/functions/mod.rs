@@ -14,6 +14,7 @@ mod number;
 mod part;
 mod pattern;
 pub mod session;
+pub mod session_window;
 mod string;
 pub(crate) mod table;
 pub mod window;

@@ -1,4 +1,4 @@
-//! Windows of event time, as scalar functions that TUMBLE and HOP in FROM become:
+//! Windows of event time, as scalar functions that TUMBLE, HOP and CUMULATE in FROM become:
 //!
 //! | function | value |
 //! | --- | --- |
@@ -6,6 +6,8 @@
 //! | `tw_window_end(ts, size[, offset])` | its end |
 //! | `tw_hop_starts(ts, slide, size[, offset])` | starts of all hopping windows that hold `ts`, ascending |
 //! | `tw_window_plus(start, size)` | the end of a hopping window |
+//! | `tw_cumulate_ends(ts, step, size[, offset])` | ends of all cumulating windows that hold `ts`, ascending |
+//! | `tw_cumulate_start(end, size[, offset])` | the start of a cumulating window |
 //!
 //! A window holds its start and not its end. Windows are aligned to 1970-01-01 plus `offset`. Sizes are constants without months. A NULL
 //! `ts` gives NULL. They are pure, so batch execution runs them as they are; the planner knows them by name.
@@ -23,6 +25,8 @@ pub const WINDOW_START: &str = "tw_window_start";
 pub const WINDOW_END: &str = "tw_window_end";
 pub const HOP_STARTS: &str = "tw_hop_starts";
 pub const WINDOW_PLUS: &str = "tw_window_plus";
+pub const CUMULATE_ENDS: &str = "tw_cumulate_ends";
+pub const CUMULATE_START: &str = "tw_cumulate_start";
 
 /// Windows that one row may fall into.
 const MAX_WINDOWS: i64 = 100_000;
@@ -33,6 +37,8 @@ enum Shape {
     End,
     HopStarts,
     Plus,
+    CumulateEnds,
+    CumulateStart,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -42,7 +48,7 @@ struct Window {
 }
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    [Shape::Start, Shape::End, Shape::HopStarts, Shape::Plus].map(function).to_vec()
+    [Shape::Start, Shape::End, Shape::HopStarts, Shape::Plus, Shape::CumulateEnds, Shape::CumulateStart].map(function).to_vec()
 }
 
 fn function(shape: Shape) -> Arc<ScalarUDF> {
@@ -55,6 +61,8 @@ pub fn named(name: &str) -> Arc<ScalarUDF> {
         WINDOW_START => Shape::Start,
         WINDOW_END => Shape::End,
         HOP_STARTS => Shape::HopStarts,
+        CUMULATE_ENDS => Shape::CumulateEnds,
+        CUMULATE_START => Shape::CumulateStart,
         _ => Shape::Plus,
     })
 }
@@ -66,6 +74,8 @@ impl ScalarUDFImpl for Window {
             Shape::End => WINDOW_END,
             Shape::HopStarts => HOP_STARTS,
             Shape::Plus => WINDOW_PLUS,
+            Shape::CumulateEnds => CUMULATE_ENDS,
+            Shape::CumulateStart => CUMULATE_START,
         }
     }
 
@@ -75,9 +85,9 @@ impl ScalarUDFImpl for Window {
 
     fn coerce_types(&self, arguments: &[DataType]) -> DataFusionResult<Vec<DataType>> {
         let (least, most) = match self.shape {
-            Shape::HopStarts => (3, 4),
+            Shape::HopStarts | Shape::CumulateEnds => (3, 4),
             Shape::Plus => (2, 2),
-            Shape::Start | Shape::End => (2, 3),
+            Shape::Start | Shape::End | Shape::CumulateStart => (2, 3),
         };
         if arguments.len() < least || arguments.len() > most {
             return plan_err!("{} takes {least} to {most} arguments", self.name());
@@ -93,7 +103,7 @@ impl ScalarUDFImpl for Window {
 
     fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
         Ok(match self.shape {
-            Shape::HopStarts => DataType::List(Arc::new(Field::new("item", arguments[0].clone(), true))),
+            Shape::HopStarts | Shape::CumulateEnds => DataType::List(Arc::new(Field::new("item", arguments[0].clone(), true))),
             _ => arguments[0].clone(),
         })
     }
@@ -111,7 +121,10 @@ impl ScalarUDFImpl for Window {
             Shape::Start => map(time, |ts| start(ts, sizes[0], sizes[1])),
             Shape::End => map(time, |ts| start(ts, sizes[0], sizes[1])?.checked_add(sizes[0])),
             Shape::Plus => map(time, |ts| ts.checked_add(sizes[0])),
-            Shape::HopStarts => hop_starts(time, sizes[0], sizes[1], sizes[2]),
+            // The window's last moment: its end belongs to the next one.
+            Shape::CumulateStart => map(time, |end| start(end.checked_sub(1)?, sizes[0], sizes[1])),
+            Shape::HopStarts => lists(time, sizes[1] / sizes[0].max(1), |ts| hop_starts(ts, sizes[0], sizes[1], sizes[2])),
+            Shape::CumulateEnds => lists(time, sizes[1] / sizes[0].max(1), |ts| cumulate_ends(ts, sizes[0], sizes[1], sizes[2])),
         };
         Ok(ColumnarValue::Array(column?))
     }
@@ -140,7 +153,7 @@ fn start(ts: i64, size: i64, offset: i64) -> Option<i64> {
     from_origin.checked_sub(from_origin.rem_euclid(size))?.checked_add(offset)
 }
 
-fn out_of_range() -> DataFusionError {
+pub(super) fn out_of_range() -> DataFusionError {
     DataFusionError::External(Box::new(Error::new(Kind::DatetimeOverflow, "timestamp out of range")))
 }
 
@@ -149,29 +162,42 @@ fn map(time: &TimestampMicrosecondArray, f: impl Fn(i64) -> Option<i64>) -> Data
     Ok(Arc::new(mapped.with_data_type(time.data_type().clone())))
 }
 
-fn hop_starts(time: &TimestampMicrosecondArray, slide: i64, size: i64, offset: i64) -> DataFusionResult<ArrayRef> {
-    if size / slide > MAX_WINDOWS {
+/// One list per time; a row falls into about `windows` of them.
+fn lists<I: Iterator<Item = i64>>(time: &TimestampMicrosecondArray, windows: i64, of: impl Fn(i64) -> Option<I>) -> DataFusionResult<ArrayRef> {
+    if windows > MAX_WINDOWS {
         return exec_err!("a row would fall into more than {MAX_WINDOWS} windows");
     }
-    let mut starts = Vec::new();
+    let mut values = Vec::new();
     let mut lengths = Vec::with_capacity(time.len());
     for ts in time {
-        let before = starts.len();
+        let before = values.len();
         if let Some(ts) = ts {
-            let last = start(ts, slide, offset).ok_or_else(out_of_range)?;
-            // The first start behind ts - size; windows with gaps between them (slide > size) may hold no start at all.
-            let mut at = start(ts.checked_sub(size).ok_or_else(out_of_range)?, slide, offset).and_then(|s| s.checked_add(slide)).ok_or_else(out_of_range)?;
-            while at <= last {
-                starts.push(at);
-                at += slide;
-            }
+            values.extend(of(ts).ok_or_else(out_of_range)?);
         }
-        lengths.push(starts.len() - before);
+        lengths.push(values.len() - before);
     }
-    let values = Arc::new(TimestampMicrosecondArray::from(starts).with_data_type(time.data_type().clone()));
+    let values = Arc::new(TimestampMicrosecondArray::from(values).with_data_type(time.data_type().clone()));
     let nulls: Option<NullBuffer> = time.nulls().cloned();
     let item = Arc::new(Field::new("item", time.data_type().clone(), true));
     Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), values, nulls)?))
+}
+
+fn hop_starts(ts: i64, slide: i64, size: i64, offset: i64) -> Option<impl Iterator<Item = i64>> {
+    let last = start(ts, slide, offset)?;
+    // The first start behind ts - size; windows with gaps between them (slide > size) may hold no start at all.
+    let first = start(ts.checked_sub(size)?, slide, offset)?.checked_add(slide)?;
+    Some(steps(first, last, slide))
+}
+
+/// `size` is a multiple of `step`.
+fn cumulate_ends(ts: i64, step: i64, size: i64, offset: i64) -> Option<impl Iterator<Item = i64>> {
+    let first = start(ts, step, offset)?.checked_add(step)?;
+    let last = start(ts, size, offset)?.checked_add(size)?;
+    Some(steps(first, last, step))
+}
+
+fn steps(first: i64, last: i64, by: i64) -> impl Iterator<Item = i64> {
+    std::iter::successors(Some(first), move |at| at.checked_add(by)).take_while(move |at| *at <= last)
 }
 
 #[cfg(test)]
@@ -190,14 +216,24 @@ mod tests {
     #[test]
     fn a_row_falls_into_every_hopping_window_that_holds_it() {
         let time = TimestampMicrosecondArray::from(vec![Some(11), None, Some(10)]);
-        let lists = hop_starts(&time, 5, 10, 0).unwrap();
-        let lists = lists.as_any().downcast_ref::<ListArray>().unwrap();
+        let hop = |time, slide, size| lists(&time, 10, |ts| hop_starts(ts, slide, size, 0)).unwrap();
+        let hopping = hop(time, 5, 10);
+        let lists = hopping.as_any().downcast_ref::<ListArray>().unwrap();
         let starts = |row: usize| lists.value(row).as_any().downcast_ref::<TimestampMicrosecondArray>().unwrap().values().to_vec();
         assert_eq!(starts(0), [5, 10]);
         assert!(lists.is_null(1));
         assert_eq!(starts(2), [5, 10]);
         // A slide that is longer than the window leaves gaps.
-        let lists = hop_starts(&TimestampMicrosecondArray::from(vec![7]), 10, 5, 0).unwrap();
-        assert_eq!(lists.as_any().downcast_ref::<ListArray>().unwrap().value(0).len(), 0);
+        let gaps = hop(TimestampMicrosecondArray::from(vec![7]), 10, 5);
+        assert_eq!(gaps.as_any().downcast_ref::<ListArray>().unwrap().value(0).len(), 0);
+    }
+    #[test]
+    fn cumulating_windows_share_their_start_and_grow() {
+        let ends = |ts| cumulate_ends(ts, 5, 15, 0).unwrap().collect::<Vec<_>>();
+        assert_eq!(ends(0), [5, 10, 15]);
+        assert_eq!(ends(9), [10, 15]);
+        assert_eq!(ends(14), [15]);
+        assert_eq!(ends(-1), [0]);
+        assert!(cumulate_ends(i64::MAX, 5, 15, 0).is_none());
     }
 }

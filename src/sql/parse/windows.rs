@@ -1,31 +1,70 @@
-//! Flink spells windows `TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND))`, RisingWave `TUMBLE(t, ts, INTERVAL
-//! '10 seconds')`. The first is turned into the second in the tokens, so that everything behind knows one spelling and
-//! keeps the places of the text.
+//! Windows in FROM have two spellings, and one of them a clause that no function has. All become calls of functions, in the tokens, so that everything
+//! behind knows one spelling and keeps the places of the text.
+//!
+//! ```text
+//!   TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND))   Flink          TUMBLE(t, ts, INTERVAL '10' SECOND)
+//!   SESSION(t PARTITION BY k, l, ts, INTERVAL '10 seconds')                       SESSION(t, k, l, ts, INTERVAL '10 seconds')
+//! ```
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-/// `TABLE ( f ( TABLE t , DESCRIPTOR ( c ) …` without `TABLE (` and its `)`, `TABLE`, `DESCRIPTOR (` and its `)`; f is TUMBLE or HOP.
-pub(super) fn unify(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
+
+pub(super) fn unify(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut drop = vec![false; tokens.len()];
     for at in 0..tokens.len() {
-        let is = |i: usize, word: &str| tokens.get(at + i).is_some_and(|t| is_word(&t.token, word));
-        let opens = |i: usize| tokens.get(at + i).is_some_and(|t| t.token == Token::LParen);
-        if is(0, "table") && opens(1) && (is(2, "tumble") || is(2, "hop")) && opens(3) {
-            let Some(close) = closing(&tokens, at + 1) else { continue };
-            [at, at + 1, close].iter().for_each(|&i| drop[i] = true);
-            drop[at + 4] = is(4, "table");
-            for i in at + 4..close {
-                if is_word(&tokens[i].token, "descriptor")
-                    && tokens[i + 1].token == Token::LParen
-                    && let Some(end) = closing(&tokens, i + 1)
-                {
-                    [i, i + 1, end].iter().for_each(|&i| drop[i] = true);
-                }
-            }
+        let is_call = |i: usize, names: &[&str]| names.iter().any(|n| is(&tokens, i, n)) && opens(&tokens, i + 1);
+        if is_call(at, &["table"]) && is_call(at + 2, &WINDOWS) {
+            without_flink(&tokens, at, &mut drop);
+        }
+        if is_call(at, &["session"])
+            && let Some(close) = closing(&tokens, at + 1)
+        {
+            keys_as_arguments(&mut tokens, at + 1, close, &mut drop);
         }
     }
     let mut dropped = drop.into_iter();
     tokens.into_iter().filter(|_| !dropped.next().unwrap_or(false)).collect()
+}
+
+/// `TABLE ( f ( TABLE t , DESCRIPTOR ( c ) …` without `TABLE (` and its `)`, `TABLE`, `DESCRIPTOR (` and its `)`.
+fn without_flink(tokens: &[TokenWithSpan], at: usize, drop: &mut [bool]) {
+    let Some(close) = closing(tokens, at + 1) else { return };
+    [at, at + 1, close].iter().for_each(|&i| drop[i] = true);
+    drop[at + 4] = is(tokens, at + 4, "table");
+    for i in at + 4..close {
+        if is(tokens, i, "descriptor")
+            && opens(tokens, i + 1)
+            && let Some(end) = closing(tokens, i + 1)
+        {
+            [i, i + 1, end].iter().for_each(|&i| drop[i] = true);
+        }
+    }
+}
+
+/// `SESSION ( t PARTITION BY k , …` with a comma in the place of PARTITION BY.
+fn keys_as_arguments(tokens: &mut [TokenWithSpan], open: usize, close: usize, drop: &mut [bool]) {
+    let mut depth = 0usize;
+    for i in open..close {
+        match tokens[i].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        if depth == 1 && is(tokens, i, "partition") && is(tokens, i + 1, "by") {
+            tokens[i].token = Token::Comma;
+            drop[i + 1] = true;
+            return;
+        }
+    }
+}
+
+fn is(tokens: &[TokenWithSpan], at: usize, word: &str) -> bool {
+    tokens.get(at).is_some_and(|t| is_word(&t.token, word))
+}
+
+fn opens(tokens: &[TokenWithSpan], at: usize) -> bool {
+    tokens.get(at).is_some_and(|t| t.token == Token::LParen)
 }
 
 fn is_word(token: &Token, word: &str) -> bool {

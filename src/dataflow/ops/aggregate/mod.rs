@@ -157,6 +157,10 @@ impl Spec for Aggregate {
         self.window.as_ref().map(|w| w.bound.sources.clone()).unwrap_or_default()
     }
 
+    fn has_timer(&self) -> bool {
+        self.window.as_ref().is_some_and(|w| w.bound.is_by_clock())
+    }
+
     fn build(&self, context: &BuildContext) -> Result<Box<dyn Operator>> {
         let key_order = self.key_order();
         let types = key_order.iter().map(|p| self.input.field(self.group[*p]).data_type().clone()).collect::<Vec<_>>();
@@ -343,6 +347,10 @@ impl Operator for Running {
         self.keyed.trim(&mut self.columns);
         self.calls.iter_mut().for_each(Call::trim);
         Ok(())
+    }
+
+    fn due(&self) -> Option<i64> {
+        self.spec.window.as_ref().and_then(|w| w.bound.due(self.keyed.first_window()))
     }
 
     fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
