@@ -128,7 +128,13 @@ fn measure(query: &str, way: Way, count: usize, rows: u64, prefix: &str) -> Resu
         return Err(format!("the server ended with {status}"));
     }
     let expected = answer(query, count);
-    if found.rows != expected.rows || (way != Way::Blackhole && found != expected) {
+    let differs = match way {
+        // A bidder has a row per window of the clock, and how many these are depends on when his bids are read.
+        Way::Blackhole if query == "q12" => found.rows < expected.rows,
+        Way::Blackhole => found.rows != expected.rows,
+        Way::Generator | Way::Kafka => found != expected,
+    };
+    if differs {
         return Err(format!("{} rows that differ from the {} expected", found.rows, expected.rows));
     }
     Ok(Figures { query: query.to_string(), way, rows, seconds, cpu_seconds: cpu, peak_mib, state_mib, result_rows: found.rows })
