@@ -10,7 +10,7 @@ CARGO ?= cargo
 # The package alone without optimisation, over the same optimised dependencies: unit tests compile three times as fast and run half as slow again.
 QUICK := --config 'profile.release.package.tidewater.opt-level=0'
 
-.PHONY: help demo test quick build check tidy fuzz bench bench-flink format install install-test compose-check clean-demo
+.PHONY: help demo test quick build check tidy fuzz soak bench bench-flink format install install-test compose-check clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -40,6 +40,10 @@ tidy: ## only the text checks over the tree: they need nothing of the package, s
 
 fuzz: install-test ## the oracle on random plans and input, until stopped (TIDEWATER_ORACLE_SECONDS bounds it, TIDEWATER_SEED repeats)
 	TIDEWATER_ORACLE_SECONDS=$${TIDEWATER_ORACLE_SECONDS:-86400} $(CARGO) test --release --locked --lib --test it -- --nocapture random_
+
+soak: install-test build ## an hour: a million reads under fire, a hundred kills, a hundred injected faults, 20 million keys in 512 MiB
+	HAMMER_READS=$${HAMMER_READS:-1000000} KILLS=$${KILLS:-100} FAULTS=$${FAULTS:-100} LIVE_KEYS=$${LIVE_KEYS:-20000000} MEMORY=$${MEMORY:-512MiB} \
+	  $(CARGO) test --release --locked --test it -- --nocapture --test-threads 1 hammer:: crash:: faults:: memory::
 
 bench: install-test build ## Nexmark and latency through the shipped binary: tables, every result verified
 	BENCH_EVENTS=$${BENCH_EVENTS:-2000000} $(CARGO) test --release --locked --test it -- --nocapture --test-threads 1 bench

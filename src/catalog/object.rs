@@ -131,6 +131,9 @@ pub struct MaterializedView {
     pub state: Vec<TableId>,
     /// EXPLAIN of the incremental plan that built the state: a different plan must not run over it.
     pub plan: String,
+    /// Its history is not yet all in: a start goes on with it.
+    #[serde(default)]
+    pub building: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -142,6 +145,9 @@ pub struct Index {
     pub state: Vec<TableId>,
     /// As of a materialized view.
     pub plan: String,
+    /// As of a materialized view.
+    #[serde(default)]
+    pub building: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -154,6 +160,9 @@ pub struct Sink {
     pub state: Vec<TableId>,
     /// As of a materialized view.
     pub plan: String,
+    /// As of a materialized view.
+    #[serde(default)]
+    pub building: bool,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -195,6 +204,27 @@ impl Object {
             Body::Index(index) => Some(index),
             _ => None,
         }
+    }
+
+    /// A materialized view, index or sink whose history is not yet all in.
+    pub fn is_building(&self) -> bool {
+        match &self.body {
+            Body::MaterializedView(view) => view.building,
+            Body::Index(index) => index.building,
+            Body::Sink(sink) => sink.building,
+            _ => false,
+        }
+    }
+
+    /// The same object, building or built; other kinds are as they are.
+    pub fn with_building(mut self, building: bool) -> Object {
+        match &mut self.body {
+            Body::MaterializedView(view) => view.building = building,
+            Body::Index(index) => index.building = building,
+            Body::Sink(sink) => sink.building = building,
+            _ => {}
+        }
+        self
     }
 
     /// As Postgres names the kind in messages.

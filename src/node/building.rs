@@ -6,22 +6,26 @@
 //!   when nothing is left of either, at an epoch boundary: the view joins the live lane, in one commit with its catalog record
 //! ```
 //!
-//! A source that no live view reads has no position to catch up with: its reader simply moves to the live lane. After a crash in the middle, the view is
-//! not in the catalog; what it wrote is deleted at start.
+//! A source that no live view reads has no position to catch up with: its reader simply moves to the live lane. The object is in the catalog from the beginning,
+//! marked as building, and every checkpoint records how far its lane has come, so that a start goes on there (`resume.rs`).
 
-use super::feed::Taken;
+use super::engine_api::When;
+use super::feed::{self, Feed, ReadRange};
+use super::resume::BuildingRecord;
 use super::scheduler::{Lane, Scheduler};
+use super::system::Progress;
 use crate::catalog::object::Object;
 use crate::connectors::connector::Partition;
+use crate::dataflow::worker::ViewChange;
 use crate::error::{Kind, Result};
 use crate::plan::ViewPlan;
 use crate::types::delta::Delta;
 use crate::types::ids::{CLOCK, ObjectId};
 use crate::types::time::{Step, WATERMARK_NONE};
-use crate::views::stored::RelationScan;
+use crate::views::stored::{RelationScan, Taken};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub struct Building {
@@ -29,14 +33,21 @@ pub struct Building {
     pub plan: Arc<ViewPlan>,
     pub lane: Lane,
     /// What is left of the relations' snapshots.
-    scans: VecDeque<(ObjectId, RelationScan)>,
+    pub(super) scans: VecDeque<(ObjectId, RelationScan)>,
     /// Deltas of these relations since their snapshot, oldest first.
-    tapped: BTreeMap<ObjectId, VecDeque<Vec<Delta>>>,
-    pub reply: oneshot::Sender<Result<()>>,
+    pub(super) tapped: BTreeMap<ObjectId, VecDeque<Vec<Delta>>>,
+    /// The statement that waits; `None`: none does, and nobody can cancel it but by DROP.
+    pub reply: Option<oneshot::Sender<Result<()>>>,
     pub started: Instant,
     pub rows: u64,
-    first: bool,
+    /// Rows and time of earlier runs of the server, which are in `rows`, and not in `started`.
+    pub before: (u64, Duration),
+    /// Nothing has run yet.
+    pub(super) first: bool,
 }
+
+/// A lane that reads from where it is to begin, what is left of snapshots, and empty taps of their relations.
+pub(super) type Opened = (Lane, VecDeque<(ObjectId, RelationScan)>, BTreeMap<ObjectId, VecDeque<Vec<Delta>>>);
 
 impl Building {
     pub fn taps(&self) -> impl Iterator<Item = ObjectId> + '_ {
@@ -58,48 +69,72 @@ impl Building {
 
 impl Scheduler {
     /// Begins to build a view over what exists.
-    pub(super) fn start_building(&mut self, object: Object, plan: ViewPlan, reply: oneshot::Sender<Result<()>>) -> Result<()> {
+    pub(super) fn start_building(&mut self, object: Object, plan: ViewPlan, answer: When, reply: oneshot::Sender<Result<()>>) -> Result<()> {
         let plan = Arc::new(plan);
-        let mut lane = Lane { views: vec![object.id], ..Lane::default() };
-        let (mut scans, mut tapped) = (VecDeque::new(), BTreeMap::new());
-        for &input in &plan.inputs {
-            if let Some(rows) = self.relations.get(&input) {
-                scans.push_back((input, rows.scan(self.checkpoints.snapshot())));
-                tapped.insert(input, VecDeque::new());
-            } else {
-                match self.open_feed(input) {
-                    Ok(feed) => {
-                        lane.feeds.insert(input, feed);
-                    }
-                    Err(e) => {
-                        let _ = reply.send(Err(e));
-                        return Ok(());
-                    }
-                }
+        let (lane, scans, tapped) = match self.open_lane(object.id, &plan, None) {
+            Ok(opened) => opened,
+            Err(e) => {
+                let _ = reply.send(Err(e));
+                return Ok(());
             }
-        }
+        };
         if let Err(e) = self.add_to_workers(object.id, &plan, true) {
             let _ = reply.send(Err(e));
             return self.remove_from_workers(object.id);
         }
-        self.announce_name(&object);
-        self.building.push(Building { object, plan, lane, scans, tapped, reply, started: Instant::now(), rows: 0, first: true });
+        self.persist(&object)?;
+        self.announce(&object, Some(&plan));
+        let reply = match answer {
+            When::Built => Some(reply),
+            When::Begun => {
+                let _ = reply.send(Ok(()));
+                None
+            }
+        };
+        let building = Building { object, plan, lane, scans, tapped, reply, started: Instant::now(), rows: 0, before: (0, Duration::ZERO), first: true };
+        self.show_progress(&building);
+        self.building.push(building);
         Ok(())
+    }
+
+    /// Readers of all that a view reads: of relations behind what `from` has taken of them, of sources behind its positions.
+    pub(super) fn open_lane(&self, view: ObjectId, plan: &ViewPlan, from: Option<&BuildingRecord>) -> Result<Opened> {
+        let mut lane = Lane { views: vec![view], watermarks: from.map(|r| r.watermarks.clone()).unwrap_or_default(), ..Lane::default() };
+        let (mut scans, mut tapped) = (VecDeque::new(), BTreeMap::new());
+        for &input in &plan.inputs {
+            if let Some(rows) = self.relations.get(&input) {
+                let taken = match from {
+                    None => Some(Taken::default()),
+                    Some(record) => record.scans.iter().find(|(relation, _)| *relation == input).map(|(_, taken)| taken.clone()),
+                };
+                if let Some(taken) = taken {
+                    scans.push_back((input, rows.scan_behind(self.checkpoints.snapshot(), &taken)));
+                }
+                tapped.insert(input, VecDeque::new());
+            } else {
+                lane.feeds.insert(input, self.open_feed(input, from.and_then(|r| r.sources.get(&input)))?);
+            }
+        }
+        Ok((lane, scans, tapped))
     }
 
     /// A share of work for each view that is being built; joins those that have caught up.
     pub(super) fn build_some(&mut self) -> Result<bool> {
+        self.give_up_abandoned()?;
         let mut worked = false;
-        for mut building in std::mem::take(&mut self.building) {
-            if building.reply.is_closed() {
-                self.give_up(building.object.id)?;
-                continue;
-            }
+        // One at a time is out of the list: a checkpoint records the others.
+        for _ in 0..self.building.len() {
+            let mut building = self.building.remove(0);
             match self.build_share(&mut building) {
                 Ok(did) => worked |= did,
                 Err(e) if e.kind() == Kind::Connector => {
-                    self.give_up(building.object.id)?;
-                    let _ = building.reply.send(Err(e));
+                    let id = building.object.id;
+                    tracing::warn!(view = building.object.name, error = %e, "a materialized view could not be built");
+                    if let Some(reply) = building.reply.take() {
+                        let _ = reply.send(Err(e));
+                    }
+                    self.building.push(building);
+                    self.drop_objects(&[id])?;
                     continue;
                 }
                 Err(e) => return Err(e),
@@ -112,6 +147,13 @@ impl Scheduler {
             }
         }
         Ok(worked)
+    }
+
+    /// Nothing remains of a view whose statement was cancelled, or whose client has gone.
+    pub(super) fn give_up_abandoned(&mut self) -> Result<()> {
+        let gone = |b: &Building| b.reply.as_ref().is_some_and(|r| r.is_closed());
+        let abandoned: Vec<ObjectId> = self.building.iter().filter(|b| gone(b)).map(|b| b.object.id).collect();
+        if abandoned.is_empty() { Ok(()) } else { self.drop_objects(&abandoned) }
     }
 
     fn build_share(&mut self, building: &mut Building) -> Result<bool> {
@@ -152,15 +194,57 @@ impl Scheduler {
         let step = Step { epoch: self.epoch, clock, before: building.lane.watermarks.clone(), after };
         let (changes, _) = self.step(&step, building.lane.views.clone(), feeds, BTreeSet::new())?;
         building.lane.watermarks = step.after;
+        self.keep_changes(building, changes, &read)?;
+        self.show_progress(building);
+        Ok(true)
+    }
+
+    /// What a step of the lane gave: rows of the view, late rows, errors.
+    pub(super) fn keep_changes(&mut self, building: &Building, changes: Vec<ViewChange>, read: &[ReadRange]) -> Result<()> {
         for change in changes {
-            self.record_change(&change, &read)?;
+            self.record_change(&change, read)?;
             let sequence = self.sequence;
             if let (Some(run), Some(rows)) = (change.run, self.relation_rows(&building.object, &building.plan)?) {
                 rows.push(sequence, run);
             }
         }
-        self.shared.system.progress(building.object.id, building.rows, building.started.elapsed());
-        Ok(true)
+        Ok(())
+    }
+
+    pub(super) fn show_progress(&self, building: &Building) {
+        let ran = building.started.elapsed();
+        let (rows_before, time_before) = building.before;
+        let phase = match building.scans.front() {
+            Some((relation, _)) => format!("reading {}", self.name_of(*relation)),
+            None if building.lane.feeds.is_empty() => "catching up".to_string(),
+            None => format!("reading {}", building.lane.feeds.keys().map(|s| self.name_of(*s)).collect::<Vec<_>>().join(", ")),
+        };
+        let progress = Progress {
+            rows: building.rows,
+            expected: self.rows_left(building).map(|left| building.rows + left),
+            elapsed: time_before + ran,
+            rate: (building.rows - rows_before) as f64 / ran.as_secs_f64().max(1e-3),
+            phase,
+        };
+        self.shared.system.progress(building.object.id, progress);
+    }
+
+    fn name_of(&self, id: ObjectId) -> String {
+        self.shared.catalog.load().get(id).map_or_else(|| id.to_string(), |o| o.name.clone())
+    }
+
+    /// About how many rows are still to come; `None`: somebody does not tell.
+    fn rows_left(&self, building: &Building) -> Option<u64> {
+        let snapshot = self.checkpoints.snapshot();
+        let of_scan = |(relation, scan): &(ObjectId, RelationScan)| self.relations.get(relation)?.estimated_left(snapshot.as_ref(), scan);
+        let of_feed = |(source, feed): (&ObjectId, &Feed)| match self.main.feeds.get(source) {
+            Some(live) => Some(feed.distance(&live.partitions).max(0) as u64),
+            None => feed.left(),
+        };
+        let scans = building.scans.iter().map(of_scan).sum::<Option<u64>>()?;
+        let feeds = building.lane.feeds.iter().map(of_feed).sum::<Option<u64>>()?;
+        let tapped: usize = building.tapped.values().flatten().flatten().map(Delta::rows).sum();
+        Some(scans + feeds + tapped as u64)
     }
 
     /// The next chunk of the relations' snapshots, or, once these are done, everything tapped so far.
@@ -188,7 +272,7 @@ impl Scheduler {
     }
 
     /// The next share of a source's history; the last one ends exactly where the live lane stands.
-    fn take_history(&self, building: &mut Building, source: ObjectId, clock: i64) -> Result<Option<Taken>> {
+    fn take_history(&self, building: &mut Building, source: ObjectId, clock: i64) -> Result<Option<feed::Taken>> {
         let Some(feed) = building.lane.feeds.get_mut(&source) else { return Ok(None) };
         feed.drain(clock);
         if !feed.ready(clock) {
@@ -219,6 +303,7 @@ impl Scheduler {
     /// At an epoch boundary: the view becomes part of the live lane, with a checkpoint that holds its state and its catalog record.
     fn join(&mut self, building: Building) -> Result<()> {
         let Building { object, plan, lane, reply, .. } = building;
+        let object = object.with_building(false);
         for (source, feed) in lane.feeds {
             self.main.feeds.entry(source).or_insert(feed);
         }
@@ -231,14 +316,5 @@ impl Scheduler {
         self.announce(&object, Some(&plan));
         self.shared.system.built(object.id);
         self.checkpoint_with(object, reply)
-    }
-
-    /// The client has gone, or the input cannot be read: nothing of the view remains.
-    fn give_up(&mut self, id: ObjectId) -> Result<()> {
-        self.relations.remove(&id);
-        self.shared.system.built(id);
-        self.shared.update_catalog(|c| c.without(&[id]));
-        self.remove_from_workers(id)?;
-        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 //! One is under way at a time. The commit deletes what it makes superfluous: the epoch log up to E and the table logs up to E's positions.
 
 use super::feed::PartitionState;
+use super::resume::BuildingRecord;
 use super::scheduler::{Running, Scheduler};
 use super::shared::Command;
 use super::sources;
@@ -40,6 +41,9 @@ pub struct Record {
     pub sources: BTreeMap<ObjectId, SourceRecord>,
     /// Position in each table's log behind the last change in the state.
     pub tables: BTreeMap<ObjectId, u64>,
+    /// How far views that are being built have come.
+    #[serde(default)]
+    pub building: BTreeMap<ObjectId, BuildingRecord>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -148,14 +152,15 @@ impl Scheduler {
     }
 
     /// A checkpoint that also makes a new object durable; `reply` is told when it is.
-    pub(super) fn checkpoint_with(&mut self, object: Object, reply: oneshot::Sender<Result<()>>) -> Result<()> {
+    pub(super) fn checkpoint_with(&mut self, object: Object, reply: Option<oneshot::Sender<Result<()>>>) -> Result<()> {
         self.await_checkpoint()?;
         let mut ops = Ops::default();
         self.shared.logs.put_object(object.id, &catalog::encode(&object)?, &mut ops);
-        self.start_checkpoint(ops, vec![reply], vec![object.id])
+        self.start_checkpoint(ops, reply.into_iter().collect(), vec![object.id])
     }
 
     pub(super) fn start_checkpoint(&mut self, extra: Ops, mut replies: Vec<oneshot::Sender<Result<()>>>, ready: Vec<ObjectId>) -> Result<()> {
+        self.bring_buildings_up_to_date()?;
         self.checkpoints.generation = Generation(self.checkpoints.generation.0 + 1);
         let generation = self.checkpoints.generation;
         let (reply, results) = crossbeam_channel::bounded(self.workers.len());
@@ -192,6 +197,7 @@ impl Scheduler {
             watermarks: self.main.watermarks.clone(),
             sources,
             tables: self.table_positions.clone(),
+            building: self.building.iter().map(|b| (b.object.id, b.record())).collect(),
         }
     }
 

@@ -161,6 +161,12 @@ pub struct Limits {
     pub dirty_bytes: usize,
     /// Bytes of uncheckpointed view rows; beyond it a checkpoint starts early.
     pub run_bytes: usize,
+    /// Bytes of memory that all readers' queries share.
+    pub reader_bytes: usize,
+    /// Where queries put what does not fit; emptied at start. `None`: the machine's folder for temporary files.
+    pub spill: Option<PathBuf>,
+    /// Bytes of such files.
+    pub spill_bytes: u64,
     /// How long a replay waits for a source before it gives up.
     pub replay_timeout: Duration,
 }
@@ -171,6 +177,8 @@ const EPOCH_ROWS: usize = 64 * 1024;
 const BUILD_ROWS: usize = 64 * 1024;
 /// What a checkpoint writes costs its size several times over in buffers, and fresh pages cost more than what is written to them.
 const DIRTY_BYTES: usize = 128 << 20;
+/// A query that would need more should be written otherwise; the disk is for state.
+const SPILL_BYTES: u64 = 16 << 30;
 /// A source that cannot be read again for so long keeps the server from starting, with a clear error.
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -193,6 +201,9 @@ impl Config {
             state_bytes: self.memory() / 4,
             dirty_bytes: (self.memory() / 16).min(DIRTY_BYTES),
             run_bytes: self.memory() / 8,
+            reader_bytes: self.memory() / 8,
+            spill: Some(self.data_dir.join("spill")),
+            spill_bytes: SPILL_BYTES,
             replay_timeout: REPLAY_TIMEOUT,
         }
     }

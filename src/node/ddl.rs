@@ -1,5 +1,7 @@
 //! How objects come and go in the running system. Every change is durable before it is answered; what holds rows changes at an epoch boundary.
 
+use super::checkpoints::SourceRecord;
+use super::engine_api::When;
 use super::feed::{Feed, PartitionState};
 use super::scheduler::Scheduler;
 use crate::catalog::catalog;
@@ -23,13 +25,13 @@ use tokio::sync::oneshot;
 
 impl Scheduler {
     /// Only a broken store is an error here; what the user did wrong goes to `reply`.
-    pub(super) fn create(&mut self, object: Object, plan: Option<ViewPlan>, reply: oneshot::Sender<Result<()>>) -> Result<()> {
+    pub(super) fn create(&mut self, object: Object, plan: Option<ViewPlan>, answer: When, reply: oneshot::Sender<Result<()>>) -> Result<()> {
         if let Err(e) = self.check_new(&object) {
             let _ = reply.send(Err(e));
             return Ok(());
         }
         match (&object.body, plan) {
-            (Body::MaterializedView(_) | Body::Index(_) | Body::Sink(_), Some(plan)) => self.start_building(object, plan, reply),
+            (Body::MaterializedView(_) | Body::Index(_) | Body::Sink(_), Some(plan)) => self.start_building(object, plan, answer, reply),
             (Body::Table(_), Some(plan)) => {
                 let result = self.create_table(object, Arc::new(plan))?;
                 let _ = reply.send(result);
@@ -54,10 +56,16 @@ impl Scheduler {
         if catalog.find(&object.schema, &object.name).is_some() {
             return Err(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", object.name)));
         }
-        match object.depends_on.iter().find(|id| catalog.get(**id).is_none()) {
-            Some(_) => Err(Error::new(Kind::UndefinedTable, format!("a relation that \"{}\" reads was dropped meanwhile", object.name))),
-            None => Ok(()),
+        for id in &object.depends_on {
+            let Some(input) = catalog.get(*id) else {
+                return Err(Error::new(Kind::UndefinedTable, format!("a relation that \"{}\" reads was dropped meanwhile", object.name)));
+            };
+            if input.is_building() {
+                return Err(Error::new(Kind::NotReady, format!("materialized view \"{}\" is still being built", input.name))
+                    .with_hint("create the view when it is complete; see tidewater.jobs"));
+            }
         }
+        Ok(())
     }
 
     /// A table has no history: it joins the live lane at once, empty. The outer error is a broken store, the inner one the user's.
@@ -84,7 +92,7 @@ impl Scheduler {
         Ok(Ok(()))
     }
 
-    fn persist(&self, object: &Object) -> Result<()> {
+    pub(super) fn persist(&self, object: &Object) -> Result<()> {
         let mut ops = Ops::default();
         self.shared.logs.put_object(object.id, &catalog::encode(object)?, &mut ops);
         self.store.write(ops, Durability::Synced)
@@ -112,15 +120,14 @@ impl Scheduler {
         for id in ids {
             if let Some(i) = self.building.iter().position(|b| b.object.id == *id) {
                 let building = self.building.remove(i);
-                let _ = building.reply.send(Err(Error::new(
-                    Kind::QueryCanceled,
-                    format!("{} \"{}\" was dropped while it was built", building.object.kind_name(), building.object.name),
-                )));
+                self.delete_state(&building.plan, &mut ops);
+                if let Some(reply) = building.reply {
+                    let dropped = format!("{} \"{}\" was dropped while it was built", building.object.kind_name(), building.object.name);
+                    let _ = reply.send(Err(Error::new(Kind::QueryCanceled, dropped)));
+                }
             }
             if let Some(running) = self.running.remove(id) {
-                for table in running.plan.fragment.nodes.iter().flat_map(|n| n.spec.state_tables()) {
-                    self.shared.logs.delete_state(table.id, &mut ops);
-                }
+                self.delete_state(&running.plan, &mut ops);
             }
             self.shared.logs.delete_object(*id, &mut ops);
             self.main.views.retain(|v| v != id);
@@ -135,6 +142,12 @@ impl Scheduler {
         self.shared.update_catalog(|c| c.without(ids));
         self.swap_published();
         Ok(())
+    }
+
+    pub(super) fn delete_state(&self, plan: &ViewPlan, ops: &mut Ops) {
+        for table in plan.fragment.nodes.iter().flat_map(|n| n.spec.state_tables()) {
+            self.shared.logs.delete_state(table.id, ops);
+        }
     }
 
     /// A source that no view reads any more is not read.
@@ -170,11 +183,11 @@ impl Scheduler {
         }
     }
 
-    /// A reader of a source from its beginning.
-    pub(super) fn open_feed(&self, source: ObjectId) -> Result<Feed> {
+    /// A reader of a source, from its beginning unless `from` says where.
+    pub(super) fn open_feed(&self, source: ObjectId, from: Option<&SourceRecord>) -> Result<Feed> {
         let catalog = self.shared.catalog.load();
         let object = catalog.get(source).ok_or_else(|| Error::internal(format!("source {source} is not in the catalog")))?;
-        self.open_feed_with(object, None, BTreeMap::new())
+        self.open_feed_with(object, from.map(|s| (s.partitions.clone(), s.watermark)), BTreeMap::new())
     }
 
     /// The connector of a source that is being read.

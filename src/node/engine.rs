@@ -1,6 +1,6 @@
 //! The running system as statements see it: the catalog, published epochs, and requests to the scheduler and the writer.
 
-use super::engine_api::{Engine, Resolve, Snapshot, Written};
+use super::engine_api::{Engine, Resolve, Snapshot, When, Written};
 use super::listings;
 use super::sample::{self, Sample};
 use super::shared::{Command, Shared};
@@ -66,11 +66,9 @@ impl EpochSnapshot {
             return Error::new(Kind::UndefinedTable, format!("relation with OID {relation} does not exist"));
         };
         match self.shared.system.building().get(&relation) {
-            Some(progress) => Error::new(Kind::NotReady, format!("materialized view \"{}\" is still being built", object.name)).with_detail(format!(
-                "{} rows taken in, in {:.1} s",
-                progress.rows,
-                progress.elapsed.as_secs_f64()
-            )),
+            Some(progress) => Error::new(Kind::NotReady, format!("materialized view \"{}\" is still being built", object.name))
+                .with_detail(progress.to_string())
+                .with_hint("see tidewater.jobs"),
             None if matches!(object.body, crate::catalog::object::Body::Source(_)) => {
                 Error::new(Kind::WrongObjectType, format!("source \"{}\" keeps no rows that could be read", object.name))
                     .with_hint(format!("create a materialized view over it: CREATE MATERIALIZED VIEW v AS SELECT * FROM {}", object.name))
@@ -115,8 +113,12 @@ impl Engine for NodeEngine {
         Ok(self.current())
     }
 
-    async fn create(&self, object: Object, plan: Option<ViewPlan>) -> Result<()> {
-        self.ask(|reply| Command::Create { object: Box::new(object), plan: plan.map(Box::new), reply }).await
+    async fn create(&self, object: Object, plan: Option<ViewPlan>, answer: When) -> Result<()> {
+        self.ask(|reply| Command::Create { object: Box::new(object), plan: plan.map(Box::new), answer, reply }).await
+    }
+
+    async fn settle(&self) -> Result<()> {
+        self.ask(|reply| Command::Settle { reply }).await
     }
 
     async fn drop_objects(&self, ids: &[ObjectId]) -> Result<()> {

@@ -38,6 +38,15 @@ pub struct Written {
     pub epoch: Epoch,
 }
 
+/// When CREATE of a materialized view is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// When its history is in.
+    Built,
+    /// When it is certain that it will be: `background_ddl`.
+    Begun,
+}
+
 /// The running system.
 #[async_trait]
 pub trait Engine: Send + Sync {
@@ -50,9 +59,13 @@ pub trait Engine: Send + Sync {
     /// The newest epoch; with `wait_for`, the first published one at or after it.
     async fn snapshot(&self, wait_for: Option<Epoch>) -> Result<Arc<dyn Snapshot>>;
 
-    /// Adds an object whose id came from [`Engine::allocate_object`]; returns when it is durable and usable (a view: backfilled). `plan`: of views and tables.
-    /// Errors: the name was taken meanwhile (42P07), something it reads is gone (42P01). Dropping the future gives the object up.
-    async fn create(&self, object: Object, plan: Option<ViewPlan>) -> Result<()>;
+    /// Adds an object whose id came from [`Engine::allocate_object`]; returns when it is durable and usable (a view: backfilled, unless `answer` says otherwise).
+    /// `plan`: of views and tables. Errors: the name was taken meanwhile (42P07), something it reads is gone (42P01), or is being built (55000).
+    /// Dropping the future gives the object up.
+    async fn create(&self, object: Object, plan: Option<ViewPlan>, answer: When) -> Result<()>;
+
+    /// Returns when nothing is left of objects that were given up before the call: their names are free.
+    async fn settle(&self) -> Result<()>;
 
     /// Removes objects and their state; `ids` holds everything that depends on them as well, readers first.
     async fn drop_objects(&self, ids: &[ObjectId]) -> Result<()>;

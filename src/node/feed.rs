@@ -234,6 +234,16 @@ impl Feed {
         Ok(taken)
     }
 
+    /// Rows that are still to be read, as far as the other side tells; `None`: it does not.
+    pub fn left(&self) -> Option<u64> {
+        let of_partition = |(partition, state): (&Partition, &PartitionState)| {
+            let waiting: i64 = self.waiting.get(partition).map_or(0, |q| q.iter().map(|b| b.to - b.from).sum());
+            let beyond = if state.ended || state.caught_up_since.is_some() { Some(0) } else { state.lag };
+            Some((waiting + beyond?).max(0) as u64)
+        };
+        self.partitions.iter().map(of_partition).sum()
+    }
+
     /// Rows that this feed is behind another one, by positions.
     pub fn distance(&self, ends: &BTreeMap<Partition, PartitionState>) -> i64 {
         ends.iter().map(|(p, end)| (end.position - self.partitions.get(p).map_or(0, |s| s.position)).max(0)).sum()

@@ -74,7 +74,16 @@ pub fn all() -> Vec<Listing> {
         listing("sinks", vec![text("sink"), text("connector"), count("inserted"), count("retracted"), text("status")], sinks),
         listing(
             "jobs",
-            vec![text("view"), count("rows"), Field::new("seconds", DataType::Float64, true), Field::new("rows_per_second", DataType::Float64, true)],
+            vec![
+                text("view"),
+                text("phase"),
+                count("rows"),
+                count("rows_expected"),
+                Field::new("rows_per_second", DataType::Float64, true),
+                Field::new("eta_seconds", DataType::Float64, true),
+                Field::new("seconds", DataType::Float64, true),
+                text("statement"),
+            ],
             jobs,
         ),
         listing(
@@ -238,13 +247,17 @@ fn sinks(shared: &Shared) -> Vec<ArrayRef> {
 }
 
 fn jobs(shared: &Shared) -> Vec<ArrayRef> {
+    let catalog = shared.catalog.load();
     let rows: Vec<_> = shared.system.building().into_iter().collect();
-    let rate = |p: &super::system::Progress| p.rows as f64 / p.elapsed.as_secs_f64().max(1e-6);
     vec![
         strings(rows.iter().map(|r| name_of(shared, r.0))),
+        strings(rows.iter().map(|r| &r.1.phase)),
         counts(rows.iter().map(|r| r.1.rows)),
-        Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.1.elapsed.as_secs_f64()))),
-        Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| rate(&r.1)))),
+        Arc::new(rows.iter().map(|r| r.1.expected.and_then(|n| i64::try_from(n).ok())).collect::<Int64Array>()),
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.1.rate.round()))),
+        Arc::new(rows.iter().map(|r| r.1.eta().map(|s| (s * 10.0).round() / 10.0)).collect::<Float64Array>()),
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| (r.1.elapsed.as_secs_f64() * 10.0).round() / 10.0))),
+        Arc::new(rows.iter().map(|r| catalog.get(r.0).map(|o| o.sql.clone())).collect::<StringArray>()),
     ]
 }
 

@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod node;
 pub mod pool;
 pub mod recover;
+pub mod resume;
 mod sample;
 pub mod scheduler;
 pub mod session;

@@ -22,6 +22,7 @@ use crate::pg::server::Server;
 use crate::sql::bind::Binder;
 use crate::state::checkpoint::Generation;
 use crate::state::committed::Committed;
+use crate::state::fault::FaultyStore;
 use crate::state::log::{Checkpointer, Logs};
 use crate::state::rocks::RocksStore;
 use crate::state::store::Store;
@@ -101,8 +102,20 @@ pub struct Started {
 
 /// Opens the store under `path`, recovers, and starts the threads. Blocks until everything is as it was.
 pub fn start(config: &Config, path: &std::path::Path) -> Result<Started> {
-    let store: Arc<dyn Store> = RocksStore::open(path, &config.rocks_options())?;
-    start_on(store, Arc::new(SystemClock), config.limits(), config.threads)
+    let limits = config.limits();
+    if let Some(spill) = &limits.spill {
+        // A killed server leaves its files.
+        if spill.exists() {
+            std::fs::remove_dir_all(spill)?;
+        }
+        std::fs::create_dir(spill)?;
+    }
+    let mut store: Arc<dyn Store> = RocksStore::open(path, &config.rocks_options())?;
+    // A hook for tests; see the file.
+    if let Ok(fault) = std::env::var("TIDEWATER_TEST_FAULT") {
+        store = FaultyStore::over(store, &fault)?;
+    }
+    start_on(store, Arc::new(SystemClock), limits, config.threads)
 }
 
 /// The engine over any store and clock.
@@ -139,7 +152,7 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
         feeds_shown: std::time::Instant::now(),
         stopping: None,
     };
-    let binder = Arc::new(session::binder(threads)?);
+    let binder = Arc::new(session::binder(threads, session::runtime(&shared.limits)?)?);
     let planner: &Replan<'_> = &|object| replan(&binder, object, shared.catalog.load_full(), shared.known.load_full());
     let positions = scheduler.recover(record, planner)?;
     let writer = Writer::new(shared.clone(), commands.clone(), positions);

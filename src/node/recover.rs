@@ -40,21 +40,26 @@ impl Scheduler {
         self.main.watermarks = record.watermarks.clone();
         self.table_positions = record.tables.clone();
         let objects = self.shared.logs.objects()?.iter().map(|bytes| catalog::decode(bytes)).collect::<Result<Vec<Object>>>()?;
-        for object in &objects {
+        let (building, whole): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|o| o.is_building());
+        for object in whole {
             self.recover_object(object, replan)?;
         }
         let cuts = self.shared.logs.cuts_after(record.epoch)?.iter().map(|bytes| Cut::decode(bytes)).collect::<Result<Vec<Cut>>>()?;
         self.recover_feeds(&objects, &record, &cuts)?;
+        for object in building {
+            self.resume_building(object, &record, replan)?;
+        }
         self.swap_published();
         let logged = self.logged_writes(&objects)?;
         self.replay(cuts, logged)
     }
 
-    fn recover_object(&mut self, object: &Object, replan: &Replan<'_>) -> Result<()> {
+    /// The object's plan. Error: it is not the one that built the state.
+    pub(super) fn checked_plan(&self, object: &Object, replan: &Replan<'_>) -> Result<Option<ViewPlan>> {
         let plan = replan(object)?;
-        if let Some(plan) = plan {
+        if let Some(plan) = &plan {
             if let Body::MaterializedView(view) = &object.body {
-                let explained = crate::plan::explain(&plan);
+                let explained = crate::plan::explain(plan);
                 if explained != view.plan {
                     return Err(Error::new(
                         Kind::DataCorrupted,
@@ -63,6 +68,12 @@ impl Scheduler {
                     .with_hint("start the version that created it, or drop and create the view again with it"));
                 }
             }
+        }
+        Ok(plan)
+    }
+
+    fn recover_object(&mut self, object: &Object, replan: &Replan<'_>) -> Result<()> {
+        if let Some(plan) = self.checked_plan(object, replan)? {
             let plan = Arc::new(plan);
             self.add_to_workers(object.id, &plan, false)?;
             self.main.views.push(object.id);

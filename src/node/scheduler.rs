@@ -159,7 +159,11 @@ impl Scheduler {
     fn serve_commands(&mut self) -> Result<()> {
         while let Some(command) = self.checkpoints.next_command().or_else(|| self.commands.try_recv().ok()) {
             match command {
-                Command::Create { object, plan, reply } => self.create(*object, plan.map(|p| *p), reply)?,
+                Command::Create { object, plan, answer, reply } => self.create(*object, plan.map(|p| *p), answer, reply)?,
+                Command::Settle { reply } => {
+                    self.give_up_abandoned()?;
+                    let _ = reply.send(Ok(()));
+                }
                 Command::Drop { ids, reply } => {
                     self.drop_objects(&ids)?;
                     let _ = reply.send(Ok(()));

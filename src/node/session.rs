@@ -1,6 +1,7 @@
 //! Sessions: what the wire asks for, in terms of statements. A session keeps its settings, the epoch of its last write (so
 //! that it reads what it wrote), and notices; everything else is the statement's.
 
+use super::config::Limits;
 use super::engine_api::Engine;
 use super::pool::Pool;
 use super::settings::{Settings, is_reported};
@@ -19,16 +20,31 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::FieldRef;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
-use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// A binder with the rules of the house. `partitions`: threads that one query may use.
-pub fn binder(partitions: usize) -> Result<Binder> {
-    Binder::new(vec![Arc::new(CheckedArithmetic)], Arc::new(RuntimeEnv::default()), partitions)
+pub fn binder(partitions: usize, runtime: Arc<RuntimeEnv>) -> Result<Binder> {
+    Binder::new(vec![Arc::new(CheckedArithmetic)], runtime, partitions)
 }
+
+/// What readers' queries share: `limits.reader_bytes` of memory. What can (sorts, groups) goes to files in `limits.spill` when its fair share is used up;
+/// what cannot (hash joins) ends alone, with 53200.
+pub fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
+    let pool = TrackConsumersPool::new(FairSpillPool::new(limits.reader_bytes), LARGEST_TOLD);
+    let mode = limits.spill.as_ref().map_or(DiskManagerMode::OsTmpDirectory, |folder| DiskManagerMode::Directories(vec![folder.clone()]));
+    let files = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(limits.spill_bytes);
+    Ok(RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(files).build_arc()?)
+}
+
+/// Consumers of memory that an error names, the largest first.
+const LARGEST_TOLD: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
 
 /// The database, for the wire.
 pub struct SessionBackend {

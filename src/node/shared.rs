@@ -1,6 +1,7 @@
 //! What the scheduler thread, the writer and the sessions share: published epochs, the catalog, logs, numbers, limits.
 
 use super::config::Limits;
+use super::engine_api::When;
 use super::scheduler::PendingWrite;
 use super::system::System;
 use crate::catalog::catalog::Catalog;
@@ -22,6 +23,11 @@ pub enum Command {
     Create {
         object: Box<Object>,
         plan: Option<Box<ViewPlan>>,
+        answer: When,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    /// Replied once nothing is left of views whose statement was cancelled before now.
+    Settle {
         reply: oneshot::Sender<Result<()>>,
     },
     Drop {

@@ -92,10 +92,35 @@ pub struct Durable {
 }
 
 /// How far a view's building is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Progress {
     pub rows: u64,
+    /// About how many there will be; `None`: a source does not tell.
+    pub expected: Option<u64>,
+    /// Since CREATE, without the time that the server was down.
     pub elapsed: Duration,
+    /// Rows per second since the start of this server.
+    pub rate: f64,
+    pub phase: String,
+}
+
+impl Progress {
+    /// Seconds that are left.
+    pub fn eta(&self) -> Option<f64> {
+        let left = self.expected?.saturating_sub(self.rows) as f64;
+        (self.rate > 0.0).then(|| left / self.rate)
+    }
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ", self.rows)?;
+        if let Some(expected) = self.expected {
+            write!(f, "of about {expected} ")?;
+        }
+        write!(f, "rows taken in, in {:.1} s", self.elapsed.as_secs_f64())?;
+        self.eta().map_or(Ok(()), |eta| write!(f, "; about {eta:.0} s left"))
+    }
 }
 
 /// The newest state of one live source.
@@ -211,8 +236,8 @@ impl System {
         self.touch();
     }
 
-    pub fn progress(&self, view: ObjectId, rows: u64, elapsed: Duration) {
-        self.building.lock().insert(view, Progress { rows, elapsed });
+    pub fn progress(&self, view: ObjectId, progress: Progress) {
+        self.building.lock().insert(view, progress);
     }
 
     pub fn built(&self, view: ObjectId) {

@@ -97,6 +97,8 @@ impl Binder {
             SessionConfig::new().with_target_partitions(partitions.max(1)).with_information_schema(false).with_create_default_catalog_and_schema(false);
         config.options_mut().sql_parser.map_string_types_to_utf8view = false;
         config.options_mut().sql_parser.parse_float_as_decimal = true;
+        // What every sort sets aside for merging files: small, for readers share a small memory (`node::session::runtime`).
+        config.options_mut().execution.sort_spill_reservation_bytes = 2 << 20;
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
         let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
             vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(PostgresTypes), Arc::new(TypeCoercion::new())];

@@ -6,6 +6,7 @@ mod changes;
 pub mod checkpoint;
 pub mod committed;
 mod extent;
+pub mod fault;
 pub mod keyed;
 pub mod log;
 pub mod memory;

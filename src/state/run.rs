@@ -278,6 +278,8 @@ pub struct ViewReader {
     cursors: Vec<Cursor>,
     /// Of the newest row that was given out.
     last: Vec<u8>,
+    /// Append: the last key of each stretch of rows of one writer before that of `last`.
+    ends: Vec<Vec<u8>>,
 }
 
 struct Cursor {
@@ -286,6 +288,8 @@ struct Cursor {
     end: usize,
 }
 
+/// Bytes of an Append key that say which worker wrote the row; the rest rises with every row of it.
+pub const WRITER: usize = 2;
 /// Store entries read per scan call: the first time, and at most.
 const READ_AHEAD: std::ops::Range<usize> = 64..2048;
 
@@ -306,9 +310,9 @@ impl ViewReader {
                 run: run.clone(),
             })
             .collect();
-        let (ahead, ahead_values, last) = Default::default();
+        let (ahead, ahead_values, last, ends) = Default::default();
         let (store_from, ahead_max) = (Some(store_from), READ_AHEAD.start);
-        ViewReader { kind, snapshot, store_from, store_to, ahead, ahead_values, ahead_at: 0, ahead_max, cursors, last }
+        ViewReader { kind, snapshot, store_from, store_to, ahead, ahead_values, ahead_at: 0, ahead_max, cursors, last, ends }
     }
 
     /// Appends about `max` rows to `rows`, with their weights; false: there are no more.
@@ -328,6 +332,11 @@ impl ViewReader {
     /// The key of the newest row that was given out; empty: none was.
     pub fn last_key(&self) -> &[u8] {
         &self.last
+    }
+
+    /// Append: the key of the newest row of each writer that was given out, a writer perhaps several times, the newest last.
+    pub fn newest_of_writers(&self) -> impl Iterator<Item = &[u8]> {
+        self.ends.iter().map(Vec::as_slice).chain((!self.last.is_empty()).then_some(&self.last[..]))
     }
 
     fn read_ahead(&mut self) -> Result<()> {
@@ -386,14 +395,12 @@ impl ViewReader {
     fn step_append(&mut self, rows: &mut Rows, weights: &mut Vec<i64>) -> bool {
         if self.ahead_at < self.ahead.len() {
             rows.push(self.ahead_values.row(self.ahead_at));
-            self.last.clear();
-            self.last.extend_from_slice(self.ahead.row(self.ahead_at));
+            note(&mut self.last, &mut self.ends, self.ahead.row(self.ahead_at));
             self.ahead_at += 1;
         } else if let Some(cursor) = self.cursors.iter_mut().find(|c| c.at < c.end) {
             let entry = &cursor.run.entries[cursor.at];
             rows.push(cursor.run.value(entry));
-            self.last.clear();
-            self.last.extend_from_slice(cursor.run.key(entry));
+            note(&mut self.last, &mut self.ends, cursor.run.key(entry));
             cursor.at += 1;
         } else {
             return false;
@@ -401,6 +408,15 @@ impl ViewReader {
         weights.push(1);
         true
     }
+}
+
+/// Keeps the last key of each writer's stretch.
+fn note(last: &mut Vec<u8>, ends: &mut Vec<Vec<u8>>, key: &[u8]) {
+    if !last.is_empty() && last.get(..WRITER) != key.get(..WRITER) {
+        ends.push(last.clone());
+    }
+    last.clear();
+    last.extend_from_slice(key);
 }
 
 /// A merged weight as the store keeps it.

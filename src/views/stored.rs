@@ -3,14 +3,15 @@
 
 use super::ranges::{KeyPart, KeyRange};
 use crate::error::{Error, Result};
-use crate::state::run::{self, Run, RunKind, RunStack, ViewReader};
+use crate::state::run::{self, Run, RunKind, RunStack, ViewReader, WRITER};
 use crate::state::store::Snapshot;
 use crate::types::delta::Delta;
 use crate::types::ids::{ObjectId, TableId};
 use crate::types::key::{Codec, Order, Rows, is_exact};
 use crate::types::time::Epoch;
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -128,19 +129,48 @@ impl RelationRows {
 
     /// All rows, a chunk at a time.
     pub fn scan(&self, snapshot: Arc<dyn Snapshot>) -> RelationScan {
-        RelationScan { rows: self.clone(), snapshot, reader: None, ranges: VecDeque::new(), everything: true, last: Vec::new() }
+        self.scan_behind(snapshot, &Taken::default())
+    }
+
+    /// All rows but those that an earlier scan, of an older epoch, has taken.
+    pub fn scan_behind(&self, snapshot: Arc<dyn Snapshot>, taken: &Taken) -> RelationScan {
+        RelationScan { rows: self.clone(), snapshot, reader: None, ranges: taken.left(self.layout.kind).into(), taken: taken.clone() }
     }
 
     /// The rows whose keys lie in `ranges`.
     pub fn scan_ranges(&self, snapshot: Arc<dyn Snapshot>, ranges: Vec<KeyRange>) -> RelationScan {
-        RelationScan { rows: self.clone(), snapshot, reader: None, ranges: ranges.into(), everything: false, last: Vec::new() }
+        let ranges = ranges.into_iter().map(|r| (r.from, Some(r.to))).collect();
+        RelationScan { rows: self.clone(), snapshot, reader: None, ranges, taken: Taken::default() }
+    }
+
+    /// The part of a later change of the relation that concerns rows which a scan has taken: the other part it will still see. Of append-only rows
+    /// none: whatever came later is behind what was taken.
+    pub fn taken_part(&self, delta: &Delta, taken: &Taken) -> Result<Option<Delta>> {
+        let layout = &self.layout;
+        let Some(last) = taken.last_key(layout.kind) else { return Ok(None) };
+        let mut keys = Rows::default();
+        if layout.is_unique() {
+            let types = layout.key.iter().map(|p| (p.data_type.clone(), p.order)).collect();
+            let columns: Vec<_> = layout.key.iter().map(|p| delta.column(p.column).clone()).collect();
+            Codec::ordered(types)?.encode(&columns, &mut keys)?;
+        } else {
+            layout.codec.encode(delta.batch().columns(), &mut keys)?;
+        }
+        let keep: BooleanArray = (0..delta.rows()).map(|row| Some(keys.row(row) <= last)).collect();
+        Ok(Some(delta.filter(&keep)?).filter(|d| !d.is_empty()))
+    }
+
+    /// About how many rows a scan has still to give; `None`: there is nothing to tell from.
+    pub fn estimated_left(&self, snapshot: &dyn Snapshot, scan: &RelationScan) -> Option<u64> {
+        let last = scan.last_key()?;
+        let read = run::view_file_bytes(self.layout.table, snapshot, &[], Some(last));
+        let all = run::view_file_bytes(self.layout.table, snapshot, &[], None);
+        (read > 0).then(|| (scan.taken.rows as f64 * all.saturating_sub(read) as f64 / read as f64) as u64)
     }
 
     /// About how many rows there are, when a scan from the beginning has given `scanned` of them; `None`: there is nothing to tell from.
     pub fn estimated_rows(&self, snapshot: &dyn Snapshot, scan: &RelationScan, scanned: u64) -> Option<u64> {
-        let read = run::view_file_bytes(self.layout.table, snapshot, &[], Some(scan.last_key()));
-        let all = run::view_file_bytes(self.layout.table, snapshot, &[], None);
-        (read > 0).then(|| (scanned as f64 * all as f64 / read as f64) as u64).map(|rows| rows.max(scanned))
+        self.estimated_left(snapshot, scan).map(|left| scanned + left)
     }
 
     /// The rows of ranges that are one unique key each, its `from`.
@@ -170,6 +200,58 @@ impl RelationRows {
     }
 }
 
+/// How far a scan has come, so that another, of a later epoch, can go on behind it: the last key taken; of append-only rows, whose keys rise for each
+/// writer apart, that of each writer. Durable (part of a building view's record).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    keys: Vec<Vec<u8>>,
+    rows: u64,
+}
+
+/// Keys from one on, up to another or to the end.
+type Range = (Vec<u8>, Option<Vec<u8>>);
+
+impl Taken {
+    /// Where rows have one order of keys.
+    fn last_key(&self, kind: RunKind) -> Option<&[u8]> {
+        self.keys.first().filter(|_| kind != RunKind::Append).map(Vec::as_slice)
+    }
+
+    /// The key ranges that are left.
+    fn left(&self, kind: RunKind) -> Vec<Range> {
+        let behind = |key: &[u8]| [key, &[0]].concat();
+        if kind != RunKind::Append {
+            return vec![(self.keys.first().map_or(Vec::new(), |last| behind(last)), None)];
+        }
+        let (mut ranges, mut start) = (Vec::new(), Some(Vec::new()));
+        for last in &self.keys {
+            let (Some(from), writer) = (start, last[..WRITER].to_vec()) else { return ranges };
+            let next = u16::from_be_bytes([writer[0], writer[1]]).checked_add(1).map(|w| w.to_be_bytes().to_vec());
+            ranges.push((from, Some(writer)));
+            ranges.push((behind(last), next.clone()));
+            start = next;
+        }
+        ranges.extend(start.map(|from| (from, None)));
+        ranges
+    }
+
+    /// What one more reader has given out.
+    fn add(&mut self, kind: RunKind, reader: &ViewReader) {
+        if kind != RunKind::Append {
+            if !reader.last_key().is_empty() {
+                self.keys = vec![reader.last_key().to_vec()];
+            }
+            return;
+        }
+        for key in reader.newest_of_writers() {
+            match self.keys.binary_search_by(|k| k[..WRITER].cmp(&key[..WRITER])) {
+                Ok(at) => self.keys[at] = key.to_vec(),
+                Err(at) => self.keys.insert(at, key.to_vec()),
+            }
+        }
+    }
+}
+
 /// A scan under way.
 pub struct RelationScan {
     rows: RelationRows,
@@ -177,11 +259,9 @@ pub struct RelationScan {
     /// Of the current range.
     reader: Option<ViewReader>,
     /// Those behind it.
-    ranges: VecDeque<KeyRange>,
-    /// One range of all keys is still to come.
-    everything: bool,
-    /// The last key of the ranges that are read.
-    last: Vec<u8>,
+    ranges: VecDeque<Range>,
+    /// What was taken before `reader`; its rows are counted at once.
+    taken: Taken,
 }
 
 impl RelationScan {
@@ -196,26 +276,37 @@ impl RelationScan {
                 continue;
             };
             if !reader.next(max - rows.len(), &mut rows, &mut weights)? {
-                self.last = reader.last_key().to_vec();
+                self.taken.add(self.rows.layout.kind, reader);
                 self.reader = None;
             }
         }
+        self.taken.rows += rows.len() as u64;
         if rows.is_empty() { Ok(None) } else { self.rows.layout.decode(&rows, Some(weights)).map(Some) }
     }
 
-    /// The key of the newest row that was given out; empty: none was.
-    fn last_key(&self) -> &[u8] {
-        self.reader.as_ref().map(ViewReader::last_key).filter(|key| !key.is_empty()).unwrap_or(&self.last)
+    /// What has been given out so far.
+    pub fn taken(&self) -> Taken {
+        let mut taken = self.taken.clone();
+        if let Some(reader) = &self.reader {
+            taken.add(self.rows.layout.kind, reader);
+        }
+        taken
+    }
+
+    /// The key of the newest row that was given out.
+    fn last_key(&self) -> Option<&[u8]> {
+        let of_reader = self.reader.as_ref().map(ViewReader::last_key).filter(|key| !key.is_empty());
+        of_reader.or(self.taken.keys.last().map(Vec::as_slice))
     }
 
     /// Goes on to the next range; false: there is none.
     fn open(&mut self) -> bool {
         let RelationRows { layout, runs, .. } = &self.rows;
-        let reader = |from: &[u8], to: Option<&[u8]>| ViewReader::new(layout.table, layout.kind, self.snapshot.clone(), runs, from, to);
-        self.reader = match self.ranges.pop_front() {
-            Some(range) => Some(reader(&range.from, Some(&range.to))),
-            None => std::mem::take(&mut self.everything).then(|| reader(&[], None)),
-        };
+        let reader = |(from, to): Range| ViewReader::new(layout.table, layout.kind, self.snapshot.clone(), runs, &from, to.as_deref());
+        self.reader = self.ranges.pop_front().map(reader);
         self.reader.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

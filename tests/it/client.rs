@@ -76,6 +76,12 @@ impl Client {
         std::mem::take(&mut self.notices.lock().unwrap())
     }
 
+    /// What psql does at Ctrl-C, for use beside a statement that runs: a call ends the statement of that moment.
+    pub fn canceller(&self) -> impl Fn() + Send + 'static {
+        let (token, runtime) = (self.inner.cancel_token(), self.runtime.handle().clone());
+        move || runtime.block_on(token.cancel_query(NoTls)).unwrap()
+    }
+
     /// One or more statements; the rows of all of them.
     pub fn try_rows(&mut self, sql: &str) -> Result<Vec<Row>, SqlError> {
         Ok(self.try_table(sql)?.1)

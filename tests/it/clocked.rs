@@ -35,6 +35,9 @@ impl Clocked {
             state_bytes: 64 << 20,
             dirty_bytes: 64 << 20,
             run_bytes: 64 << 20,
+            reader_bytes: 64 << 20,
+            spill: None,
+            spill_bytes: 1 << 30,
             replay_timeout: Duration::from_secs(10),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

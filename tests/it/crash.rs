@@ -11,6 +11,7 @@ use std::time::Duration;
 
 const EVENTS: i64 = 1_000_000;
 const PARTITIONS: i64 = 4;
+/// `KILLS=100` kills so often (`make soak`).
 const KILLS: usize = 10;
 /// Of so many events one is late by minutes.
 const LATE_EVERY: i64 = 1000;
@@ -99,7 +100,8 @@ fn kafka_slow_ten_kills_in_a_million_events() {
     create(&mut server.connect(), kafka, "crash");
     let producer = std::thread::spawn(|| produce(Kafka::shared(), "crash", 0, EVENTS));
     let mut seen = Seen::default();
-    for kill in 0..KILLS {
+    let kills = std::env::var("KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
+    for kill in 0..kills {
         let mut client = server.connect();
         for _ in 0..=random.below(4) {
             std::thread::sleep(Duration::from_millis(random.below(250)));

@@ -37,18 +37,31 @@ impl Server {
 
     /// On a data directory that the test keeps.
     pub fn on(dir: &Path, args: &[&str]) -> Server {
+        match Server::try_on(dir, args, &[]) {
+            Ok(server) => server,
+            Err(why) => panic!("the server did not start: {why}"),
+        }
+    }
+
+    /// With these variables in its environment. Error: why it did not start.
+    pub fn try_on(dir: &Path, args: &[&str], environment: &[(&str, &str)]) -> Result<Server, String> {
         let args: Vec<String> = args.iter().map(|a| a.to_string()).collect();
         // Between choosing a free port and taking it another test may take it: then choose again.
         for _ in 0..5 {
-            let (child, sql_port, http_port) = spawn(dir, &args);
+            let (child, sql_port, http_port) = spawn(dir, &args, environment);
             let mut server = Server { child, sql_port, http_port, dir: dir.to_path_buf(), args: args.clone(), _owned: None };
             match server.wait_until_ready() {
-                Ok(()) => return server,
+                Ok(()) => return Ok(server),
                 Err(why) if why.contains("cannot listen") => continue,
-                Err(why) => panic!("the server did not start: {why}"),
+                Err(why) => return Err(why),
             }
         }
-        panic!("no free ports");
+        Err("no free ports".to_string())
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     pub fn connect(&self) -> Client {
@@ -153,7 +166,7 @@ fn log_path(dir: &Path) -> PathBuf {
     dir.with_extension("log")
 }
 
-fn spawn(dir: &Path, args: &[String]) -> (Child, u16, u16) {
+fn spawn(dir: &Path, args: &[String], environment: &[(&str, &str)]) -> (Child, u16, u16) {
     let (sql_port, http_port) = (free_port(), free_port());
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log_path(dir)).unwrap();
     let child = Command::new(BINARY)
@@ -163,6 +176,7 @@ fn spawn(dir: &Path, args: &[String]) -> (Child, u16, u16) {
         // A test machine runs several servers at once; what a test wants otherwise it says.
         .env("TIDEWATER_MEMORY", "1GiB")
         .env("TIDEWATER_THREADS", "2")
+        .envs(environment.iter().copied())
         .args(args)
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())

@@ -7,6 +7,7 @@ use super::{Context, Outcome, StateTables};
 use crate::catalog::catalog::{Catalog, PUBLIC};
 use crate::catalog::object::{Body, Index, IndexColumn, Object};
 use crate::error::{Error, Kind, Result};
+use crate::node::engine_api::When;
 use crate::plan::{self, Relation, ViewPlan};
 use crate::sql::ast::{self, CreateIndex, Name, Statement};
 use crate::types::ids::TableId;
@@ -17,7 +18,7 @@ const TAG: &str = "CREATE INDEX";
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateIndex) -> Result<Outcome> {
     if let Some(name) = &create.name {
         check_schema(name)?;
-        if let Some(outcome) = existing(context, name, create.if_not_exists, TAG)? {
+        if let Some(outcome) = existing(context, name, create.if_not_exists, TAG).await? {
             return Ok(outcome);
         }
     }
@@ -30,7 +31,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         Some(list) => Some(list.iter().map(|(name, position)| ordinal(&base, name, *position)).collect::<Result<Vec<_>>>()?),
         None => None,
     };
-    let mut index = Index { on: base.id, key, include, state: Vec::new(), plan: String::new() };
+    let mut index = Index { on: base.id, key, include, state: Vec::new(), plan: String::new(), building: true };
     let mut state = StateTables::new(context);
     let plan = index_plan(&index, &relation, &mut || state.next())?;
     (index.state, index.plan) = (state.finish()?, plan::explain(&plan));
@@ -43,7 +44,8 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         depends_on: vec![base.id],
         body: Body::Index(index),
     };
-    context.engine.create(object, Some(plan)).await?;
+    let answer = if context.settings.is_on("background_ddl") { When::Begun } else { When::Built };
+    context.engine.create(object, Some(plan), answer).await?;
     Ok(Outcome::command(TAG))
 }
 

@@ -9,6 +9,7 @@ use crate::connectors;
 use crate::connectors::connector::SourceRequest;
 use crate::error::{Error, Kind, Result};
 use crate::node::ddl::{is_keyed_feed, relation_of};
+use crate::node::engine_api::When;
 use crate::node::sources;
 use crate::plan;
 use crate::sql::ast::{CreateRelation, Name, RelationKind, Statement, Text};
@@ -25,7 +26,7 @@ use std::sync::Arc;
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateRelation) -> Result<Outcome> {
     let tag = if create.kind == RelationKind::Source { "CREATE SOURCE" } else { "CREATE TABLE" };
     check_schema(&create.name)?;
-    if let Some(outcome) = existing(context, &create.name, create.if_not_exists, tag)? {
+    if let Some(outcome) = existing(context, &create.name, create.if_not_exists, tag).await? {
         return Ok(outcome);
     }
     let mut columns = columns(create)?;
@@ -48,7 +49,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         body,
     };
     let (object, plan) = planned(context, object)?;
-    context.engine.create(object, plan).await?;
+    context.engine.create(object, plan, When::Built).await?;
     Ok(Outcome::command(tag))
 }
 
@@ -85,7 +86,11 @@ pub(super) fn check_schema(name: &Name) -> Result<()> {
 }
 
 /// With `IF NOT EXISTS` and a taken name, the outcome is a notice.
-pub(super) fn existing(context: &Context, name: &Name, if_not_exists: bool, tag: &str) -> Result<Option<Outcome>> {
+pub(super) async fn existing(context: &Context, name: &Name, if_not_exists: bool, tag: &str) -> Result<Option<Outcome>> {
+    if context.engine.catalog().find(PUBLIC, &name.name).is_some_and(|o| o.is_building()) {
+        // It may be what a cancelled statement leaves behind for a moment.
+        context.engine.settle().await?;
+    }
     let catalog = context.engine.catalog();
     if catalog.find(PUBLIC, &name.name).is_none() {
         return Ok(None);

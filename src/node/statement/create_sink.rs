@@ -8,6 +8,7 @@ use crate::catalog::catalog::PUBLIC;
 use crate::catalog::object::{Body, Object, Sink};
 use crate::connectors;
 use crate::error::{Error, Kind, Result};
+use crate::node::engine_api::When;
 use crate::plan::{self, Request};
 use crate::sql::ast::{CreateSink, Statement};
 use crate::sql::bind::Parameters;
@@ -17,7 +18,7 @@ use crate::sql::parse;
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateSink) -> Result<Outcome> {
     const TAG: &str = "CREATE SINK";
     check_schema(&create.name)?;
-    if let Some(outcome) = existing(context, &create.name, create.if_not_exists, TAG)? {
+    if let Some(outcome) = existing(context, &create.name, create.if_not_exists, TAG).await? {
         return Ok(outcome);
     }
     connectors::check_sink(&create.with)?;
@@ -33,7 +34,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     let mut state = StateTables::new(context);
     let plan = plan::blackhole(Request { query: &bound.plan, emit_on_window_close: false, allocate: &mut || state.next() })
         .map_err(|e| placed(e, &statement.source, query.as_ref()))?;
-    let sink = Sink { query: create.query.sql.clone(), columns, options: create.with.clone(), plan: plan::explain(&plan), state: state.finish()? };
+    let sink = Sink { query: create.query.sql.clone(), columns, options: create.with.clone(), plan: plan::explain(&plan), state: state.finish()?, building: true };
     let object = Object {
         id: context.engine.allocate_object()?,
         schema: PUBLIC.into(),
@@ -43,7 +44,8 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         body: Body::Sink(sink),
     };
     let growth = unbounded(context, "sink", &create.name, &plan)?;
-    context.engine.create(object, Some(plan)).await?;
+    let answer = if context.settings.is_on("background_ddl") { When::Begun } else { When::Built };
+    context.engine.create(object, Some(plan), answer).await?;
     let outcome = Outcome::command(TAG);
     Ok(match growth {
         Some(notice) => outcome.notice(notice),

@@ -7,6 +7,7 @@ use super::{Context, Outcome, StateTables};
 use crate::catalog::catalog::PUBLIC;
 use crate::catalog::object::{Body, Column, MaterializedView, Object, View};
 use crate::error::{Error, Kind, Result};
+use crate::node::engine_api::When;
 use crate::plan::{self, Request, ViewPlan, growth};
 use crate::sql::ast::{CreateView, Name, Statement};
 use crate::sql::bind::{Bound, Parameters};
@@ -17,7 +18,7 @@ use crate::types::ids::ObjectId;
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateView) -> Result<Outcome> {
     let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
     check_schema(&create.name)?;
-    if let Some(outcome) = existing(context, &create.name, create.if_not_exists, tag)? {
+    if let Some(outcome) = existing(context, &create.name, create.if_not_exists, tag).await? {
         return Ok(outcome);
     }
     if let Some(option) = create.with.keys().next() {
@@ -41,7 +42,8 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     let object =
         Object { id: context.engine.allocate_object()?, schema: PUBLIC.into(), name: create.name.name.clone(), sql: statement.text.clone(), depends_on, body };
     let growth = plan.as_ref().map_or(Ok(None), |plan| unbounded(context, "materialized view", &create.name, plan))?;
-    context.engine.create(object, plan).await?;
+    let answer = if context.settings.is_on("background_ddl") { When::Begun } else { When::Built };
+    context.engine.create(object, plan, answer).await?;
     let outcome = Outcome::command(tag);
     Ok(match growth {
         Some(notice) => outcome.notice(notice),
@@ -116,6 +118,7 @@ fn materialized(context: &Context, create: &CreateView, columns: Vec<Column>, bo
         emit_on_window_close: create.emit_on_window_close,
         options: create.with.clone(),
         plan: plan::explain(&plan),
+        building: true,
         state,
     };
     Ok((view, plan))

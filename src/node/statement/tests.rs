@@ -4,7 +4,7 @@
 use crate::catalog::catalog::Catalog;
 use crate::catalog::object::{Body, Object};
 use crate::error::{Error, Kind, Result};
-use crate::node::engine_api::{Engine, Resolve, Snapshot, Written};
+use crate::node::engine_api::{Engine, Resolve, Snapshot, When, Written};
 use crate::node::pool::Pool;
 use crate::node::session::{SessionBackend, binder};
 use crate::pg::backend::{Backend, Execution, Notice, Session};
@@ -97,7 +97,11 @@ impl Engine for FakeEngine {
         Ok(Arc::new(FakeSnapshot(self.tables.lock().clone())))
     }
 
-    async fn create(&self, object: Object, plan: Option<ViewPlan>) -> Result<()> {
+    async fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn create(&self, object: Object, plan: Option<ViewPlan>, _answer: When) -> Result<()> {
         if let Some(relation) = crate::node::ddl::relation_of(&object, plan.as_ref()) {
             self.plans.lock().insert(object.id, Arc::new(relation));
         }
@@ -168,7 +172,7 @@ impl Client {
             next: AtomicU32::new(1000),
             clock: Arc::new(ManualClock::at(1_714_979_289_123_456)),
         });
-        let backend = SessionBackend::new(engine, Arc::new(binder(2).unwrap()), Arc::new(Pool::new(2).unwrap()));
+        let backend = SessionBackend::new(engine, Arc::new(binder(2, Arc::default()).unwrap()), Arc::new(Pool::new(2).unwrap()));
         let parameters = BTreeMap::from([("user".to_owned(), "ann".to_owned()), ("options".to_owned(), "-c statement_timeout=5s".to_owned())]);
         let session = runtime.block_on(backend.connect(&parameters)).unwrap();
         Client { runtime, session }
