@@ -161,6 +161,8 @@ pub struct Limits {
     pub dirty_bytes: usize,
     /// Bytes of uncheckpointed view rows; beyond it a checkpoint starts early.
     pub run_bytes: usize,
+    /// Bytes of rows that one source may have read ahead.
+    pub queue_bytes: usize,
     /// Bytes of memory that all readers' queries share.
     pub reader_bytes: usize,
     /// Where queries put what does not fit; emptied at start. `None`: the machine's folder for temporary files.
@@ -177,6 +179,8 @@ const EPOCH_ROWS: usize = 64 * 1024;
 const BUILD_ROWS: usize = 64 * 1024;
 /// What a checkpoint writes costs its size several times over in buffers, and fresh pages cost more than what is written to them.
 const DIRTY_BYTES: usize = 128 << 20;
+/// Keeps two cores busy.
+const QUEUE_BYTES: usize = 64 << 20;
 /// A query that would need more should be written otherwise; the disk is for state.
 const SPILL_BYTES: u64 = 16 << 30;
 /// A source that cannot be read again for so long keeps the server from starting, with a clear error.
@@ -201,6 +205,7 @@ impl Config {
             state_bytes: self.memory() / 4,
             dirty_bytes: (self.memory() / 16).min(DIRTY_BYTES),
             run_bytes: self.memory() / 8,
+            queue_bytes: (self.memory() / 16).min(QUEUE_BYTES),
             reader_bytes: self.memory() / 8,
             spill: Some(self.data_dir.join("spill")),
             spill_bytes: SPILL_BYTES,

@@ -209,6 +209,7 @@ impl Scheduler {
         let config = PumpConfig {
             name: object.name.clone(),
             threads: self.workers.len(),
+            max_queued_bytes: self.shared.limits.queue_bytes,
             notify: Arc::new(move || {
                 // A full channel already tells that there is something to do.
                 let _ = wake.try_send(());

@@ -40,9 +40,11 @@ pub fn runtime(limits: &Limits) -> Result<Arc<RuntimeEnv>> {
     let pool = TrackConsumersPool::new(FairSpillPool::new(limits.reader_bytes), LARGEST_TOLD);
     let mode = limits.spill.as_ref().map_or(DiskManagerMode::OsTmpDirectory, |folder| DiskManagerMode::Directories(vec![folder.clone()]));
     let files = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(limits.spill_bytes);
-    Ok(RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(files).build_arc()?)
+    Ok(RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(files.with_max_spill_merge_fan_in(MERGED_AT_ONCE)).build_arc()?)
 }
 
+/// Files of a sort that are merged at once. A merge takes what it needs for them and cannot give it back: many would starve the sorts beside it.
+const MERGED_AT_ONCE: usize = 4;
 /// Consumers of memory that an error names, the largest first.
 const LARGEST_TOLD: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
 

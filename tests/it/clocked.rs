@@ -35,6 +35,7 @@ impl Clocked {
             state_bytes: 64 << 20,
             dirty_bytes: 64 << 20,
             run_bytes: 64 << 20,
+            queue_bytes: 64 << 20,
             reader_bytes: 64 << 20,
             spill: None,
             spill_bytes: 1 << 30,
