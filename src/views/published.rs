@@ -49,6 +49,3 @@ pub fn expand(delta: &Delta) -> Result<RecordBatch> {
     }
     Ok(arrow::compute::take_record_batch(delta.batch(), &UInt32Array::from(indices))?)
 }
-
-#[cfg(test)]
-mod tests;

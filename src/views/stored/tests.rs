@@ -31,7 +31,7 @@ impl World {
         let key = if kind == RunKind::Unique { vec![0] } else { Vec::new() };
         let store = MemoryStore::new();
         let snapshot = store.snapshot();
-        let rows = RelationRows::new(TABLE, kind, key, schema);
+        let rows = RelationRows::new(Layout::of_relation(TABLE, kind, &key, schema).unwrap());
         World { kind, store, snapshot, rows, pending: Vec::new(), model: BTreeMap::new(), sequences: [0; 3], epoch: 0, seed }
     }
 
@@ -118,7 +118,7 @@ fn add(sum: &mut BTreeMap<(i64, i64), i64>, delta: &Delta) {
 /// Scans `world` while it changes, and goes on over a newer epoch now and then.
 fn scan_while_it_changes(world: &mut World) -> BTreeMap<(i64, i64), i64> {
     let (mut sum, mut tapped) = (BTreeMap::new(), Vec::new());
-    let mut scan = world.rows.scan(world.snapshot.clone()).unwrap();
+    let mut scan = world.rows.scan(world.snapshot.clone());
     loop {
         match world.below(6) {
             0 | 1 => tapped.push(world.change()),
@@ -131,7 +131,7 @@ fn scan_while_it_changes(world: &mut World) -> BTreeMap<(i64, i64), i64> {
                         add(&mut sum, &part);
                     }
                 }
-                scan = world.rows.scan_behind(world.snapshot.clone(), &taken).unwrap();
+                scan = world.rows.scan_behind(world.snapshot.clone(), &taken);
             }
             n => match scan.next(n as usize - 3).unwrap() {
                 Some(delta) => add(&mut sum, &delta),
