@@ -34,7 +34,8 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     let mut state = StateTables::new(context);
     let plan = plan::blackhole(Request { query: &bound.plan, emit_on_window_close: false, allocate: &mut || state.next() })
         .map_err(|e| placed(e, &statement.source, query.as_ref()))?;
-    let sink = Sink { query: create.query.sql.clone(), columns, options: create.with.clone(), plan: plan::explain(&plan), state: state.finish()?, building: true };
+    let sink =
+        Sink { query: create.query.sql.clone(), columns, options: create.with.clone(), plan: plan::explain(&plan), state: state.finish()?, building: true };
     let object = Object {
         id: context.engine.allocate_object()?,
         schema: PUBLIC.into(),
