@@ -1,4 +1,5 @@
-//! Temporal filters, with the clock in the test's hand: rows come and leave without any input, also what was due while the server was down.
+//! Temporal filters, with the clock in the test's hand: rows come and leave without any input, also what was due while the server was down. Joins in time through
+//! `kill -9`: what they remember, what they dropped, and what they counted as late.
 
 use crate::clocked::Clocked;
 use crate::oracle::SECOND;
@@ -60,4 +61,40 @@ fn rows_that_were_due_while_the_server_was_down_leave_at_its_start() {
     let mut client = server.connect();
     client.until("SELECT count(*) FROM recent", "1", PATIENCE);
     assert_eq!(client.one("SELECT id FROM recent"), "2");
+}
+
+#[test]
+fn joins_in_time_go_on_after_a_kill() {
+    let mut server = Server::start();
+    server.connect().run(
+        "CREATE TABLE shown (id INT, ts TIMESTAMP, WATERMARK FOR ts AS ts) APPEND ONLY; \
+         CREATE TABLE clicked (id INT, ts TIMESTAMP, WATERMARK FOR ts AS ts) APPEND ONLY; \
+         CREATE TABLE price (id INT PRIMARY KEY, cents INT); \
+         CREATE MATERIALIZED VIEW fate AS SELECT s.id, s.ts AS shown, c.ts AS clicked FROM shown s LEFT JOIN clicked c ON s.id = c.id AND c.ts BETWEEN s.ts AND s.ts + INTERVAL '10 seconds'; \
+         CREATE MATERIALIZED VIEW paid AS SELECT c.id, c.ts, p.cents FROM clicked c JOIN price FOR SYSTEM_TIME AS OF PROCTIME() p ON c.id = p.id",
+    );
+    let at = |seconds: i64| format!("'2024-01-01 10:00:00'::timestamp + INTERVAL '{seconds} seconds'");
+    let summary = "SELECT (SELECT count(*) FROM fate WHERE clicked IS NULL) || ' ' || (SELECT count(*) FROM fate WHERE clicked IS NOT NULL) || ' ' || (SELECT late_rows FROM tidewater.views WHERE view = 'fate')";
+    // In round n: a row of 20 n that is clicked on, one that is not, a click of the round before at its last moment, one that is late. The price changes each time.
+    for n in 0..12 {
+        let mut client = server.connect();
+        client.run(&format!("INSERT INTO price VALUES (1, {n}) ON CONFLICT (id) DO UPDATE SET cents = excluded.cents"));
+        client.run(&format!("INSERT INTO shown VALUES (1, {}), (2, {})", at(20 * n), at(20 * n + 1)));
+        client.run(&format!("INSERT INTO clicked VALUES (1, {})", at(20 * n + 10)));
+        client.run(&format!("INSERT INTO clicked VALUES (2, {})", at(20 * n + 5)));
+        assert_eq!(client.one(summary), format!("{} {} {}", n + 1, n + 1, n + 1), "round {n}");
+        let seen = client.texts("SELECT id, shown, clicked FROM fate ORDER BY shown");
+        if n % 3 == 1 {
+            if n % 2 == 0 {
+                client.run("FLUSH");
+            }
+            server.kill();
+            server.restart();
+            let mut client = server.connect();
+            assert_eq!(client.texts("SELECT id, shown, clicked FROM fate ORDER BY shown"), seen, "after the kill in round {n}");
+            assert_eq!(client.one(summary), format!("{} {} {}", n + 1, n + 1, n + 1), "after the kill in round {n}");
+        }
+    }
+    let mut client = server.connect();
+    assert_eq!(client.one("SELECT string_agg(cents::text, ',' ORDER BY ts) FROM paid"), "0,1,2,3,4,5,6,7,8,9,10,11");
 }
