@@ -35,3 +35,4 @@ mod server;
 mod slt;
 mod temporal;
 mod text_forms;
+mod tpch;
