@@ -2,7 +2,7 @@
 //! comes with each call ([`Names`]), so a statement binds against one catalog whatever DDL does meanwhile.
 //!
 //! ```text
-//! tree --name_columns, forms--> tree --SqlToRel--> plan --parameters--> plan --PostgresTypes, TypeCoercion, …--> plan --settle--> bound
+//! tree --name_columns, forms--> tree --SqlToRel--> plan --parameters, subqueries--> plan --PostgresTypes, TypeCoercion, …--> plan --settle--> bound
 //! ```
 //!
 //! A bound plan is type-coerced and not optimized: views are planned from it, SELECTs go on to [`Binder::run`].
@@ -107,7 +107,7 @@ impl Binder {
             .with_config(config)
             .with_runtime_env(runtime)
             .with_default_features()
-            .with_relation_planners(vec![Arc::new(Windows)])
+            .with_relation_planners(vec![Arc::new(Windows), Arc::new(super::multisets::Multisets)])
             .with_type_planner(Arc::new(Types));
         // Before DataFusion's own, which know no types of quoted literals.
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(Operators));
@@ -158,6 +158,7 @@ impl Binder {
     }
 
     fn analyze(&self, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
+        let plan = super::subqueries::unnested(plan)?;
         self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})
     }
 
@@ -371,6 +372,10 @@ impl ContextProvider for Context<'_> {
             simplifier.coerce(typed, &schema).and_then(|e| simplifier.simplify(e))
         };
         let arguments = arguments.into_iter().map(constant).collect::<DataFusionResult<Vec<_>>>()?;
+        if let Some(plan) = short_series(name, &arguments)? {
+            let schema = plan.schema().inner().clone();
+            return Ok(Arc::new(ViewSource { plan, schema }));
+        }
         let of = arguments.first().map(|a| a.get_type(&schema)).transpose()?;
         let arguments: Vec<Expr> = arguments.into_iter().map(series_bound).collect();
         let provider = function.create_table_provider_with_args(datafusion::catalog::TableFunctionArgs::new(&arguments, &self.binder.state))?;
@@ -453,6 +458,17 @@ impl ContextProvider for Context<'_> {
     fn udwf_names(&self) -> Vec<String> {
         self.binder.state.window_functions().keys().cloned().collect()
     }
+}
+
+/// A series between constants that is short: its elements, which a view can read as well.
+fn short_series(name: &str, arguments: &[Expr]) -> DataFusionResult<Option<LogicalPlan>> {
+    let constants: Option<Vec<ScalarValue>> = arguments.iter().map(|a| if let Expr::Literal(value, _) = a { Some(value.clone()) } else { None }).collect();
+    if !name.eq_ignore_ascii_case("generate_series") || !constants.is_some_and(|c| functions::series::is_short(&c)) {
+        return Ok(None);
+    }
+    let options = datafusion::common::UnnestOptions::new().with_preserve_nulls(false);
+    let array = functions::series::series().call(arguments.to_vec()).alias("generate_series");
+    LogicalPlanBuilder::empty(true).project([array])?.unnest_column_with_options("generate_series", options)?.build().map(Some)
 }
 
 /// DataFusion's series count in bigint and nanoseconds.

@@ -92,6 +92,8 @@ impl Rewrite for Forms {
             };
             query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by: vec![] });
         }
+        super::multisets::rewrite(&mut query.body);
+        super::using::rewrite(&mut query.body);
         type_items(&mut query.body);
         let mut names = HashSet::new();
         relations(&query.body, &mut names);
@@ -103,6 +105,7 @@ impl Rewrite for Forms {
     }
 
     fn table_factor(&mut self, factor: &mut TableFactor) {
+        super::set_returning::in_from(factor);
         let TableFactor::Table { name, alias, args: Some(_), .. } = factor else { return };
         if function_name(name).as_deref() != Some("generate_series") {
             return;
@@ -119,7 +122,7 @@ impl Rewrite for Forms {
         {
             parts.insert(0, Ident::new(PUBLIC));
         }
-        *expr = rewritten(std::mem::replace(expr, value(Value::Null)));
+        *expr = super::subquery_forms::rewritten(rewritten(std::mem::replace(expr, value(Value::Null))));
     }
 }
 
@@ -276,7 +279,7 @@ fn is_integer(expr: &Expr) -> bool {
     }
 }
 
-fn value(value: Value) -> Expr {
+pub(super) fn value(value: Value) -> Expr {
     Expr::Value(ValueWithSpan { value, span: Span::empty() })
 }
 
@@ -292,7 +295,7 @@ fn cast(expr: Expr, data_type: ast::DataType) -> Expr {
     Expr::Cast { kind: ast::CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None }
 }
 
-fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
     let args = arguments.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),

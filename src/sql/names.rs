@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 use std::collections::HashSet;
 
 /// Stands between a name and its suffix; no SQL text may hold it in a name that clients see.
-const SUFFIX: char = '\u{1}';
+pub(super) const SUFFIX: char = '\u{1}';
 /// What has no name.
 const UNNAMED: &str = "?column?";
 

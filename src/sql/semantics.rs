@@ -383,6 +383,14 @@ fn function(mut call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
 /// A result that Postgres has no type for is cast to the nearest.
 fn settle(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok(data_type) = expr.get_type(schema) else { return Ok(Transformed::no(expr)) };
+    if let Expr::ScalarFunction(call) = &expr
+        && call.func.name() == "array_length"
+    {
+        // An empty array has no dimensions; a length of 0 is not NULL only in `cardinality`.
+        let length = Expr::Cast(Cast::new(Box::new(expr), DataType::Int32));
+        let zero = Expr::Literal(ScalarValue::Int32(Some(0)), None);
+        return when(length.clone().not_eq(zero), length).end().map(Transformed::yes);
+    }
     let nearest = match &expr {
         Expr::ScalarFunction(call) if matches!(call.func.name(), "array_length" | "cardinality" | "array_position" | "array_ndims") => DataType::Int32,
         _ => settled(&data_type),

@@ -27,6 +27,10 @@ const VIEWS: &[(&str, &str)] = &[
         "kinds",
         "SELECT g, count(DISTINCT v) AS kinds, sum(v) FILTER (WHERE s IS NOT NULL) AS named, string_agg(s, ',' ORDER BY s, id) AS names FROM a GROUP BY g HAVING count(*) > 1",
     ),
+    (
+        "picked",
+        "SELECT g, percentile_cont(0.25) WITHIN GROUP (ORDER BY v) AS q, percentile_disc(0.5) WITHIN GROUP (ORDER BY n DESC) AS m, mode() WITHIN GROUP (ORDER BY s) AS s, bit_and(v) AS x, bit_or(v) AS y, bit_xor(id) AS z FROM a GROUP BY g",
+    ),
     ("distinct_rows", "SELECT DISTINCT g, v FROM a"),
     ("joined", "SELECT a.id, b.id AS other, a.v + b.w AS sum FROM a JOIN b ON a.g = b.g"),
     ("left_joined", "SELECT a.id, b.id AS other, b.w FROM a LEFT JOIN b ON a.g = b.g AND b.ok"),
@@ -44,6 +48,28 @@ const VIEWS: &[(&str, &str)] = &[
     ("ranked_densely", "SELECT id, r FROM (SELECT id, dense_rank() OVER (PARTITION BY g ORDER BY v) AS r FROM a) x WHERE r < 3"),
     ("nested", "SELECT n, count(*) AS groups FROM (SELECT g, count(*) AS n FROM a GROUP BY g) x GROUP BY n"),
     ("joined_groups", "SELECT x.g, x.n, y.w FROM (SELECT g, count(*) AS n FROM a GROUP BY g) x JOIN (SELECT g, max(w) AS w FROM b GROUP BY g) y ON x.g = y.g"),
+    (
+        "marked",
+        "SELECT id, EXISTS (SELECT 1 FROM b WHERE b.g = a.g AND b.w > a.v) AS x, g IN (SELECT g FROM b WHERE ok) AS y, g NOT IN (SELECT w FROM b WHERE b.g = a.g) AS z FROM a",
+    ),
+    ("not_among_correlated", "SELECT id FROM a WHERE v > 90 OR g NOT IN (SELECT g FROM b WHERE b.w > a.v)"),
+    (
+        "compared",
+        "SELECT id, v > ALL (SELECT w FROM b WHERE b.g = a.g) AS x, v <= ANY (SELECT w FROM b WHERE ok) AS y, (id, g) IN (SELECT id, g FROM b) AS z FROM a",
+    ),
+    (
+        "valued",
+        "SELECT id, (SELECT w FROM b WHERE b.id = a.id) AS w, (SELECT count(*) FROM b WHERE b.w > a.v) AS n, ARRAY(SELECT w FROM b WHERE b.g = a.g ORDER BY w, id) AS l FROM a",
+    ),
+    (
+        "best_of",
+        "SELECT a.id, l.id AS other, l.w FROM a LEFT JOIN LATERAL (SELECT id, w FROM b WHERE b.g = a.g ORDER BY w DESC NULLS LAST, id LIMIT 2) l ON true",
+    ),
+    ("counted_below", "SELECT a.id, l.n, l.t FROM a CROSS JOIN LATERAL (SELECT count(*) AS n, sum(w) AS t FROM b WHERE b.w < a.v) l"),
+    ("series", "SELECT a.id, k, generate_series(1, a.g) AS m FROM a, generate_series(a.g, 5) AS x(k)"),
+    ("met_all", "SELECT g FROM a INTERSECT ALL SELECT g FROM b"),
+    ("rest_all", "SELECT g FROM a EXCEPT ALL SELECT g FROM b"),
+    ("full_using", "SELECT id, g, w FROM (SELECT id, g FROM a) x FULL JOIN (SELECT id, w FROM b) y USING (id)"),
     ("above_average", "SELECT id FROM a WHERE v > (SELECT avg(v) FROM a)"),
     ("on_views", "SELECT g.g, g.n, o.n AS of FROM grouped g CROSS JOIN overall o"),
 ];

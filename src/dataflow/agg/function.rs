@@ -1,11 +1,13 @@
 //! The aggregate functions by name, the types they take, and the accumulator each of them gets.
 
 use super::accumulator::Accumulator;
+use super::bits::{Bits, Operation};
 use super::bools::{Bools, Connective};
 use super::count::Count;
 use super::extreme::{End, growing, retracting};
 use super::float_sum::FloatSum;
 use super::ordered::{Collected, Ordered};
+use super::picked::{Pick, Picked};
 use super::sum::{Outcome, sum_of};
 use super::variance::{FloatSpread, IntegerSpread, Spread};
 use crate::error::{Error, Result};
@@ -30,6 +32,15 @@ pub enum Function {
     BoolOr,
     StringAgg,
     ArrayAgg,
+    BitAnd,
+    BitOr,
+    BitXor,
+    FirstValue,
+    LastValue,
+    Mode,
+    /// The fraction as the bits of a double.
+    PercentileDisc(u64),
+    PercentileCont(u64),
 }
 
 /// One aggregate in a query: `function(args) FILTER (WHERE filter)`, over ordinals of the input.
@@ -40,13 +51,25 @@ pub struct AggregateCall {
     pub distinct: bool,
     /// A boolean column: only rows where it is true count.
     pub filter: Option<usize>,
-    /// Only `StringAgg` and `ArrayAgg` look at it.
+    /// Those that collect or pick values look at it.
     pub order_by: Vec<(usize, Order)>,
     /// Type of the result.
     pub output: DataType,
 }
 
 impl Function {
+    /// Which values of the ordered group it gives.
+    fn pick(self) -> Option<Pick> {
+        match self {
+            Function::FirstValue => Some(Pick::First),
+            Function::LastValue => Some(Pick::Last),
+            Function::Mode => Some(Pick::Mode),
+            Function::PercentileDisc(fraction) => Some(Pick::Discrete(f64::from_bits(fraction))),
+            Function::PercentileCont(fraction) => Some(Pick::Continuous(f64::from_bits(fraction))),
+            _ => None,
+        }
+    }
+
     /// As SQL names it.
     pub fn name(self) -> &'static str {
         match self {
@@ -63,6 +86,14 @@ impl Function {
             Function::BoolOr => "bool_or",
             Function::StringAgg => "string_agg",
             Function::ArrayAgg => "array_agg",
+            Function::BitAnd => "bit_and",
+            Function::BitOr => "bit_or",
+            Function::BitXor => "bit_xor",
+            Function::FirstValue => "first_value",
+            Function::LastValue => "last_value",
+            Function::Mode => "mode",
+            Function::PercentileDisc(_) => "percentile_disc",
+            Function::PercentileCont(_) => "percentile_cont",
         }
     }
 }
@@ -78,7 +109,7 @@ impl AggregateCall {
         match self.function {
             Function::Min | Function::Max => !append_only,
             Function::StringAgg | Function::ArrayAgg => true,
-            _ => false,
+            other => other.pick().is_some(),
         }
     }
 
@@ -119,7 +150,12 @@ impl AggregateCall {
             Function::BoolAnd | Function::BoolOr if *first != DataType::Boolean => Err(self.refuse(&types)),
             Function::BoolAnd => Ok(Box::new(Bools::new(Connective::And))),
             Function::BoolOr => Ok(Box::new(Bools::new(Connective::Or))),
+            Function::BitAnd | Function::BitOr | Function::BitXor if !first.is_signed_integer() => Err(self.refuse(&types)),
+            Function::BitAnd => Ok(Box::new(Bits::new(Operation::And, self.output.clone()))),
+            Function::BitOr => Ok(Box::new(Bits::new(Operation::Or, self.output.clone()))),
+            Function::BitXor => Ok(Box::new(Bits::new(Operation::Xor, self.output.clone()))),
             Function::StringAgg | Function::ArrayAgg => self.ordered(input, &types),
+            _ => self.picked(input, &types),
         }
     }
 
@@ -131,6 +167,16 @@ impl AggregateCall {
         };
         let order = self.order_by.iter().map(|(c, order)| (input.field(*c).data_type().clone(), *order)).collect::<Vec<_>>();
         Ok(Box::new(Ordered::new(collected, types, &order)?))
+    }
+
+    fn picked(&self, input: &SchemaRef, types: &[DataType]) -> Result<Box<dyn Accumulator>> {
+        let ([argument], Some(pick)) = (types, self.function.pick()) else { return Err(self.refuse(types)) };
+        let gives = if matches!(pick, Pick::Continuous(_)) { argument.is_numeric() } else { *argument == self.output };
+        if !gives {
+            return Err(self.refuse(types));
+        }
+        let order = self.order_by.iter().map(|(c, order)| (input.field(*c).data_type().clone(), *order)).collect::<Vec<_>>();
+        Ok(Box::new(Picked::new(pick, argument, &order, self.output.clone())?))
     }
 
     fn refuse(&self, types: &[DataType]) -> Error {

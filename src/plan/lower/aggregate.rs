@@ -8,13 +8,13 @@ use crate::dataflow::agg::function::{AggregateCall, Function};
 use crate::dataflow::ops::aggregate::{Aggregate, EmitMode};
 use crate::dataflow::ops::distinct::Distinct;
 use crate::dataflow::ops::windowed::WindowGroup;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::plan::node::{Emit, Planner, Stream, is_window, nullable};
 use crate::plan::time::bound;
 use crate::plan::{EventTime, TimeKind};
 use crate::types::key::Order;
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment};
 use datafusion::logical_expr::{self as logical, Expr, ExprSchemable, LogicalPlan, SortExpr};
 use std::sync::Arc;
@@ -112,7 +112,11 @@ fn aggregate_call(expr: &Expr, output: &DataType, columns: &mut Columns<'_>) -> 
 fn placed(call: &AggregateFunction, output: &DataType, columns: &mut Columns<'_>) -> Result<Placed> {
     let params = &call.params;
     let name = call.func.name();
-    let function = function(name)?;
+    let function = match fraction(name, &params.args)? {
+        Some(fraction) if name == "percentile_disc" => Function::PercentileDisc(fraction),
+        Some(fraction) => Function::PercentileCont(fraction),
+        None => function(name)?,
+    };
     if params.null_treatment == Some(NullTreatment::IgnoreNulls) {
         return Err(Error::not_supported(format!("IGNORE NULLS in {name}() in a materialized view is not supported"))
             .with_hint(format!("write {name}(x) FILTER (WHERE x IS NOT NULL)")));
@@ -120,10 +124,31 @@ fn placed(call: &AggregateFunction, output: &DataType, columns: &mut Columns<'_>
     let counts_rows = function == Function::Count && !params.distinct && params.args.iter().all(|a| matches!(a, Expr::Literal(v, _) if !v.is_null()));
     let arg =
         |a: &Expr, columns: &mut Columns<'_>| columns.place(if matches!(function, Function::Sum | Function::Avg) { exact(a, columns.schema()) } else { a });
-    let args = if counts_rows { Vec::new() } else { params.args.iter().map(|a| arg(a, columns)).collect::<Result<Vec<_>>>()? };
+    let given = if matches!(function, Function::PercentileDisc(_) | Function::PercentileCont(_)) { &params.args[..1] } else { &params.args[..] };
+    let args = if counts_rows { Vec::new() } else { given.iter().map(|a| arg(a, columns)).collect::<Result<Vec<_>>>()? };
     let filter = params.filter.as_ref().map(|f| columns.place(f)).transpose()?;
     let order_by = params.order_by.iter().map(|s| Ok((columns.place(&s.expr)?, order(s)))).collect::<Result<Vec<_>>>()?;
     Ok(Placed(AggregateCall { function, args, distinct: params.distinct, filter, order_by, output: output.clone() }))
+}
+
+/// The fraction of a percentile, as the bits of a double.
+fn fraction(name: &str, args: &[Expr]) -> Result<Option<u64>> {
+    if !matches!(name, "percentile_disc" | "percentile_cont") {
+        return Ok(None);
+    }
+    let value = match args.get(1) {
+        Some(Expr::Literal(value, _)) => value.cast_to(&DataType::Float64)?,
+        _ => ScalarValue::Null,
+    };
+    let ScalarValue::Float64(Some(fraction)) = value else {
+        return Err(
+            Error::not_supported(format!("a fraction of {name}() in a materialized view must be a constant")).with_hint("write one column for each fraction")
+        );
+    };
+    if !(0.0..=1.0).contains(&fraction) {
+        return Err(Error::new(Kind::NumericOutOfRange, format!("percentile value {fraction} is not between 0 and 1")));
+    }
+    Ok(Some(fraction.to_bits()))
 }
 
 /// The argument of a sum without a cast that only widens it: our sums are exact over the narrow type, and faster.
@@ -159,9 +184,15 @@ fn function(name: &str) -> Result<Function> {
         "bool_or" => Function::BoolOr,
         "string_agg" => Function::StringAgg,
         "array_agg" => Function::ArrayAgg,
+        "bit_and" => Function::BitAnd,
+        "bit_or" => Function::BitOr,
+        "bit_xor" => Function::BitXor,
+        "first_value" => Function::FirstValue,
+        "last_value" => Function::LastValue,
+        "mode" => Function::Mode,
         other => {
             return Err(Error::not_supported(format!("aggregate function {other}() cannot be maintained incrementally yet"))
-                .with_hint("in a materialized view use count, sum, avg, min, max, stddev, variance, bool_and, bool_or, string_agg or array_agg"));
+                .with_hint("in a materialized view use count, sum, avg, min, max, stddev, variance, bool_and, bool_or, bit_and, bit_or, bit_xor, string_agg, array_agg, percentile_cont, percentile_disc or mode"));
         }
     })
 }

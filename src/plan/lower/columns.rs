@@ -57,6 +57,14 @@ impl<'s> Columns<'s> {
         Ok(self.exprs.len() - 1)
     }
 
+    /// A column if there is none: what keeps rows keeps them as the bytes of columns.
+    pub fn place_any(&mut self) -> Result<()> {
+        if self.exprs.is_empty() {
+            self.place(&datafusion::logical_expr::lit(true))?;
+        }
+        Ok(())
+    }
+
     /// The stream with these columns, and the ordinal in it of each place.
     pub fn finish(self, planner: &mut Planner<'_>) -> Result<(Stream, Vec<usize>)> {
         let width = self.input.schema.fields().len();

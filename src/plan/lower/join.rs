@@ -107,6 +107,8 @@ impl Planner<'_> {
         let mut right = Columns::beside(right, node.right.schema());
         let left_keys = node.on.iter().map(|(l, _)| left.place(l)).collect::<Result<Vec<_>>>()?;
         let right_keys = node.on.iter().map(|(_, r)| right.place(r)).collect::<Result<Vec<_>>>()?;
+        left.place_any()?;
+        right.place_any()?;
         let (left, _) = left.finish(self)?;
         let (right, _) = right.finish(self)?;
         Ok(Sides { left, right, left_keys, right_keys })

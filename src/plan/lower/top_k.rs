@@ -84,6 +84,7 @@ impl Planner<'_> {
         let mut columns = Columns::beside(input, schema);
         let partition = partition.iter().map(|e| columns.place(e)).collect::<Result<Vec<_>>>()?;
         let order = sort.iter().map(|s| Ok((columns.place(&s.expr)?, order(s)))).collect::<Result<Vec<_>>>()?;
+        columns.place_any()?;
         let (input, _) = columns.finish(self)?;
         let window = self.window_of(&input, &partition);
         let fields = input.schema.fields().iter().cloned().chain(top.rank.iter().cloned()).collect::<Vec<_>>();

@@ -131,6 +131,17 @@ pub fn fixed() -> Vec<Query> {
         "SELECT 1 AS one, count(*) AS n FROM b",
         "SELECT g FROM a INTERSECT SELECT k FROM b",
         "SELECT g FROM a EXCEPT SELECT k FROM b",
+        "SELECT id, EXISTS (SELECT 1 FROM b WHERE b.k = a.g AND b.w > a.v) AS x, g IN (SELECT k FROM b) AS y, g NOT IN (SELECT w FROM b WHERE b.k = a.g) AS z FROM a",
+        "SELECT id FROM a WHERE v = 3 OR g NOT IN (SELECT k FROM b WHERE b.w > a.v)",
+        "SELECT id, (SELECT w FROM b WHERE b.k = a.g ORDER BY w DESC NULLS LAST, u LIMIT 1) AS w FROM a",
+        "SELECT id, (SELECT count(*) FROM b WHERE b.w > a.v) AS n, (SELECT sum(w) + a.v FROM b WHERE b.k = a.g) AS t FROM a",
+        "SELECT id, v > ALL (SELECT w FROM b WHERE b.k = a.g) AS x, v = ANY (SELECT w FROM b) AS y FROM a",
+        "SELECT a.id, l.w, l.u FROM a LEFT JOIN LATERAL (SELECT w, u FROM b WHERE b.k = a.g ORDER BY w, u LIMIT 2) l ON true",
+        "SELECT a.id, l.n, l.t FROM a CROSS JOIN LATERAL (SELECT count(*) AS n, max(w) AS t FROM b WHERE b.w < a.v) l",
+        "SELECT a.id, l.w FROM a CROSS JOIN LATERAL (SELECT w FROM b WHERE b.k = a.g UNION ALL SELECT b.k FROM b WHERE b.w = a.v) l",
+        "SELECT a.id, l.k, l.n FROM a CROSS JOIN LATERAL (SELECT k, count(*) AS n FROM b WHERE b.w > a.v GROUP BY k) l",
+        "SELECT g, bit_and(v) AS x, bit_or(v) AS y, bit_xor(id) AS z, first_value(v ORDER BY id DESC) AS f, last_value(v ORDER BY id DESC) AS l FROM a GROUP BY g",
+        "SELECT k, percentile_disc(0.4) WITHIN GROUP (ORDER BY w DESC) AS p, percentile_cont(0.3) WITHIN GROUP (ORDER BY w) AS q, mode() WITHIN GROUP (ORDER BY u) AS m FROM b GROUP BY k",
         "SELECT g, s, count(*) AS n, grouping(g, s) AS x FROM a GROUP BY GROUPING SETS ((g, s), (s), (g))",
     ];
     let mut all = plain.map(Query::new).to_vec();

@@ -3,6 +3,7 @@
 
 pub mod aggregate;
 pub mod arithmetic;
+pub mod array;
 pub mod bytes;
 pub mod cast;
 pub mod clock;
@@ -13,6 +14,8 @@ pub mod json;
 mod number;
 mod part;
 mod pattern;
+mod percentile;
+pub mod series;
 pub mod session;
 pub mod session_window;
 mod string;
@@ -28,6 +31,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
     [
         window::functions(),
         arithmetic::functions(),
+        array::functions(),
         bytes::functions(),
         clock::functions(),
         conditional::functions(),
@@ -36,6 +40,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         number::functions(),
         part::functions(),
         pattern::functions(),
+        series::functions(),
         session::functions(),
         string::functions(),
         zone::functions(),
@@ -45,5 +50,5 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
 
 /// Aggregates that replace DataFusion's of the same name.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
-    aggregate::functions()
+    [aggregate::functions(), percentile::functions()].concat()
 }

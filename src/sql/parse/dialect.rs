@@ -1,9 +1,11 @@
-//! How text becomes tokens and which extras the parser accepts: sqlparser's PostgreSQL dialect with three changes, each
+//! How text becomes tokens and which extras the parser accepts: sqlparser's PostgreSQL dialect with a few changes, each
 //! with its reason at the method.
 
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::Token;
 use std::any::TypeId;
 
 /// The one dialect of the house.
@@ -53,6 +55,18 @@ impl Dialect for Tidewater {
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
         POSTGRES.get_next_precedence(parser)
+    }
+
+    /// `x BETWEEN SYMMETRIC a AND b`, which the parser does not know: in one order or the other.
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let words = parser.peek_tokens_ref::<3>().map(|t| if let Token::Word(word) = &t.token { word.keyword } else { Keyword::NoKeyword });
+        let negated = match words {
+            [Keyword::BETWEEN, Keyword::SYMMETRIC, _] => false,
+            [Keyword::NOT, Keyword::BETWEEN, Keyword::SYMMETRIC] => true,
+            _ => return None,
+        };
+        (0..2 + usize::from(negated)).for_each(|_| parser.advance_token());
+        Some(symmetric(parser, expr, negated))
     }
 
     fn prec_value(&self, precedence: Precedence) -> u8 {
@@ -131,4 +145,16 @@ impl Dialect for Tidewater {
     fn supports_comma_separated_trim(&self) -> bool {
         true
     }
+}
+
+fn symmetric(parser: &mut Parser, expr: &Expr, negated: bool) -> Result<Expr, ParserError> {
+    let precedence = POSTGRES.prec_value(Precedence::Between);
+    let one = parser.parse_subexpr(precedence)?;
+    parser.expect_keyword_is(Keyword::AND)?;
+    let other = parser.parse_subexpr(precedence)?;
+    let between = |low: &Expr, high: &Expr| {
+        Box::new(Expr::Between { expr: Box::new(expr.clone()), negated: false, low: Box::new(low.clone()), high: Box::new(high.clone()) })
+    };
+    let either = Expr::Nested(Box::new(Expr::BinaryOp { left: between(&one, &other), op: BinaryOperator::Or, right: between(&other, &one) }));
+    Ok(if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(either) } } else { either })
 }

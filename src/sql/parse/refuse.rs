@@ -264,6 +264,10 @@ fn set_expr(parts: &mut Parts<'_>, body: &SetExpr) -> ControlFlow<()> {
                 || s.value_table_mode.is_some()
                 || s.select_modifiers.is_some()
                 || !matches!(s.flavor, SelectFlavor::Standard);
+            if crate::sql::using::is_unclear(s) {
+                let error = refusal("this full join over columns of the same name").with_hint("write ON, and coalesce(a.k, b.k) for the column");
+                return parts.refuse_with(error, s.as_ref());
+            }
             if s.into.is_some() {
                 return parts.refuse("SELECT INTO", s.as_ref());
             }
