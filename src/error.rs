@@ -21,6 +21,7 @@ pub enum Kind {
     WrongObjectType,
     InvalidObjectDefinition,
     InvalidColumnReference,
+    InvalidRecursion,
     DependentObjectsExist,
     InvalidSchemaName,
     InvalidCatalogName,
@@ -96,6 +97,7 @@ impl Kind {
             Kind::WrongObjectType => "42809",
             Kind::InvalidObjectDefinition => "42P17",
             Kind::InvalidColumnReference => "42P10",
+            Kind::InvalidRecursion => "42P19",
             Kind::DependentObjectsExist => "2BP01",
             Kind::InvalidSchemaName => "3F000",
             Kind::InvalidCatalogName => "3D000",
@@ -141,12 +143,19 @@ impl Kind {
             Kind::CannotConnectNow => "57P03",
             Kind::InvalidPassword => "28P01",
             Kind::InsufficientPrivilege => "42501",
+            Kind::Notice => "00000",
+            other => other.state_of_server(),
+        }
+    }
+
+    /// Of what goes wrong around statements, not in them.
+    fn state_of_server(self) -> &'static str {
+        match self {
             Kind::Io => "58030",
             Kind::Connector => "HV000",
             Kind::ConfigFile => "F0000",
             Kind::DataCorrupted => "XX001",
-            Kind::Notice => "00000",
-            Kind::Internal => "XX000",
+            _ => "XX000",
         }
     }
 }

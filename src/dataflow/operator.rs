@@ -90,8 +90,14 @@ pub trait Spec: fmt::Debug + Send + Sync {
         inputs[0]
     }
 
+    /// All that the operator keeps, with what its nested operators keep.
     fn state_tables(&self) -> Vec<StateTable> {
         Vec::new()
+    }
+
+    /// The operators that this one runs inside itself, for EXPLAIN.
+    fn nested(&self) -> Option<&Fragment> {
+        None
     }
 
     /// Sources whose watermarks the operator acts on; it is also run when one of these moves without rows.
@@ -209,6 +215,8 @@ pub enum Input {
     Node(NodeId),
     /// The deltas of a relation: a source, a table, or another materialized view.
     Relation(ObjectId),
+    /// In a fragment that an operator runs inside itself (`ops::recursion`): a port that the operator feeds.
+    Port(u32),
 }
 
 /// The incremental plan of one view (or table): nodes in topological order; the last is its `Materialize`.

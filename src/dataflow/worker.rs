@@ -207,6 +207,9 @@ impl Node {
         if distribution.len() != node.inputs.len() {
             return Err(Error::internal(format!("{} has {} inputs, wants {}", node.spec.name(), node.inputs.len(), distribution.len())));
         }
+        if node.inputs.iter().any(|i| matches!(i, Input::Port(_))) {
+            return Err(Error::internal(format!("{} reads a port outside of an operator that feeds it", node.spec.name())));
+        }
         Ok(Node {
             operator: node.spec.build(context)?,
             inputs: node.inputs.clone(),
@@ -247,6 +250,7 @@ impl StepRun<'_> {
                 || node.inputs.iter().any(|i| match i {
                     Input::Node(n) => active[n.0 as usize],
                     Input::Relation(r) => self.active.contains(r),
+                    Input::Port(_) => false,
                 });
             active.push(runs);
             outputs.push(if runs { self.node(node, &outputs, &mut change) } else { Vec::new() });
@@ -266,6 +270,7 @@ impl StepRun<'_> {
             let deltas = match &node.inputs[port] {
                 Input::Node(n) => outputs[n.0 as usize].clone(),
                 Input::Relation(r) => self.relations.get(r).cloned().unwrap_or_default(),
+                Input::Port(_) => Vec::new(),
             };
             inputs.push(self.distribute(node, port, deltas));
         }

@@ -5,21 +5,30 @@
 //! ```
 
 use super::{ViewKey, ViewPlan};
-use crate::dataflow::operator::{Distribution, FragmentNode, Input};
+use crate::dataflow::operator::{Distribution, Fragment, FragmentNode, Input};
 use crate::types::ids::ObjectId;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The graph with state tables, one node a line.
+/// The graph with state tables, one node a line; what runs inside a node stands below it, numbered within it.
 pub(super) fn graph(plan: &ViewPlan) -> String {
     let mut text = String::new();
-    for (i, node) in plan.fragment.nodes.iter().enumerate() {
-        let ports = node.inputs.iter().zip(node.spec.distribution()).map(|(input, spread)| format!("{}{}", source(input), spread_of(&spread)));
+    write_nodes(&plan.fragment, "", &mut text);
+    text
+}
+
+fn write_nodes(fragment: &Fragment, owner: &str, text: &mut String) {
+    for (i, node) in fragment.nodes.iter().enumerate() {
+        // Inside of a node nothing is spread: all of it runs where the node does.
+        let spread = if owner.is_empty() { node.spec.distribution() } else { vec![Distribution::Any; node.inputs.len()] };
+        let ports = node.inputs.iter().zip(spread).map(|(input, spread)| format!("{}{}", source(input, owner), spread_of(&spread)));
         let ports = ports.collect::<Vec<_>>().join(", ");
         let arrow = if ports.is_empty() { "" } else { " <- " };
-        let _ = writeln!(text, "{i} {}{arrow}{ports}{}", titled(node), state(node));
+        let _ = writeln!(text, "{owner}{i} {}{arrow}{ports}{}", titled(node), state(node));
+        if let Some(nested) = node.spec.nested() {
+            write_nodes(nested, &format!("{owner}{i}."), text);
+        }
     }
-    text
 }
 
 /// The incremental plan as a tree from the result down. A node that is read twice is shown once, then by its number.
@@ -59,6 +68,7 @@ impl Tree<'_> {
         for input in &node.inputs {
             match input {
                 Input::Node(n) => self.write(n.0 as usize, depth + 1),
+                Input::Port(_) => {}
                 Input::Relation(r) => {
                     let name = self.names.get(r).map_or_else(|| format!("relation {r}"), String::clone);
                     let _ = writeln!(self.text, "{indent}  {name}");
@@ -73,10 +83,11 @@ fn titled(node: &FragmentNode) -> String {
     if details.is_empty() { node.spec.name().to_string() } else { format!("{} {details}", node.spec.name()) }
 }
 
-fn source(input: &Input) -> String {
+fn source(input: &Input, owner: &str) -> String {
     match input {
-        Input::Node(n) => format!("{}", n.0),
+        Input::Node(n) => format!("{owner}{}", n.0),
         Input::Relation(r) => format!("relation {r}"),
+        Input::Port(p) => format!("port {p}"),
     }
 }
 
@@ -88,6 +99,8 @@ fn spread_of(distribution: &Distribution) -> String {
     }
 }
 
+/// The node's own tables: those of nested nodes stand with these.
 fn state(node: &FragmentNode) -> String {
-    node.spec.state_tables().iter().map(|t| format!("; {}: {}, bounded by {}", t.id, t.what, t.bounded_by)).collect()
+    let nested = node.spec.nested().iter().flat_map(|f| &f.nodes).flat_map(|n| n.spec.state_tables()).collect::<Vec<_>>();
+    node.spec.state_tables().iter().filter(|t| !nested.contains(t)).map(|t| format!("; {}: {}, bounded by {}", t.id, t.what, t.bounded_by)).collect()
 }

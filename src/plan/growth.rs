@@ -31,6 +31,7 @@ pub fn growing(plan: &ViewPlan, endless: &dyn Fn(ObjectId) -> bool) -> Vec<Growi
         let flows_in = |input: &Input| match input {
             Input::Node(n) => flows[n.0 as usize],
             Input::Relation(r) => endless(*r),
+            Input::Port(_) => false,
         };
         let flow = node.inputs.iter().any(flows_in);
         let few = has_few_keys(node, nodes);
@@ -100,6 +101,11 @@ fn worded(node: &FragmentNode) -> Growing {
                 hint: "partition by window_start and window_end of TUMBLE or HOP as well",
             }
         }
+        "Recursion" => Growing {
+            operator: "WITH RECURSIVE".to_string(),
+            how: "keeps every different row that is ever derived, and the rows it is derived from",
+            hint: "let it read tables, whose rows can be deleted, or views that keep recent rows only",
+        },
         name => Growing { operator: format!("{name} {details}").trim().to_string(), how: "keeps what ever comes", hint: WINDOW },
     }
 }
@@ -154,6 +160,8 @@ mod tests {
             ("SELECT g, count(*) AS n FROM a GROUP BY g", &[]),
             ("SELECT DISTINCT a.g FROM a JOIN a AS c ON a.id = c.v", &[]),
             ("SELECT auction FROM e ORDER BY price LIMIT 3", &[]),
+            ("WITH RECURSIVE t AS (SELECT auction AS n FROM e UNION SELECT e.price FROM t JOIN e ON e.auction = t.n) SELECT n FROM t", &["WITH RECURSIVE"]),
+            ("WITH RECURSIVE t AS (SELECT k FROM b UNION SELECT b.w FROM t JOIN b ON b.k = t.k) SELECT k FROM t", &[]),
         ];
         for (sql, expected) in cases {
             assert_eq!(operators(sql), *expected, "{sql}");

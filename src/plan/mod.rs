@@ -15,6 +15,7 @@ mod node;
 mod optimize;
 #[cfg(test)]
 mod oracle;
+pub mod recursion;
 pub mod relation;
 #[cfg(test)]
 mod tests;

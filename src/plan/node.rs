@@ -6,9 +6,10 @@
 
 use super::{EventTime, TimeKind};
 use crate::dataflow::operator::{Fragment, FragmentNode, Input, Spec};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::types::ids::{NodeId, ObjectId, TableId};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::logical_expr::RecursiveQuery;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -39,18 +40,51 @@ pub(crate) enum Emit {
 
 /// See the module.
 pub(crate) struct Planner<'a> {
-    nodes: Vec<FragmentNode>,
-    shared: HashMap<String, NodeId>,
+    frame: Frame,
     relations: Vec<ObjectId>,
     allocate: &'a mut dyn FnMut() -> TableId,
     pub emit: Emit,
     /// Aggregates that hold their windows back until they close.
     pub windows_held: usize,
+    /// The loops being lowered, the innermost last; see `lower::recursion`.
+    pub(super) loops: Vec<Loop>,
+    /// Recursive queries lowered so far: one that is named twice runs once.
+    pub(super) recursions: Vec<(RecursiveQuery, Stream)>,
+    /// Bindings of a WITH MUTUALLY RECURSIVE whose rows are known.
+    pub(super) finished: Vec<(String, Stream)>,
+}
+
+/// The nodes of one fragment, and what each does.
+#[derive(Default)]
+struct Frame {
+    nodes: Vec<FragmentNode>,
+    shared: HashMap<String, NodeId>,
+}
+
+/// A loop whose body is being lowered.
+pub(crate) struct Loop {
+    /// What is outside of it.
+    outer: Frame,
+    /// Name and rows of each variable.
+    pub variables: Vec<(String, SchemaRef)>,
+    /// Whether parts of a UNION in it that read no variable are of its base.
+    pub is_mutual: bool,
+    /// What the loop reads from outside.
+    pub ports: Vec<Stream>,
 }
 
 impl<'a> Planner<'a> {
     pub fn new(emit: Emit, allocate: &'a mut dyn FnMut() -> TableId) -> Self {
-        Planner { nodes: Vec::new(), shared: HashMap::new(), relations: Vec::new(), allocate, emit, windows_held: 0 }
+        Planner {
+            frame: Frame::default(),
+            relations: Vec::new(),
+            allocate,
+            emit,
+            windows_held: 0,
+            loops: Vec::new(),
+            recursions: Vec::new(),
+            finished: Vec::new(),
+        }
     }
 
     /// The node that does `what` over `inputs`, made unless there is one. `what` says all that its spec depends on, except names of columns.
@@ -58,15 +92,15 @@ impl<'a> Planner<'a> {
         let ports = inputs.iter().map(|s| s.input.clone()).collect::<Vec<_>>();
         let append_only = inputs.iter().map(|s| s.append_only).collect::<Vec<_>>();
         let identity = format!("{what} <- {ports:?}");
-        if let Some(id) = self.shared.get(&identity) {
-            let spec = &self.nodes[id.0 as usize].spec;
+        if let Some(id) = self.frame.shared.get(&identity) {
+            let spec = &self.frame.nodes[id.0 as usize].spec;
             return Ok((Input::Node(*id), spec.append_only(&append_only)));
         }
         let spec = make(self.allocate)?;
         let append_only = spec.append_only(&append_only);
-        let id = NodeId(self.nodes.len() as u32);
-        self.nodes.push(FragmentNode { spec, inputs: ports });
-        self.shared.insert(identity, id);
+        let id = NodeId(self.frame.nodes.len() as u32);
+        self.frame.nodes.push(FragmentNode { spec, inputs: ports });
+        self.frame.shared.insert(identity, id);
         Ok((Input::Node(id), append_only))
     }
 
@@ -82,9 +116,43 @@ impl<'a> Planner<'a> {
         (self.allocate)()
     }
 
+    /// From here on nodes are those of a loop's body.
+    pub fn enter(&mut self, variables: Vec<(String, SchemaRef)>, is_mutual: bool) {
+        self.loops.push(Loop { outer: std::mem::take(&mut self.frame), variables, is_mutual, ports: Vec::new() });
+    }
+
+    /// The body of the innermost loop, and what it reads from outside.
+    pub fn leave(&mut self) -> Result<(Fragment, Vec<Stream>)> {
+        let Loop { outer, ports, .. } = self.loops.pop().ok_or_else(|| Error::internal("no loop to leave"))?;
+        let body = std::mem::replace(&mut self.frame, outer);
+        Ok((Fragment { nodes: body.nodes }, ports))
+    }
+
+    /// Does `work` outside of the innermost loop.
+    pub fn outside(&mut self, work: impl FnOnce(&mut Self) -> Result<Stream>) -> Result<Stream> {
+        let mut left = self.loops.pop().ok_or_else(|| Error::internal("no loop to be outside of"))?;
+        std::mem::swap(&mut self.frame, &mut left.outer);
+        let stream = work(self);
+        std::mem::swap(&mut self.frame, &mut left.outer);
+        self.loops.push(left);
+        stream
+    }
+
+    /// A stream from outside as the innermost loop reads it. Inside of a loop nothing is said of time, for rows of one event come at any level.
+    pub fn port(&mut self, stream: Stream) -> Result<Stream> {
+        let inner = self.loops.last_mut().ok_or_else(|| Error::internal("no loop that reads"))?;
+        let known = inner.ports.iter().position(|p| p.input == stream.input);
+        let place = known.unwrap_or(inner.ports.len());
+        let port = Input::Port((inner.variables.len() + place) as u32);
+        if known.is_none() {
+            inner.ports.push(stream.clone());
+        }
+        Ok(Stream { input: port, event_time: Vec::new(), ..stream })
+    }
+
     /// The finished fragment, and the relations it reads.
     pub fn finish(self) -> (Fragment, Vec<ObjectId>) {
-        (Fragment { nodes: self.nodes }, self.relations)
+        (Fragment { nodes: self.frame.nodes }, self.relations)
     }
 }
 

@@ -11,16 +11,18 @@ use super::errors::{translate, untranslated};
 use super::forms;
 use super::functions;
 use super::functions::clock;
-use super::names::{name_columns, shown};
+use super::names::{name_columns, shown, tell_columns_apart};
 use super::operators::Operators;
 use super::parse::{self, source::Source};
+use super::recursive::mutual::Mutual;
+use super::recursive::{self, Pieces};
 use super::relations::Windows;
 use super::semantics::PostgresTypes;
 use super::types;
 use crate::catalog::catalog::PUBLIC;
 use crate::error::{Error, Kind, Result};
 use crate::types::time::AS_OF_PROCTIME;
-use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -61,6 +63,11 @@ pub enum Named {
 pub trait Names: Send + Sync {
     /// Error: it exists but cannot be read (55000).
     fn find(&self, schema: &str, name: &str) -> Result<Option<Named>>;
+
+    /// The plan of `query` over the bindings of a WITH MUTUALLY RECURSIVE, which no node of DataFusion stands for.
+    fn mutual_recursion(&self, _recursion: Mutual, _query: LogicalPlan) -> Result<LogicalPlan> {
+        Err(Error::not_supported("WITH MUTUALLY RECURSIVE is not supported here"))
+    }
 }
 
 /// A statement's parameters.
@@ -126,6 +133,7 @@ impl Binder {
     /// Binds a query. `source` is the text its spans count in.
     pub fn query(&self, names: &dyn Names, mut query: Box<ast::Query>, parameters: Parameters<'_>, source: Option<&Source>) -> Result<Bound> {
         let original = query.clone();
+        recursive::check::check(query.as_ref(), source, &|name| self.state.aggregate_functions().contains_key(name))?;
         name_columns(&mut query);
         forms::rewrite(&mut query);
         self.bind(names, &query, parameters).map_err(|e| translate(e, source, original.as_ref()))
@@ -153,8 +161,18 @@ impl Binder {
 
     fn plan(&self, context: &Context<'_>, query: &ast::Query, parameters: Vec<Option<FieldRef>>) -> DataFusionResult<LogicalPlan> {
         let mut planner_context = PlannerContext::new().with_prepare_param_data_types(parameters);
-        let statement = ast::Statement::Query(Box::new(query.clone()));
-        SqlToRel::new_with_options(context, options()).sql_statement_to_plan_with_context(statement, &mut planner_context)
+        let mut query = query.clone();
+        recursive::lift(&mut query);
+        match query.with.take_if(|w| w.recursive) {
+            Some(with) if recursive::mutual::is_mutual(&with) => {
+                let recursion = recursive::mutual::bind(with, context, &mut planner_context)?;
+                let query = context.uncoerced(query, &mut planner_context)?;
+                return context.names.mutual_recursion(recursion, query).map_err(|e| DataFusionError::External(Box::new(e)));
+            }
+            Some(with) => recursive::bind(with, context, &mut planner_context)?,
+            None => {}
+        }
+        context.uncoerced(query, &mut planner_context)
     }
 
     fn analyze(&self, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
@@ -292,7 +310,28 @@ struct Context<'a> {
     depth: usize,
 }
 
+impl Pieces for Context<'_> {
+    fn piece(&self, mut query: ast::Query, context: &PlannerContext) -> DataFusionResult<LogicalPlan> {
+        tell_columns_apart(&mut query);
+        let plan = self.uncoerced(query, &mut context.clone())?;
+        // What a parameter is may only be known from the whole query.
+        let unknown = !plan.get_parameter_fields()?.is_empty();
+        match self.binder.analyze(plan.clone()) {
+            Err(_) if unknown => Ok(plan),
+            analyzed => analyzed,
+        }
+    }
+
+    fn work_table(&self, name: &str, schema: Schema) -> DataFusionResult<Arc<dyn TableSource>> {
+        self.create_cte_work_table(name, Arc::new(schema))
+    }
+}
+
 impl Context<'_> {
+    fn uncoerced(&self, query: ast::Query, context: &mut PlannerContext) -> DataFusionResult<LogicalPlan> {
+        SqlToRel::new_with_options(self, options()).sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), context)
+    }
+
     fn view(&self, query: &str, columns: &[String]) -> Result<LogicalPlan> {
         if self.depth >= VIEW_DEPTH {
             return Err(Error::new(Kind::TooComplex, "views are nested too deeply"));

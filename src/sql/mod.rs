@@ -10,6 +10,7 @@ mod multisets;
 pub mod names;
 mod operators;
 pub mod parse;
+pub mod recursive;
 pub mod relations;
 pub mod scalar;
 pub mod semantics;

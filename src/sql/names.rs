@@ -25,6 +25,11 @@ pub fn shown(name: &str) -> &str {
 /// Names every item of every select list of `query`; at the top, equal names are told apart.
 pub fn name_columns(query: &mut Query) {
     walk::rewrite(query, &mut Naming);
+    tell_columns_apart(query);
+}
+
+/// Tells equal names at the top of `query` apart.
+pub fn tell_columns_apart(query: &mut Query) {
     tell_apart_in(&mut query.body);
 }
 

@@ -45,6 +45,24 @@ fn slow_nexmark_runs_and_every_query_gives_rows() {
 }
 
 #[test]
+fn recursive_examples_run_twice() {
+    let server = Server::start();
+    let mut client = server.connect();
+    for _ in 0..2 {
+        client.run(&example("recursive/closure.sql"));
+        let people = "SELECT string_agg(superior || ' ' || people, ', ' ORDER BY superior) FROM headcount";
+        assert_eq!(client.one(people), "bea 2, dan 1, fay 2, gus 3");
+        client.run(&example("recursive/shortest_path.sql"));
+        let cheapest = "SELECT string_agg(place || ' ' || cost, ', ' ORDER BY place) FROM cheapest";
+        assert_eq!(client.one(cheapest), "home 0, isle 65, mill 10, port 35");
+    }
+    client.run("INSERT INTO reports_to VALUES ('gus', 'ann')");
+    assert_eq!(client.one("SELECT count(*) FROM chain_of_command WHERE employee = superior"), "3");
+    client.run("INSERT INTO road VALUES ('mill', 'port', 2)");
+    assert_eq!(client.one("SELECT string_agg(cost::text, ' ' ORDER BY place) FROM cheapest"), "0 42 10 12");
+}
+
+#[test]
 fn kafka_examples_run() {
     let kafka = Kafka::shared();
     let server = Server::start();

@@ -71,6 +71,15 @@ const VIEWS: &[(&str, &str)] = &[
     ("rest_all", "SELECT g FROM a EXCEPT ALL SELECT g FROM b"),
     ("full_using", "SELECT id, g, w FROM (SELECT id, g FROM a) x FULL JOIN (SELECT id, w FROM b) y USING (id)"),
     ("above_average", "SELECT id FROM a WHERE v > (SELECT avg(v) FROM a)"),
+    ("closure", "WITH RECURSIVE t(x, y) AS (SELECT id, g FROM a UNION SELECT t.x, a.g FROM t JOIN a ON a.id = t.y) SELECT x, y FROM t"),
+    (
+        "bounded_walk",
+        "WITH RECURSIVE t(x, y, n) AS (SELECT g, w, 1 FROM b UNION ALL SELECT t.x, b.w, t.n + 1 FROM t JOIN b ON b.g = t.y % 8 WHERE t.n < 3) SELECT x, count(*) AS n, sum(y) AS y FROM t GROUP BY x",
+    ),
+    (
+        "walled",
+        "WITH RECURSIVE t(x) AS (SELECT g FROM b UNION SELECT a.g FROM t JOIN a ON a.id = t.x + 1 LEFT JOIN b ON b.id = a.id AND b.ok WHERE b.w IS NULL OR b.w > 30) SELECT x FROM t",
+    ),
     ("on_views", "SELECT g.g, g.n, o.n AS of FROM grouped g CROSS JOIN overall o"),
 ];
 

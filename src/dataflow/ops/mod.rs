@@ -10,6 +10,7 @@ pub mod join;
 pub mod materialize;
 pub mod processing_time;
 pub mod project;
+pub mod recursion;
 pub mod session;
 pub mod temporal_filter;
 pub mod top_k;

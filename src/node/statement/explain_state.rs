@@ -105,6 +105,7 @@ fn rows(plan: &ViewPlan, names: &BTreeMap<ObjectId, String>) -> Vec<Row> {
         let relations = node.inputs.iter().flat_map(|input| match input {
             Input::Node(n) => from[n.0 as usize].clone(),
             Input::Relation(r) => BTreeSet::from([*r]),
+            Input::Port(_) => BTreeSet::new(),
         });
         let relations: BTreeSet<ObjectId> = relations.collect();
         let details = node.spec.details();
@@ -126,7 +127,7 @@ fn rows(plan: &ViewPlan, names: &BTreeMap<ObjectId, String>) -> Vec<Row> {
 fn key(fragment: &Fragment, distribution: Vec<Distribution>, inputs: &[Input], names: &BTreeMap<ObjectId, String>) -> String {
     let of_port = |(spread, input): (Distribution, &Input)| match (spread, input) {
         (Distribution::Any, _) => "the whole row".to_string(),
-        (Distribution::Single, _) => "none".to_string(),
+        (Distribution::Single, _) | (_, Input::Port(_)) => "none".to_string(),
         (Distribution::Hash(columns), Input::Node(n)) => {
             let schema = fragment.nodes[n.0 as usize].spec.schema();
             columns.iter().map(|c| schema.field(*c).name().clone()).collect::<Vec<_>>().join(", ")

@@ -3,11 +3,14 @@
 
 use crate::catalog::catalog::{Catalog, PUBLIC, SYSTEM};
 use crate::catalog::object::Body;
+use crate::dataflow::ops::recursion::{Beyond, Limit};
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::{Engine, Snapshot};
 use crate::plan::Relation;
+use crate::plan::recursion::{MutualRecursion, refuse_in_batch};
 use crate::plan::relation::{RelationSource, attach};
 use crate::sql::bind::{Named, Names};
+use crate::sql::recursive::mutual::{self, Mutual};
 use crate::types::ids::ObjectId;
 use arrow::array::RecordBatch;
 use datafusion::datasource::{MemTable, provider_as_source};
@@ -84,9 +87,18 @@ impl Names for Scope<'_> {
         let relation = (self.relation)(object.id).ok_or_else(|| Error::internal(format!("the planner does not know \"{name}\"")))?;
         Ok(Some(Named::Relation(Arc::new(RelationSource::new(relation)))))
     }
+
+    /// The first iteration gives base rows, which are of level 0.
+    fn mutual_recursion(&self, recursion: Mutual, query: LogicalPlan) -> Result<LogicalPlan> {
+        let levels = recursion.limit.map_or(Limit::default().levels, |n| i64::try_from(n).unwrap_or(i64::MAX / 2) - 1);
+        let beyond = if recursion.beyond == mutual::Beyond::Return { Beyond::Dropped } else { Beyond::Errors };
+        let bindings = recursion.bindings.into_iter().map(|b| (b.name, b.body)).collect();
+        Ok(MutualRecursion::plan(bindings, query, Limit { levels, beyond }))
+    }
 }
 
 /// The plan with rows of `snapshot` under its scans.
 pub fn with_rows(plan: LogicalPlan, snapshot: &dyn Snapshot) -> Result<LogicalPlan> {
+    refuse_in_batch(&plan)?;
     Ok(attach(plan, &mut |relation| snapshot.provider(relation.id).map_err(|e| DataFusionError::External(Box::new(e))))?)
 }

@@ -102,7 +102,7 @@ impl Planner<'_> {
     }
 
     /// Both inputs with the key expressions as columns.
-    fn sides(&mut self, node: &logical::Join, left: Stream, right: Stream) -> Result<Sides> {
+    pub(super) fn sides(&mut self, node: &logical::Join, left: Stream, right: Stream) -> Result<Sides> {
         let mut left = Columns::beside(left, node.left.schema());
         let mut right = Columns::beside(right, node.right.schema());
         let left_keys = node.on.iter().map(|(l, _)| left.place(l)).collect::<Result<Vec<_>>>()?;
@@ -168,7 +168,7 @@ impl Planner<'_> {
     }
 }
 
-fn kind(join_type: JoinType) -> Result<JoinKind> {
+pub(super) fn kind(join_type: JoinType) -> Result<JoinKind> {
     Ok(match join_type {
         JoinType::Inner => JoinKind::Inner,
         JoinType::Left => JoinKind::Left,
@@ -187,13 +187,13 @@ fn kind(join_type: JoinType) -> Result<JoinKind> {
     })
 }
 
-fn may_be_null(node: &logical::Join) -> Result<bool> {
+pub(super) fn may_be_null(node: &logical::Join) -> Result<bool> {
     let one = |(l, r): &(Expr, Expr)| Ok(l.nullable(node.left.schema().as_ref())? || r.nullable(node.right.schema().as_ref())?);
     node.on.iter().map(one).collect::<Result<Vec<_>>>().map(|all| all.contains(&true))
 }
 
 /// Left columns, `added` key columns behind them, right columns: what a residual condition is bound to.
-fn pair_schema(node: &logical::Join, added: usize) -> Result<DFSchema> {
+pub(super) fn pair_schema(node: &logical::Join, added: usize) -> Result<DFSchema> {
     let owned = |schema: &DFSchema| schema.iter().map(|(q, f)| (q.cloned(), Arc::clone(f))).collect::<Vec<_>>();
     let key = |i: usize| (None::<TableReference>, Arc::new(Field::new(format!("__key_{i}"), DataType::Null, true)));
     let fields = owned(node.left.schema()).into_iter().chain((0..added).map(key)).chain(owned(node.right.schema())).collect();

@@ -9,6 +9,7 @@ mod join;
 mod panes;
 pub(crate) mod processing_time;
 mod project;
+mod recursion;
 mod scan;
 mod session;
 pub(crate) mod temporal;
@@ -21,6 +22,7 @@ mod window;
 
 use crate::error::{Error, Result};
 use crate::plan::node::{Planner, Stream};
+use crate::plan::recursion::MutualRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
 impl Planner<'_> {
@@ -47,10 +49,11 @@ impl Planner<'_> {
                 "a correlated subquery of this form cannot be maintained incrementally",
                 "write it as a join, or correlate it by equal columns only",
             )),
-            LogicalPlan::RecursiveQuery(_) => {
-                Err(refuse("WITH RECURSIVE cannot be maintained incrementally yet", "unroll the recursion to a fixed depth with joins, or run it as a SELECT"))
-            }
+            LogicalPlan::RecursiveQuery(query) => self.recursive_query(query),
             LogicalPlan::Extension(extension) => {
+                if let Some(recursion) = MutualRecursion::of(extension) {
+                    return self.mutual_recursion(recursion);
+                }
                 let name = extension.node.name().to_string();
                 Err(refuse(&format!("{name} cannot be maintained incrementally"), "run it as a SELECT over a view"))
             }

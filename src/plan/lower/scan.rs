@@ -6,6 +6,7 @@ use crate::plan::expr::column;
 use crate::plan::lower::columns::key_through;
 use crate::plan::lower::temporal_join::{is_versioned, misplaced};
 use crate::plan::node::{Planner, Stream, nullable};
+use crate::plan::recursion::work_table;
 use crate::plan::relation::RelationSource;
 use crate::plan::{EventTime, Relation};
 use datafusion::logical_expr::TableScan;
@@ -13,6 +14,9 @@ use std::sync::Arc;
 
 impl Planner<'_> {
     pub(super) fn scan(&mut self, scan: &TableScan) -> Result<Stream> {
+        if let Some(name) = work_table(scan) {
+            return self.scan_binding(scan, &name);
+        }
         let Some(relation) = RelationSource::of(scan.source.as_ref()).cloned() else {
             return Err(Error::not_supported(format!("relation \"{}\" cannot be read by a materialized view", scan.table_name.table()))
                 .with_hint("a view reads sources, tables and other materialized views; query system relations with SELECT"));
@@ -36,6 +40,18 @@ impl Planner<'_> {
         let key = key_through(&whole.key, &exprs);
         let (input, append_only) = self.project(&whole, exprs, &schema)?;
         Ok(Stream { input, schema, append_only, key, event_time: times })
+    }
+
+    /// The rows of a binding of WITH MUTUALLY RECURSIVE.
+    fn scan_binding(&mut self, scan: &TableScan, name: &str) -> Result<Stream> {
+        let found = self.finished.iter().rfind(|(n, _)| n == name).map(|(_, rows)| rows.clone());
+        let whole = found.ok_or_else(|| Error::internal(format!("the recursive query {name} is read before it is planned")))?;
+        let Some(ordinals) = &scan.projection else { return Ok(whole) };
+        let exprs = ordinals.iter().map(|i| column(*i, whole.schema.field(*i).name(), whole.schema.field(*i).data_type())).collect::<Vec<_>>();
+        let schema = nullable(ordinals.iter().map(|i| &whole.schema.fields()[*i]));
+        let key = key_through(&whole.key, &exprs);
+        let (input, append_only) = self.project(&whole, exprs, &schema)?;
+        Ok(Stream { input, schema, append_only, key, event_time: Vec::new() })
     }
 
     /// The relation's own rows with their processing time, if it has any.

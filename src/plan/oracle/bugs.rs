@@ -50,6 +50,7 @@ fn a_dropped_retraction() {
     name("m >= {clock:now()}", "TemporalFilter");
     name("x LEFT JOIN (SELECT * FROM p WHERE {used:ts}) y", "IntervalJoin");
     name("SELECT price, ts, ws, we FROM", "Session");
+    name("SELECT t.k, b.w FROM t JOIN b", "Recursion");
 }
 
 #[test]

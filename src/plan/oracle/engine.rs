@@ -65,6 +65,7 @@ impl Engine {
             let port = |input: &Input| match input {
                 Input::Node(n) => outputs[n.0 as usize].clone(),
                 Input::Relation(id) => relations.iter().find(|r| r.id == *id).map(|r| (r.schema.clone(), r.append_only)).unwrap(),
+                Input::Port(_) => unreachable!("a view's own nodes read nodes and relations"),
             };
             let inputs = node.inputs.iter().map(port).collect::<Vec<_>>();
             let append_only = node.spec.append_only(&inputs.iter().map(|(_, a)| *a).collect::<Vec<_>>());
@@ -87,6 +88,7 @@ impl Engine {
             let port = |input: &Input| match input {
                 Input::Node(n) => outputs[n.0 as usize].clone(),
                 Input::Relation(r) => cut.deltas.get(r).cloned().unwrap_or_default(),
+                Input::Port(_) => unreachable!("a view's own nodes read nodes and relations"),
             };
             let mut inputs = node.inputs.iter().map(port).collect::<Vec<_>>();
             let mut out = Output::default();

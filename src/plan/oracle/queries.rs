@@ -145,11 +145,33 @@ pub fn fixed() -> Vec<Query> {
         "SELECT g, s, count(*) AS n, grouping(g, s) AS x FROM a GROUP BY GROUPING SETS ((g, s), (s), (g))",
     ];
     let mut all = plain.map(Query::new).to_vec();
+    all.extend(recursive());
     all.extend(events());
     all.extend(super::timed::intervals());
     all.extend(super::timed::filters());
     all.extend(other_windows());
     all
+}
+
+/// Recursion over b as edges k -> w between few nodes: cycles, self loops, equal edges and NULLs come and go.
+fn recursive() -> Vec<Query> {
+    [
+        "WITH RECURSIVE t AS (SELECT k, w FROM b UNION SELECT t.k, b.w FROM t JOIN b ON b.k = t.w) SELECT k, w FROM t",
+        "WITH RECURSIVE t AS (SELECT k, w FROM b UNION SELECT b.k, t.w FROM b, t WHERE b.w = t.k AND b.k < t.w) SELECT k, count(*) AS n FROM t GROUP BY k",
+        "WITH RECURSIVE t AS (SELECT g AS n FROM a UNION SELECT b.w FROM t JOIN b ON b.k = t.n) SELECT n FROM t",
+        "WITH RECURSIVE t AS (SELECT k, w, 1 AS n FROM b UNION ALL SELECT t.k, b.w, t.n + 1 FROM t JOIN b ON b.k = t.w WHERE t.n < 4) SELECT k, w, n FROM t",
+        "WITH RECURSIVE t AS (SELECT 0 AS node, 0 AS hops UNION SELECT b.w, t.hops + 1 FROM t JOIN b ON b.k = t.node WHERE t.hops < 7) SELECT node, min(hops) AS hops FROM t GROUP BY node",
+        "WITH RECURSIVE t AS (SELECT k AS n FROM b UNION SELECT b.w FROM t JOIN b ON b.k = t.n WHERE NOT EXISTS (SELECT 1 FROM a WHERE a.g = b.w)) SELECT n FROM t",
+        "WITH RECURSIVE t AS (SELECT k AS n FROM b UNION SELECT b.w FROM t JOIN b ON b.k = t.n WHERE b.w IN (SELECT g FROM a WHERE v > 5)) SELECT n FROM t",
+        "WITH RECURSIVE t AS (SELECT k AS n FROM b WHERE w > 2 UNION SELECT coalesce(b.w, 9) FROM t LEFT JOIN b ON b.k = t.n AND b.w <> t.n) SELECT n FROM t",
+        "WITH RECURSIVE t AS (SELECT k AS n, 0 AS d FROM b UNION ALL SELECT DISTINCT b.w, t.d + 1 FROM t JOIN b ON b.k = t.n WHERE t.d < 3) SELECT n, d FROM t",
+        "WITH RECURSIVE t AS (SELECT auction AS n FROM e UNION SELECT e.price FROM t JOIN e ON e.auction = t.n) SELECT n FROM t",
+        "WITH RECURSIVE t AS (SELECT k, w FROM b UNION SELECT t.k, b.w FROM t JOIN b ON b.k = t.w) SELECT x.k, y.w FROM t x JOIN t y ON x.w = y.k WHERE x.k = y.w",
+        "WITH RECURSIVE t AS (SELECT k, w FROM b UNION SELECT t.k, b.w FROM t JOIN b ON b.k = t.w), s AS (SELECT g AS n FROM a UNION SELECT t.w FROM s JOIN t ON t.k = s.n) SELECT n FROM s",
+        "WITH RECURSIVE t AS (SELECT k AS n FROM b UNION SELECT x.m FROM t JOIN (SELECT k, max(w) AS m FROM b GROUP BY k) x ON x.k = t.n) SELECT n FROM t",
+    ]
+    .map(Query::new)
+    .to_vec()
 }
 
 /// Queries over event time.
