@@ -32,6 +32,7 @@ pub fn question(query: &str) -> &'static str {
         "q3" => "SELECT name, city, state, id FROM q3",
         "q4" => "SELECT category, round(avg_final, 4) FROM q4",
         "q5" => "SELECT auction, num, window_end FROM q5",
+        "q6" => "SELECT seller, id, round(avg_final, 4) FROM q6",
         "q7" => "SELECT auction, price, bidder, date_time, extra FROM q7",
         "q8" => "SELECT id, name, window_start FROM q8",
         "q9" => "SELECT id, price, bid_date_time FROM q9",
@@ -59,7 +60,7 @@ pub fn question(query: &str) -> &'static str {
 pub fn sources(query: &str) -> &'static [&'static str] {
     match query {
         "q3" | "q8" => &["auction", "person"],
-        "q4" | "q9" | "q20" => &["auction", "bid"],
+        "q4" | "q6" | "q9" | "q20" => &["auction", "bid"],
         _ => &["bid"],
     }
 }
@@ -74,6 +75,7 @@ pub fn answer(query: &str, count: usize) -> Digest {
         "q3" => q3(count, row),
         "q4" => q4(count, row),
         "q5" => q5(count, row),
+        "q6" => q6(count, row),
         "q7" => q7(count, row),
         "q8" => q8(count, row),
         "q9" => winners(count).for_each(|(a, b)| row(format!("{}|{}|{}", a.id, b.price, time(b.date_time)))),
@@ -147,9 +149,27 @@ fn q4(count: usize, mut row: impl FnMut(String)) {
         *entry = (entry.0 + b.price as u128, entry.1 + 1);
     }
     for (category, (sum, n)) in categories {
-        // Four decimals, half rounded up.
-        let rounded = (sum * 20_000 + n) / (2 * n);
-        row(format!("{category}|{}.{:04}", rounded / 10_000, rounded % 10_000));
+        row(format!("{category}|{}", mean(sum, n)));
+    }
+}
+
+/// Four decimals, half rounded up.
+fn mean(sum: u128, n: u128) -> String {
+    let rounded = (sum * 20_000 + n) / (2 * n);
+    format!("{}.{:04}", rounded / 10_000, rounded % 10_000)
+}
+
+fn q6(count: usize, mut row: impl FnMut(String)) {
+    let mut sellers: HashMap<usize, Vec<(u64, usize, u128)>> = HashMap::new();
+    for (a, b) in winners(count) {
+        sellers.entry(a.seller).or_default().push((b.date_time, a.id, b.price as u128));
+    }
+    for (seller, mut sales) in sellers {
+        sales.sort_unstable();
+        for (i, (_, id, _)) in sales.iter().enumerate() {
+            let last = &sales[i.saturating_sub(10)..=i];
+            row(format!("{seller}|{id}|{}", mean(last.iter().map(|s| s.2).sum(), last.len() as u128)));
+        }
     }
 }
 

@@ -106,6 +106,11 @@ fn worded(node: &FragmentNode) -> Growing {
             how: "keeps every different row that is ever derived, and the rows it is derived from",
             hint: "let it read tables, whose rows can be deleted, or views that keep recent rows only",
         },
+        "Over" => {
+            let keys = between(&details, "partition by (", ')');
+            let operator = if keys.is_empty() { "OVER without PARTITION BY".to_string() } else { format!("OVER (PARTITION BY {keys})") };
+            Growing { operator, how: "keeps every row that ever comes", hint: "partition by window_start and window_end of TUMBLE or HOP as well" }
+        }
         name => Growing { operator: format!("{name} {details}").trim().to_string(), how: "keeps what ever comes", hint: WINDOW },
     }
 }
@@ -162,6 +167,8 @@ mod tests {
             ("SELECT auction FROM e ORDER BY price LIMIT 3", &[]),
             ("WITH RECURSIVE t AS (SELECT auction AS n FROM e UNION SELECT e.price FROM t JOIN e ON e.auction = t.n) SELECT n FROM t", &["WITH RECURSIVE"]),
             ("WITH RECURSIVE t AS (SELECT k FROM b UNION SELECT b.w FROM t JOIN b ON b.k = t.k) SELECT k FROM t", &[]),
+            ("SELECT lag(price) OVER (PARTITION BY auction ORDER BY ts) AS p FROM e", &["OVER (PARTITION BY auction)"]),
+            ("SELECT count(*) OVER (PARTITION BY tw_window_end(ts, INTERVAL '10 seconds')) AS n FROM e", &[]),
         ];
         for (sql, expected) in cases {
             assert_eq!(operators(sql), *expected, "{sql}");

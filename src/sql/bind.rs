@@ -127,6 +127,9 @@ impl Binder {
         for function in functions::aggregates() {
             datafusion::logical_expr::registry::FunctionRegistry::register_udaf(&mut state, function).map_err(untranslated)?;
         }
+        for function in functions::windows() {
+            datafusion::logical_expr::registry::FunctionRegistry::register_udwf(&mut state, function).map_err(untranslated)?;
+        }
         Ok(Binder { state })
     }
 

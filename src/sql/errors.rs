@@ -2,6 +2,7 @@
 //! (values, schema errors) is left to it; here are the texts that only binding gives.
 
 use super::names::{function_name, shown};
+use super::over::UNKNOWN_WINDOW;
 use super::parse::source::Source;
 use super::types::sql_type;
 use super::walk::{self, Read};
@@ -85,6 +86,9 @@ pub fn untranslated(error: DataFusionError) -> Error {
 fn undefined_column(relation: Option<&str>, name: &str) -> Error {
     let name = shown(name);
     match relation {
+        Some(relation) if relation.trim_matches('"') == UNKNOWN_WINDOW => {
+            Error::new(Kind::UndefinedObject, format!("window \"{name}\" does not exist, or cannot be changed in this way"))
+        }
         Some(relation) => Error::new(Kind::UndefinedColumn, format!("column {relation}.{name} does not exist")),
         None => Error::new(Kind::UndefinedColumn, format!("column \"{name}\" does not exist")),
     }

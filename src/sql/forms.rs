@@ -14,9 +14,11 @@
 //! | `mod(x, y)` | `x % y` |
 //! | `outer_relation.column` in a subquery | `public.outer_relation.column`, which cannot be a column's field |
 //! | `FETCH FIRST n ROWS ONLY` | `LIMIT n` |
+//! | windows and `WITH TIES` | see [`super::over`] |
 //! | `FROM generate_series(1, 3) g` | `… g(g)`, the name that Postgres gives the column |
 
 use super::names::function_name;
+use super::over;
 use super::types::folded;
 use super::walk::{self, Rewrite};
 use crate::catalog::catalog::PUBLIC;
@@ -84,6 +86,10 @@ fn factor_names(factor: &TableFactor, found: &mut HashSet<String>) {
 
 impl Rewrite for Forms {
     fn enter_query(&mut self, query: &mut Query) {
+        over::resolve_windows(query);
+        if query.fetch.as_ref().is_some_and(|fetch| fetch.with_ties) {
+            over::with_ties(query);
+        }
         if let (Some(fetch), false) = (query.fetch.take(), matches!(&query.limit_clause, Some(LimitClause::LimitOffset { limit: Some(_), .. }))) {
             let limit = Some(fetch.quantity.unwrap_or_else(|| number("1")));
             let offset = match query.limit_clause.take() {
@@ -159,7 +165,10 @@ fn rewritten(expr: Expr) -> Expr {
             let (pattern, escape_char) = backslashed(pattern, escape_char);
             Expr::ILike { negated, any, expr, pattern, escape_char }
         }
-        Expr::Function(function) => modulo(function),
+        Expr::Function(mut function) => {
+            over::plain_bounds(&mut function);
+            modulo(function)
+        }
         other => other,
     }
 }
@@ -283,11 +292,11 @@ pub(super) fn value(value: Value) -> Expr {
     Expr::Value(ValueWithSpan { value, span: Span::empty() })
 }
 
-fn string(text: String) -> Expr {
+pub(super) fn string(text: String) -> Expr {
     value(Value::SingleQuotedString(text))
 }
 
-fn number(text: &str) -> Expr {
+pub(super) fn number(text: &str) -> Expr {
     value(Value::Number(text.to_owned(), false))
 }
 

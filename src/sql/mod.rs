@@ -9,6 +9,7 @@ pub mod functions;
 mod multisets;
 pub mod names;
 mod operators;
+mod over;
 pub mod parse;
 pub mod recursive;
 pub mod relations;

@@ -20,7 +20,9 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Between, Cast, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, when};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, WindowFrame, WindowFrameBound, WindowFrameUnits, when,
+};
 use datafusion::optimizer::AnalyzerRule;
 
 /// See the module. Doing it twice changes nothing.
@@ -60,7 +62,8 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
     let rewritten = plan.map_expressions(|expr| {
         let name = names.save(&expr);
-        Ok(expression(expr, &schema)?.update_data(|e| name.restore(e)))
+        let typed = expression(expr, &schema)?.transform_data(|e| e.transform_up(|e| Ok(peers(e, &schema))))?;
+        Ok(typed.update_data(|e| name.restore(e)))
     })?;
     // Children may have changed types even where this node's expressions have not.
     rewritten.map_data(LogicalPlan::recompute_schema)
@@ -83,6 +86,20 @@ pub fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             other => Transformed::no(other),
         })
     })
+}
+
+/// A RANGE frame that measures no distance counts groups of peers, which exist for every type; DataFusion takes RANGE for numbers and times only.
+fn peers(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::WindowFunction(mut function) = expr else { return Transformed::no(expr) };
+    let frame = &function.params.window_frame;
+    let near = |bound: &WindowFrameBound| bound.is_unbounded() || *bound == WindowFrameBound::CurrentRow;
+    let is_plain = |t: DataType| t.is_numeric() || is_text(&t) || matches!(t, DataType::Boolean | DataType::Date32 | DataType::Timestamp(..));
+    let odd = function.params.order_by.first().and_then(|sort| sort.expr.get_type(schema).ok()).is_some_and(|t| !is_plain(t));
+    if !odd || frame.units != WindowFrameUnits::Range || !near(&frame.start_bound) || !near(&frame.end_bound) {
+        return Transformed::no(Expr::WindowFunction(function));
+    }
+    function.params.window_frame = WindowFrame::new_bounds(WindowFrameUnits::Groups, frame.start_bound.clone(), frame.end_bound.clone());
+    Transformed::yes(Expr::WindowFunction(function))
 }
 
 /// A whole number is an integer if it fits.

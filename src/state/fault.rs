@@ -130,6 +130,11 @@ impl Snapshot for FaultySnapshot {
         self.inner.scan(from, to, each)
     }
 
+    fn scan_back(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        self.fault.strike(What::Read)?;
+        self.inner.scan_back(from, to, each)
+    }
+
     fn file_bytes(&self, from: &[u8], to: &[u8]) -> u64 {
         self.inner.file_bytes(from, to)
     }

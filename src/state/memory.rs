@@ -134,6 +134,23 @@ impl Shared {
         }
         Ok(())
     }
+
+    fn scan_back(&self, sequence: u64, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        let state = self.state.lock();
+        state.fail_reads.map_or(Ok(()), |kind| Err(injected(kind)))?;
+        for (key, versions) in state.entries.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to))).rev() {
+            if let Some(value) = visible(versions, sequence) {
+                self.reads.fetch_add(1, Ordering::Relaxed);
+                if !each(key, value) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn injected(kind: Kind) -> Error {
@@ -175,6 +192,10 @@ impl Snapshot for MemorySnapshot {
 
     fn scan(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
         self.shared.scan(self.sequence, from, to, each)
+    }
+
+    fn scan_back(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        self.shared.scan_back(self.sequence, from, to, each)
     }
 }
 

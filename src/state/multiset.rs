@@ -1,16 +1,17 @@
 //! A multiset of rows under each key: key bytes -> ordered (row bytes -> weight). Arrangements of joins, and the ordered state of min/max, Top-N, string_agg.
 //! Weights are merged in the store, so adding a row needs no read; groups are read back only as far as somebody looks.
 //!
-//! A group in memory is *known* up to some row: not at all, up to a bound, or all of it.
+//! A group in memory is *known* from some row to some row: not at all, between bounds, or all of it.
 //!
 //! ```text
-//!   rows in byte order    a  b  c  |  d  e  f  g …
-//!                         known    bound   only in the store, and in changes that are not committed yet
+//!   rows in byte order    a  b  |  c  d  e  |  f  g …
+//!                             bound  known  bound   beyond: only in the store, and in changes that are not committed yet
 //! ```
 //!
-//! The one invariant: *the known part equals the group's true content up to the bound*, at every moment. An added row goes to the log of changes, and, if it
-//! is within the bound, into the known part. The known part is extended by reading: what a snapshot of generation `G` says of the rows behind the bound, plus
-//! the group's changes of later generations, which is the truth by the argument in [`super::committed`]. Groups of a new table are
+//! The one invariant: *the known part equals the group's true content between the bounds*, at every moment. An added row goes to the log of changes, and, if
+//! it is within the bounds, into the known part. The known part is extended by reading: what a snapshot of generation `G` says of the rows beyond a bound, plus
+//! the group's changes of later generations, which is the truth by the argument in [`super::committed`]. It may be forgotten at any time, where
+//! somebody looks elsewhere. Groups of a new table are
 //! known from birth, and never read until they have been evicted; a group is evicted only when all its changes are committed.
 
 use super::changes::{Changes, Position};
@@ -62,15 +63,25 @@ struct Group {
 enum Known {
     #[default]
     Nothing,
-    UpTo(Box<[u8]>),
+    /// Both rows included; no first one: from the beginning, no last one: to the end (one of them is there).
+    Between(Option<Box<[u8]>>, Option<Box<[u8]>>),
     All,
+}
+
+/// Which rows to read.
+#[derive(Clone, Copy)]
+enum Beyond<'r> {
+    /// Nothing is known: from this row on.
+    Nothing(&'r [u8]),
+    Last,
+    First,
 }
 
 impl Group {
     fn knows(&self, row: &[u8]) -> bool {
         match &self.known {
             Known::Nothing => false,
-            Known::UpTo(bound) => row <= &**bound,
+            Known::Between(first, last) => first.as_ref().is_none_or(|first| &**first <= row) && last.as_ref().is_none_or(|last| row <= &**last),
             Known::All => true,
         }
     }
@@ -195,24 +206,61 @@ impl Multiset {
     /// Visits the rows of a slot in ascending byte order until `each` returns false, reading from the store only as far as that
     /// (in steps of some dozens of rows): the first rows of a million cost no more than those of a thousand.
     pub fn first(&mut self, slot: Slot, each: &mut dyn FnMut(&[u8], i64) -> bool) -> Result<()> {
-        let mut bound: Option<Box<[u8]>> = None;
+        self.forward(slot, &[], each)
+    }
+
+    /// Visits `row`, if it is there, and the rows behind it until `each` returns false; reads as `first` does.
+    pub fn forward(&mut self, slot: Slot, row: &[u8], each: &mut dyn FnMut(&[u8], i64) -> bool) -> Result<()> {
         let mut step = FIRST_STEP;
+        self.reach(slot, row, &mut step)?;
+        let mut passed: Option<Box<[u8]>> = None;
         loop {
             self.settle(slot);
             let group = &self.groups[slot as usize];
-            for (row, weight) in group.rows.after(bound.as_deref()) {
+            let rows = passed.as_deref().map_or_else(|| group.rows.from(row), |passed| group.rows.after(Some(passed)));
+            for (row, weight) in rows {
                 if !each(row, weight) {
                     return Ok(());
                 }
             }
-            bound = match &group.known {
-                Known::All => return Ok(()),
-                Known::UpTo(known) => Some(known.clone()),
-                Known::Nothing => None,
+            passed = match &group.known {
+                Known::Between(_, Some(last)) => Some(last.clone()),
+                _ => return Ok(()),
             };
-            self.extend(slot, step)?;
-            step = (step * 2).min(LAST_STEP);
+            self.extend(slot, Beyond::Last, &mut step)?;
         }
+    }
+
+    /// Visits the rows before `row` (which need not be there), the nearest first, until `each` returns false; reads as `first` does.
+    pub fn backward(&mut self, slot: Slot, row: &[u8], each: &mut dyn FnMut(&[u8], i64) -> bool) -> Result<()> {
+        let mut step = FIRST_STEP;
+        self.reach(slot, row, &mut step)?;
+        let mut passed: Box<[u8]> = row.into();
+        loop {
+            self.settle(slot);
+            let group = &self.groups[slot as usize];
+            for (row, weight) in group.rows.before(&passed) {
+                if !each(row, weight) {
+                    return Ok(());
+                }
+            }
+            passed = match &group.known {
+                Known::Between(Some(first), _) => first.clone(),
+                _ => return Ok(()),
+            };
+            self.extend(slot, Beyond::First, &mut step)?;
+        }
+    }
+
+    /// Makes `row` one of the known ones.
+    fn reach(&mut self, slot: Slot, row: &[u8], step: &mut usize) -> Result<()> {
+        let group = &mut self.groups[slot as usize];
+        if group.knows(row) {
+            return Ok(());
+        }
+        self.row_bytes -= group.rows.heap();
+        (group.rows, group.known) = (RowSet::default(), Known::Nothing);
+        self.extend(slot, Beyond::Nothing(row), step)
     }
 
     /// Brings the known rows in order.
@@ -223,19 +271,14 @@ impl Multiset {
         self.row_bytes += rows.heap();
     }
 
-    /// Moves the group's bound behind the next `step` stored rows, or to its end.
-    fn extend(&mut self, slot: Slot, step: usize) -> Result<()> {
+    /// Moves one of the group's bounds beyond the next `step` stored rows, or to its end; the next step is larger.
+    fn extend(&mut self, slot: Slot, beyond: Beyond<'_>, step: &mut usize) -> Result<()> {
         self.extent.discover(&self.store)?;
         let prefix = self.prefix(slot);
         let (generation, snapshot) = self.store.read();
         let contained = self.rounds.contained_in(generation);
         let group = &mut self.groups[slot as usize];
-        let mut from = prefix.clone();
         let mut news: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
-        if let Known::UpTo(bound) = &group.known {
-            from.extend_from_slice(bound);
-            from.push(0); // the next possible row
-        }
         let mut changes = 0;
         for (row, weight) in self.changes.chain(group.newest, contained) {
             changes += 1;
@@ -244,24 +287,43 @@ impl Multiset {
             }
         }
         // Many changes to go through: read more, so that this happens less often.
-        let step = step.max(changes / 8);
-        let (mut read, mut last, mut result) = (0, Vec::new(), Ok(()));
-        snapshot.scan(&from, &after_prefix(&prefix), &mut |key, value| {
+        let wanted = (*step).max(changes / 8);
+        *step = (*step * 2).min(LAST_STEP);
+        let (mut read, mut end, mut result) = (0, None, Ok(()));
+        let mut each = |key: &[u8], value: &[u8]| {
             let row = &key[prefix.len()..];
             match weight(value) {
                 Ok(weight) => *news.entry(row.to_vec()).or_default() += weight,
                 Err(e) => result = Err(e),
             }
             read += 1;
-            if read == step {
-                last = row.to_vec();
+            if read == wanted {
+                end = Some(Box::from(row));
             }
-            read < step && result.is_ok()
-        })?;
+            read < wanted && result.is_ok()
+        };
+        let mut edge = prefix.clone();
+        match (beyond, &group.known) {
+            (Beyond::Nothing(row), _) => edge.extend_from_slice(row),
+            (Beyond::Last, Known::Between(_, Some(last))) => {
+                edge.extend_from_slice(last);
+                edge.push(0); // the next possible row
+            }
+            (Beyond::First, Known::Between(Some(first), _)) => edge.extend_from_slice(first),
+            _ => return Ok(()),
+        }
+        match beyond {
+            Beyond::First => snapshot.scan_back(&prefix, &edge, &mut each)?,
+            _ => snapshot.scan(&edge, &after_prefix(&prefix), &mut each)?,
+        }
         result?;
-        let known = if read < step { Known::All } else { Known::UpTo(last.into()) };
         self.row_bytes -= group.rows.heap();
-        group.known = known;
+        group.known = match (beyond, std::mem::take(&mut group.known)) {
+            (Beyond::Nothing(row), _) => between(Some(row.into()).filter(|_| !row.is_empty()), end),
+            (Beyond::Last, Known::Between(first, _)) => between(first, end),
+            (Beyond::First, Known::Between(_, last)) => between(end, last),
+            (_, known) => known,
+        };
         for (row, weight) in news {
             if weight != 0 && group.knows(&row) {
                 group.rows.add(&row, weight);
@@ -394,6 +456,10 @@ impl Multiset {
         self.extent.evicted(window, stored, |s| slots.is_live(s) && window_of_key(slots.key(s)) == window);
         freed
     }
+}
+
+fn between(first: Option<Box<[u8]>>, last: Option<Box<[u8]>>) -> Known {
+    if first.is_none() && last.is_none() { Known::All } else { Known::Between(first, last) }
 }
 
 #[cfg(test)]

@@ -283,6 +283,22 @@ impl Snapshot for RocksSnapshot {
         self.cell.borrow_owner().get_approximate_sizes(&[Range::new(from, to)]).into_iter().sum()
     }
 
+    fn scan_back(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        let mut options = self.options();
+        options.set_iterate_lower_bound(from);
+        // Bloom filters serve walks forward only.
+        options.set_total_order_seek(true);
+        let mut iterator = self.cell.borrow_owner().raw_iterator_opt(options);
+        iterator.seek_for_prev(to);
+        if iterator.key() == Some(to) {
+            iterator.prev();
+        }
+        visit(&mut iterator, &self.reads, DBRawIterator::prev, each)
+    }
+
     /// One iterator for all: making one costs more than the seek.
     fn scan_prefixes(&self, prefixes: &[&[u8]], each: &mut dyn FnMut(usize, &[u8], &[u8])) -> Result<()> {
         let mut options = self.options();
@@ -292,7 +308,7 @@ impl Snapshot for RocksSnapshot {
         let mut iterator = self.cell.borrow_owner().raw_iterator_opt(options);
         for (i, prefix) in prefixes.iter().enumerate() {
             iterator.seek(prefix);
-            visit(&mut iterator, &self.reads, &mut |key, value| {
+            visit(&mut iterator, &self.reads, DBRawIterator::next, &mut |key, value| {
                 let inside = key.starts_with(prefix);
                 if inside {
                     each(i, key, value);
@@ -339,18 +355,23 @@ fn scan(db: &DB, reads: &AtomicU64, mut options: ReadOptions, from: &[u8], to: &
     options.set_total_order_seek(!one_group);
     let mut iterator = db.raw_iterator_opt(options);
     iterator.seek(from);
-    visit(&mut iterator, reads, each)
+    visit(&mut iterator, reads, DBRawIterator::next, each)
 }
 
 /// Entries from where the iterator stands, until `each` returns false.
-fn visit(iterator: &mut DBRawIterator<'_>, reads: &AtomicU64, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+fn visit<'a>(
+    iterator: &mut DBRawIterator<'a>,
+    reads: &AtomicU64,
+    advance: fn(&mut DBRawIterator<'a>),
+    each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+) -> Result<()> {
     let mut visited = 0;
     while let Some((key, value)) = iterator.item() {
         visited += 1;
         if !is_zero_weight(key, value) && !each(key, value) {
             break;
         }
-        iterator.next();
+        advance(iterator);
     }
     reads.fetch_add(visited, Ordering::Relaxed);
     iterator.status().map_err(|e| store_error(&e))

@@ -128,6 +128,33 @@ impl RowSet {
         }
     }
 
+    /// `row`, if it is there, and the rows behind it. The set must be settled.
+    pub(super) fn from(&self, row: &[u8]) -> RowIter<'_> {
+        match self {
+            RowSet::Empty => RowIter::One(None),
+            RowSet::One(one, weight) => RowIter::One(Some((&**one, *weight)).filter(|(one, _)| *one >= row)),
+            RowSet::Pile(pile) => {
+                assert_eq!(pile.tail(), 0, "rows are settled before they are looked at");
+                RowIter::Pile(pile, pile.entries[pile.entries.partition_point(|e| pile.row(e) < row)..].iter())
+            }
+            RowSet::Tree(tree) => RowIter::Tree(tree.rows.range(TreeKey::new(row)..)),
+        }
+    }
+
+    /// Rows before `bound`, the nearest first. The set must be settled.
+    pub(super) fn before(&self, bound: &[u8]) -> std::iter::Rev<RowIter<'_>> {
+        let rows = match self {
+            RowSet::Empty => RowIter::One(None),
+            RowSet::One(row, weight) => RowIter::One(Some((&**row, *weight)).filter(|(row, _)| *row < bound)),
+            RowSet::Pile(pile) => {
+                assert_eq!(pile.tail(), 0, "rows are settled before they are looked at");
+                RowIter::Pile(pile, pile.entries[..pile.entries.partition_point(|e| pile.row(e) < bound)].iter())
+            }
+            RowSet::Tree(tree) => RowIter::Tree(tree.rows.range(..TreeKey::new(bound))),
+        };
+        rows.rev()
+    }
+
     /// Bytes of heap.
     pub(super) fn heap(&self) -> usize {
         match self {
@@ -299,6 +326,16 @@ impl<'a> Iterator for RowIter<'a> {
     }
 }
 
+impl DoubleEndedIterator for RowIter<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match self {
+            RowIter::One(row) => row.take(),
+            RowIter::Pile(pile, entries) => entries.next_back().map(|e| (pile.row(e), e.weight)),
+            RowIter::Tree(rows) => rows.next_back().map(|(key, weight)| (&*key.row, *weight)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,6 +360,7 @@ mod tests {
                     set.settle();
                     let bound = Bound::Excluded(row.clone());
                     assert!(set.after(Some(&row)).take(5).eq(model.range((bound, Bound::Unbounded)).take(5).map(|(r, w)| (&r[..], *w))));
+                    assert!(set.before(&row).take(5).eq(model.range(..row.clone()).rev().take(5).map(|(r, w)| (&r[..], *w))));
                     assert_eq!(set.is_empty(), model.is_empty());
                     trees += usize::from(matches!(set, RowSet::Tree(_)));
                 }

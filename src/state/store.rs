@@ -37,6 +37,9 @@ pub trait Snapshot: Send + Sync {
         0
     }
 
+    /// Entries with `from <= key < to`, the last one first, until `each` returns false.
+    fn scan_back(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()>;
+
     /// All entries that begin with one of `prefixes`, which are sorted; `each` is told which. For many short groups one call is
     /// several times cheaper than one `scan` each. The prefixes must be as long as the space's hash prefix or longer.
     fn scan_prefixes(&self, prefixes: &[&[u8]], each: &mut dyn FnMut(usize, &[u8], &[u8])) -> Result<()> {

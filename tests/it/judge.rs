@@ -46,6 +46,36 @@ const VIEWS: &[(&str, &str)] = &[
     ("ranked", "SELECT * FROM (SELECT id, g, v, row_number() OVER (PARTITION BY g ORDER BY v DESC NULLS LAST, id) AS r FROM a) x WHERE r <= 2"),
     ("ranked_with_ties", "SELECT * FROM (SELECT id, g, rank() OVER (PARTITION BY g ORDER BY v DESC NULLS LAST) AS r FROM a) x WHERE r <= 2"),
     ("ranked_densely", "SELECT id, r FROM (SELECT id, dense_rank() OVER (PARTITION BY g ORDER BY v) AS r FROM a) x WHERE r < 3"),
+    (
+        "over_ranks",
+        "SELECT id, g, row_number() OVER w AS n, rank() OVER (PARTITION BY g ORDER BY v) AS r, dense_rank() OVER (PARTITION BY g ORDER BY v DESC) AS d, \
+         ntile(3) OVER w AS t, round(percent_rank() OVER (PARTITION BY g ORDER BY v)::numeric, 6) AS p, round(cume_dist() OVER (PARTITION BY g ORDER BY v)::numeric, 6) AS c \
+         FROM a WINDOW w AS (PARTITION BY g ORDER BY v DESC NULLS LAST, id)",
+    ),
+    (
+        "over_neighbours",
+        "SELECT id, lag(v) OVER w AS p, lead(s, 2, '-') OVER w AS q, v - lag(v, 1, v) OVER w AS step, first_value(id) OVER w AS f, last_value(id) OVER w AS l, \
+         nth_value(v, 2) OVER w AS x FROM a WINDOW w AS (PARTITION BY g ORDER BY n, id)",
+    ),
+    (
+        "over_moving",
+        "SELECT id, round(avg(v) OVER w, 6) AS mean, sum(n) OVER w AS money, min(v) OVER w AS least, max(s) OVER w AS most, count(v) FILTER (WHERE s = 'x') OVER w AS xs \
+         FROM a WINDOW w AS (PARTITION BY g ORDER BY id ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING)",
+    ),
+    (
+        "over_running",
+        "SELECT id, sum(v) OVER (ORDER BY id) AS total, count(*) OVER (PARTITION BY s) AS alike, sum(v) OVER (PARTITION BY g ORDER BY v) AS by_value, \
+         round(avg(n) OVER (PARTITION BY g), 6) AS mean, string_agg(s, ',') OVER (PARTITION BY g ORDER BY id) AS texts FROM a",
+    ),
+    (
+        "over_values",
+        "SELECT id, sum(v) OVER (PARTITION BY g ORDER BY v RANGE BETWEEN 10 PRECEDING AND 5 FOLLOWING) AS near, \
+         count(*) OVER (ORDER BY n DESC RANGE BETWEEN 20.5 PRECEDING AND CURRENT ROW) AS dear, \
+         count(*) OVER (PARTITION BY g ORDER BY v NULLS FIRST GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS groups FROM a",
+    ),
+    ("over_groups", "SELECT g, n, sum(n) OVER (ORDER BY n DESC, g) AS running FROM (SELECT g, count(*) AS n FROM a GROUP BY g) x"),
+    ("over_joined", "SELECT a.id, b.id AS other, lag(b.w) OVER (PARTITION BY a.id ORDER BY b.id) AS before FROM a JOIN b ON a.g = b.g"),
+    ("with_ties", "SELECT id, v FROM a ORDER BY v DESC NULLS LAST FETCH FIRST 4 ROWS WITH TIES"),
     ("nested", "SELECT n, count(*) AS groups FROM (SELECT g, count(*) AS n FROM a GROUP BY g) x GROUP BY n"),
     ("joined_groups", "SELECT x.g, x.n, y.w FROM (SELECT g, count(*) AS n FROM a GROUP BY g) x JOIN (SELECT g, max(w) AS w FROM b GROUP BY g) y ON x.g = y.g"),
     (

@@ -109,6 +109,11 @@ fn aggregate_call(expr: &Expr, output: &DataType, columns: &mut Columns<'_>) -> 
     }
 }
 
+/// A call over columns that are all kept, where places are ordinals.
+pub(super) fn placed_aggregate(call: &AggregateFunction, output: &DataType, columns: &mut Columns<'_>) -> Result<AggregateCall> {
+    Ok(placed(call, output, columns)?.0)
+}
+
 fn placed(call: &AggregateFunction, output: &DataType, columns: &mut Columns<'_>) -> Result<Placed> {
     let params = &call.params;
     let name = call.func.name();

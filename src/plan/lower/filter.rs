@@ -14,13 +14,17 @@ use std::sync::Arc;
 impl Planner<'_> {
     pub(super) fn filter(&mut self, node: &logical::Filter) -> Result<Stream> {
         match node.input.as_ref() {
-            LogicalPlan::Window(window) if is_ranked(window) => return self.ranked(&node.predicate, window),
+            LogicalPlan::Window(window) if is_ranked(window) => {
+                if let Some(ranked) = self.ranked(&node.predicate, window)? {
+                    return Ok(ranked);
+                }
+            }
             // The optimizer has cut columns that only the window function reads.
             LogicalPlan::Projection(cut) if cut.expr.iter().all(|e| matches!(e, Expr::Column(_))) => {
                 if let LogicalPlan::Window(window) = cut.input.as_ref()
                     && is_ranked(window)
+                    && let Some(ranked) = self.ranked(&node.predicate, window)?
                 {
-                    let ranked = self.ranked(&node.predicate, window)?;
                     return self.select(ranked, &cut.expr, &window.schema, &cut.schema);
                 }
             }

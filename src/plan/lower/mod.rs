@@ -6,6 +6,7 @@ mod filter;
 mod grouping_sets;
 mod interval_join;
 mod join;
+mod over;
 mod panes;
 pub(crate) mod processing_time;
 mod project;

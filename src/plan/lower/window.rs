@@ -1,7 +1,6 @@
-//! Window functions: a filter `ROW_NUMBER() OVER (…) <= k` (or RANK, DENSE_RANK) is a Top-N per partition. Others are refused.
+//! A filter `ROW_NUMBER() OVER (…) <= k` (or RANK, DENSE_RANK) is a Top-N per partition. Other window functions are `over.rs`.
 
 use super::processing_time::is_processing_time;
-use super::refuse;
 use super::session::is_session;
 use super::top_k::{Range, Top};
 use crate::dataflow::ops::top_k::Ranking;
@@ -21,18 +20,18 @@ impl Planner<'_> {
         if is_processing_time(node) {
             return self.processing_time(node);
         }
-        Err(refused())
+        self.functions_over(node)
     }
 
-    /// `predicate` over the output of a Window node.
-    pub(super) fn ranked(&mut self, predicate: &Expr, node: &logical::Window) -> Result<Stream> {
-        let [function] = node.window_expr.as_slice() else { return Err(refused()) };
+    /// `predicate` over the output of a Window node; `None`: it does not ask for first rows.
+    pub(super) fn ranked(&mut self, predicate: &Expr, node: &logical::Window) -> Result<Option<Stream>> {
+        let [function] = node.window_expr.as_slice() else { return Ok(None) };
         let function = window_function(function)?;
-        let ranking = ranking(function).ok_or_else(refused)?;
+        let Some(ranking) = ranking(function) else { return Ok(None) };
         let (qualifier, rank) = node.schema.iter().last().ok_or_else(|| Error::internal("a Window node without columns"))?;
         let column = Expr::from((qualifier, rank));
         let conditions = split_conjunction(predicate).into_iter().map(|c| (c, bound_of(c, &column))).collect::<Vec<_>>();
-        let limit = conditions.iter().filter_map(|(_, bound)| bound.as_ref().map(|b| b.limit)).min().ok_or_else(refused)?;
+        let Some(limit) = conditions.iter().filter_map(|(_, bound)| bound.as_ref().map(|b| b.limit)).min() else { return Ok(None) };
         let rest = conditions.iter().filter(|(_, bound)| bound.as_ref().is_none_or(|b| !b.is_exact)).map(|(c, _)| (*c).clone()).collect::<Vec<_>>();
         let params = &function.params;
         let input = self.lower(&node.input)?;
@@ -41,8 +40,8 @@ impl Planner<'_> {
         let ranked = self.top_k(input, node.input.schema(), &params.partition_by, &params.order_by, top)?;
         let ranked = self.without_key_columns(ranked, width, node)?;
         match conjunction(rest) {
-            None => Ok(ranked),
-            Some(rest) => self.keep(ranked, &rest, &node.schema),
+            None => Ok(Some(ranked)),
+            Some(rest) => self.keep(ranked, &rest, &node.schema).map(Some),
         }
     }
 
@@ -67,7 +66,7 @@ pub(super) fn is_ranked(node: &logical::Window) -> bool {
     !is_session(node) && !is_processing_time(node)
 }
 
-fn window_function(expr: &Expr) -> Result<&WindowFunction> {
+pub(super) fn window_function(expr: &Expr) -> Result<&WindowFunction> {
     match expr {
         Expr::Alias(a) => window_function(&a.expr),
         Expr::WindowFunction(w) => Ok(w),
@@ -115,7 +114,7 @@ fn is_rank(expr: &Expr, rank: &Expr) -> bool {
     }
 }
 
-fn number(expr: &Expr) -> Option<i64> {
+pub(super) fn number(expr: &Expr) -> Option<i64> {
     match expr {
         Expr::Literal(value, _) => match value.cast_to(&arrow::datatypes::DataType::Int64).ok()? {
             ScalarValue::Int64(v) => v,
@@ -124,11 +123,4 @@ fn number(expr: &Expr) -> Option<i64> {
         Expr::Cast(cast) => number(&cast.expr),
         _ => None,
     }
-}
-
-fn refused() -> Error {
-    refuse(
-        "window functions cannot be maintained incrementally yet, except for the first rows of each partition",
-        "write SELECT … FROM (SELECT …, ROW_NUMBER() OVER (PARTITION BY … ORDER BY …) AS n FROM …) WHERE n <= 10",
-    )
 }

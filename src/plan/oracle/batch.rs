@@ -6,7 +6,7 @@ use super::world::{Cut, E, LATE, SESSIONS, judges, relations};
 use crate::error::Result;
 use crate::plan::arithmetic::checked;
 use crate::plan::relation::{RelationSource, attach};
-use crate::sql::functions::{aggregates, scalars, session_window};
+use crate::sql::functions::{aggregates, scalars, session_window, windows};
 use crate::types::ids::ObjectId;
 use arrow::array::{RecordBatch, UInt32Array};
 use datafusion::common::tree_node::Transformed;
@@ -33,6 +33,7 @@ impl Judge {
         let context = SessionContext::new_with_config(config);
         scalars().into_iter().for_each(|f| context.register_udf(f.as_ref().clone()));
         aggregates().into_iter().for_each(|f| context.register_udaf(f.as_ref().clone()));
+        windows().into_iter().for_each(|f| context.register_udwf(f.as_ref().clone()));
         session_window::functions().into_iter().for_each(|f| context.register_udwf(f.as_ref().clone()));
         for relation in relations().into_iter().chain(judges()) {
             context.register_table(relation.name.as_str(), Arc::new(EmptyTable::new(relation.schema.clone()))).unwrap();

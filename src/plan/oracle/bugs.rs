@@ -46,17 +46,19 @@ fn a_dropped_retraction() {
     name("min(v) AS lo", "Aggregate");
     name("FROM a JOIN b ON a.g = b.k", "Join");
     name("SELECT DISTINCT g, s", "Distinct");
-    name("ORDER BY v DESC NULLS LAST", "TopK");
+    name("ORDER BY v DESC NULLS LAST, id LIMIT", "TopK");
     name("m >= {clock:now()}", "TemporalFilter");
     name("x LEFT JOIN (SELECT * FROM p WHERE {used:ts}) y", "IntervalJoin");
     name("SELECT price, ts, ws, we FROM", "Session");
     name("SELECT t.k, b.w FROM t JOIN b", "Recursion");
+    name("sum(v) OVER (PARTITION BY g ORDER BY id ROWS", "Over");
 }
 
 #[test]
 fn a_dropped_insertion() {
     turns_red(&find("a FULL JOIN b"), || drop_row("Join", false));
     turns_red(&find("UNION ALL SELECT k, u"), || drop_row("Union", false));
+    turns_red(&find("GROUPS BETWEEN 1 PRECEDING"), || drop_row("Over", false));
 }
 
 #[test]

@@ -146,6 +146,7 @@ pub fn fixed() -> Vec<Query> {
     ];
     let mut all = plain.map(Query::new).to_vec();
     all.extend(recursive());
+    all.extend(OVER.map(Query::new));
     all.extend(events());
     all.extend(super::timed::intervals());
     all.extend(super::timed::filters());
@@ -173,6 +174,29 @@ fn recursive() -> Vec<Query> {
     .map(Query::new)
     .to_vec()
 }
+/// Window functions. Where ties would leave the answer open, the order ends with a key.
+const OVER: [&str; 20] = [
+    "SELECT id, g, row_number() OVER (PARTITION BY g ORDER BY v DESC, id) AS n, rank() OVER (PARTITION BY g ORDER BY v) AS r, dense_rank() OVER (PARTITION BY g ORDER BY v) AS d FROM a",
+    "SELECT id, percent_rank() OVER (PARTITION BY g ORDER BY v) AS p, cume_dist() OVER (PARTITION BY g ORDER BY v) AS c FROM a",
+    "SELECT id, ntile(3) OVER (PARTITION BY g ORDER BY v, id) AS n FROM a",
+    "SELECT id, lag(v) OVER (PARTITION BY g ORDER BY id) AS p, lead(v, 2, 0) OVER (PARTITION BY g ORDER BY id) AS q, lag(s, 1, 'none') OVER (ORDER BY id DESC) AS s FROM a",
+    "SELECT id, sum(v) OVER (PARTITION BY g ORDER BY id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) AS t, min(v) OVER (PARTITION BY g ORDER BY id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS lo, max(s) OVER (PARTITION BY g ORDER BY id ROWS BETWEEN 1 FOLLOWING AND 3 FOLLOWING) AS hi FROM a",
+    "SELECT id, count(*) OVER (PARTITION BY g) AS n, sum(v) OVER (ORDER BY id) AS t, count(v) OVER () AS m FROM a",
+    "SELECT id, sum(v) OVER (PARTITION BY g ORDER BY v) AS t, count(*) OVER (PARTITION BY g ORDER BY v DESC NULLS LAST) AS n FROM a",
+    "SELECT id, first_value(s) OVER w AS x, last_value(v) OVER w AS y, nth_value(v, 2) OVER w AS z FROM a WINDOW w AS (PARTITION BY g ORDER BY id ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING)",
+    "SELECT id, count(*) OVER (PARTITION BY g ORDER BY v GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS n, sum(v) OVER (ORDER BY v GROUPS 2 PRECEDING) AS t FROM a",
+    "SELECT id, sum(v) OVER (PARTITION BY g ORDER BY v RANGE BETWEEN 3 PRECEDING AND 2 FOLLOWING) AS t, count(*) OVER (ORDER BY v DESC RANGE BETWEEN 2 PRECEDING AND CURRENT ROW) AS n FROM a",
+    "SELECT id, count(*) FILTER (WHERE v > 5) OVER (PARTITION BY g ORDER BY id) AS n, sum(v) FILTER (WHERE s = 'x') OVER (PARTITION BY g ORDER BY id ROWS 2 PRECEDING) AS t FROM a",
+    "SELECT id, lag(v) IGNORE NULLS OVER (PARTITION BY g ORDER BY id) AS p, lead(s, 2) IGNORE NULLS OVER (PARTITION BY g ORDER BY id) AS q, first_value(v) IGNORE NULLS OVER (PARTITION BY g ORDER BY id ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS f FROM a",
+    "SELECT k, w, u, row_number() OVER (PARTITION BY k ORDER BY w, u) AS n, sum(w) OVER (PARTITION BY k ORDER BY w) AS t FROM b",
+    "SELECT auction, price, kind, ts, count(*) OVER (PARTITION BY auction ORDER BY ts RANGE BETWEEN INTERVAL '4 seconds' PRECEDING AND CURRENT ROW) AS n FROM e",
+    "SELECT g, n, sum(n) OVER (ORDER BY g) AS t FROM (SELECT g, count(*) AS n FROM a GROUP BY g)",
+    "SELECT id, x FROM (SELECT id, v - lag(v) OVER (PARTITION BY g ORDER BY id) AS x FROM a) WHERE x > 0",
+    "SELECT n, count(*) AS c FROM (SELECT ntile(4) OVER (ORDER BY v, id) AS n FROM a) GROUP BY n",
+    "SELECT id, r, n FROM (SELECT id, rank() OVER (PARTITION BY g ORDER BY v) AS r, row_number() OVER (PARTITION BY g ORDER BY id) AS n FROM a) WHERE r <= 2 AND n > 1",
+    "SELECT id, sum(v) OVER (PARTITION BY g, s ORDER BY id) AS x, sum(v) OVER (PARTITION BY g ORDER BY s, id) AS y FROM a",
+    "SELECT a.id, b.w, sum(b.w) OVER (PARTITION BY a.id ORDER BY b.w, b.u ROWS 1 PRECEDING) AS t FROM a JOIN b ON a.g = b.k",
+];
 
 /// Queries over event time.
 fn events() -> Vec<Query> {
@@ -194,7 +218,9 @@ fn events() -> Vec<Query> {
     let raw = format!(
         "SELECT x.auction, x.ws, x.price, y.name FROM (SELECT *, {WS} AS ws, {WE} AS we FROM e) x JOIN (SELECT *, {WS} AS ws, {WE} AS we FROM p) y ON x.auction = y.seller AND x.ws = y.ws WHERE {{used:x.we}} AND {{used:y.we}}"
     );
+    let over = format!("SELECT auction, price, sum(price) OVER (PARTITION BY {WE}, auction ORDER BY ts) AS t, {WE} AS we FROM e WHERE {{used:{WE}}}");
     vec![
+        Query::new(&over).counting_late(late_tumble.clone()),
         Query::both(&raw),
         Query::new(&tumble).counting_late(late_tumble),
         Query::new(&hop).counting_late(late_hop),
@@ -243,7 +269,7 @@ pub fn random(random: &mut Random) -> Query {
 
 /// A query with integer columns x and y.
 fn select(random: &mut Random, depth: u32) -> String {
-    match random.below(if depth == 0 { 2 } else { 9 }) {
+    match random.below(if depth == 0 { 2 } else { 11 }) {
         0 => format!(
             "SELECT {} AS x, {} AS y FROM a{}",
             random.pick(&["id", "g", "v"]),
@@ -278,8 +304,25 @@ fn select(random: &mut Random, depth: u32) -> String {
             select(random, depth - 1),
             random.pick(&["", " AND r.y > q.y"])
         ),
-        _ => format!("SELECT DISTINCT x, y FROM ({}) q", select(random, depth - 1)),
+        8 => format!("SELECT DISTINCT x, y FROM ({}) q", select(random, depth - 1)),
+        _ => over(random, depth),
     }
+}
+
+/// Rows that tie in these orders are equal, so it does not matter which comes first.
+fn over(random: &mut Random, depth: u32) -> String {
+    let window = random.pick(&["PARTITION BY x ORDER BY y", "PARTITION BY x ORDER BY y DESC", "ORDER BY x, y", "ORDER BY y NULLS FIRST, x DESC"]);
+    let frames = [
+        "",
+        " ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
+        " ROWS 2 PRECEDING",
+        " ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+        " GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW",
+    ];
+    let frame = if window.starts_with("PARTITION") && random.one_in(4) { " RANGE BETWEEN 1 PRECEDING AND 2 FOLLOWING" } else { random.pick(&frames) };
+    let (ranks, framed) = (["row_number()", "rank()", "dense_rank()", "lag(y)", "lead(y, 2)", "ntile(2)"], ["sum(y)", "count(y)", "max(y)", "min(y)", "first_value(y)"]);
+    let call = if random.one_in(2) { format!("{} OVER ({window})", random.pick(&ranks)) } else { format!("{} OVER ({window}{frame})", random.pick(&framed)) };
+    format!("SELECT x, CAST({call} AS BIGINT) AS y FROM ({}) q", select(random, depth - 1))
 }
 
 fn wrapped(random: &mut Random, depth: u32) -> String {

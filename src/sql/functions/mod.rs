@@ -12,6 +12,7 @@ mod datetime;
 pub mod interval;
 pub mod json;
 mod number;
+mod over;
 mod part;
 mod pattern;
 mod percentile;
@@ -23,7 +24,7 @@ pub(crate) mod table;
 pub mod window;
 mod zone;
 
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use std::sync::Arc;
 
 /// Functions that replace or join DataFusion's.
@@ -51,4 +52,9 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
 /// Aggregates that replace DataFusion's of the same name.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
     [aggregate::functions(), percentile::functions()].concat()
+}
+
+/// Window functions that replace DataFusion's of the same name.
+pub fn windows() -> Vec<Arc<WindowUDF>> {
+    over::functions()
 }

@@ -65,7 +65,7 @@ fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
     let outcome = Tokenizer::new(&Tidewater, source.text()).tokenize_with_location_into_buf(&mut tokens);
     tokens.retain(|t| !matches!(t.token, Token::Whitespace(_)));
     match outcome {
-        Ok(()) => Ok(recursion::unify(windows::unify(tokens))),
+        Ok(()) => windows::exclusions(source, recursion::unify(windows::unify(tokens))),
         Err(e) => Err(token_error(source, &e.message, e.location)),
     }
 }

@@ -3,7 +3,8 @@
 
 use super::cursor::{Cursor, is_reserved};
 use super::source::Source;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::sql::over::ties_refused;
 use crate::sql::walk::{self, Read};
 use datafusion::sql::sqlparser::ast::{self, Expr, SelectFlavor, SetExpr, Spanned, Statement, TableFactor, TableVersion, Visit};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -199,8 +200,15 @@ impl Read for Parts<'_> {
         if q.for_clause.is_some() || q.settings.is_some() || q.format_clause.is_some() || !q.pipe_operators.is_empty() {
             return self.refuse("this clause of SELECT", q);
         }
-        if q.fetch.as_ref().is_some_and(|f| f.with_ties || f.percent) {
-            return self.refuse("FETCH … WITH TIES or PERCENT", q);
+        if q.fetch.as_ref().is_some_and(|f| f.percent) {
+            return self.refuse("FETCH … PERCENT", q);
+        }
+        if q.fetch.as_ref().is_some_and(|f| f.with_ties)
+            && let Some((message, hint)) = ties_refused(q)
+        {
+            let kind = if hint.is_empty() { Kind::Syntax } else { Kind::NotSupported };
+            let error = Error::new(kind, message);
+            return self.refuse_with(if hint.is_empty() { error } else { error.with_hint(hint) }, q);
         }
         let limit_by = matches!(&q.limit_clause, Some(ast::LimitClause::LimitOffset { limit_by, .. }) if !limit_by.is_empty());
         if limit_by || matches!(&q.limit_clause, Some(ast::LimitClause::OffsetCommaLimit { .. })) {

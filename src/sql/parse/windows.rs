@@ -1,11 +1,13 @@
 //! Windows in FROM have two spellings, and one of them a clause that no function has. All become calls of functions, in the tokens, so that everything
-//! behind knows one spelling and keeps the places of the text.
+//! behind knows one spelling and keeps the places of the text. Of a window's frame, what sqlparser does not read is refused here by its name.
 //!
 //! ```text
 //!   TABLE(TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '10' SECOND))   Flink          TUMBLE(t, ts, INTERVAL '10' SECOND)
 //!   SESSION(t PARTITION BY k, l, ts, INTERVAL '10 seconds')                       SESSION(t, k, l, ts, INTERVAL '10 seconds')
 //! ```
 
+use super::source::Source;
+use crate::error::{Error, Result};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 const WINDOWS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
@@ -65,6 +67,27 @@ fn is(tokens: &[TokenWithSpan], at: usize, word: &str) -> bool {
 
 fn opens(tokens: &[TokenWithSpan], at: usize) -> bool {
     tokens.get(at).is_some_and(|t| t.token == Token::LParen)
+}
+
+/// `EXCLUDE …` behind a frame: NO OTHERS, the default, is left out, the others are refused.
+pub(super) fn exclusions(source: &Source, mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
+    let mut at = 1;
+    while at + 1 < tokens.len() {
+        let is = |i: usize, words: &[&str]| tokens.get(i).is_some_and(|t| words.iter().any(|word| is_word(&t.token, word)));
+        let behind_frame = is(at, &["exclude"]) && is(at - 1, &["row", "preceding", "following"]);
+        if behind_frame && is(at + 1, &["no"]) && is(at + 2, &["others"]) {
+            tokens.drain(at..at + 3);
+        } else if behind_frame && is(at + 1, &["current", "group", "ties"]) {
+            let error = Error::not_supported("EXCLUDE in the frame of a window is not supported")
+                .with_hint("compute with the excluded rows, and take their part back: sum(x) OVER (…) - x for EXCLUDE CURRENT ROW");
+            return Err(match source.position(tokens[at].span.start) {
+                Some(position) => error.at(position),
+                None => error,
+            });
+        }
+        at += 1;
+    }
+    Ok(tokens)
 }
 
 fn is_word(token: &Token, word: &str) -> bool {

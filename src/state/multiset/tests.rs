@@ -102,7 +102,9 @@ impl World {
     fn look(&self, table: &mut Multiset, model: &Model, watermark: i64, rng: &mut StdRng) {
         let keys: Vec<_> = (0..4).map(|_| self.key(watermark, rng)).collect();
         let slots = resolve(table, &keys);
-        if rng.random() {
+        if rng.random_range(0..3) == 0 {
+            self.look_around(table, model, &keys, &slots, rng);
+        } else if rng.random() {
             table.load(&slots).unwrap();
             for (key, slot) in keys.iter().zip(slots) {
                 let rows: Vec<_> = table.rows(slot).map(|(row, w)| (row.to_vec(), w)).collect();
@@ -121,6 +123,29 @@ impl World {
                 let expected: Vec<_> = expected(model, key).into_iter().take(n).collect();
                 assert_eq!(rows, expected, "the first {n} of {key:?}");
             }
+        }
+    }
+}
+
+impl World {
+    /// Rows before and behind some row.
+    fn look_around(&self, table: &mut Multiset, model: &Model, keys: &[Vec<u8>], slots: &[Slot], rng: &mut StdRng) {
+        for (key, slot) in keys.iter().zip(slots) {
+            let (n, from) = (rng.random_range(1..50), format!("row {}", rng.random_range(0..self.rows)).into_bytes());
+            let mut found = Vec::new();
+            let mut each = |row: &[u8], w: i64| {
+                found.push((row.to_vec(), w));
+                found.len() < n
+            };
+            let is_back: bool = rng.random();
+            if is_back { table.backward(*slot, &from, &mut each).unwrap() } else { table.forward(*slot, &from, &mut each).unwrap() }
+            let mut expected = expected(model, key);
+            expected.retain(|(row, _)| (*row < from) == is_back);
+            if is_back {
+                expected.reverse();
+            }
+            expected.truncate(n);
+            assert_eq!(found, expected, "{n} of {key:?} from {from:?}, back: {is_back}");
         }
     }
 }
@@ -171,6 +196,31 @@ fn the_first_rows_of_many_cost_no_more_than_those_of_few() {
         let writes = store.accesses().writes;
         checkpoint(&mut table, &committed, 2);
         assert_eq!(store.accesses().writes - writes, 2);
+    }
+}
+
+#[test]
+fn rows_around_one_cost_no_more_among_many() {
+    for n in [1_000, 100_000] {
+        let store = MemoryStore::new();
+        let committed = Committed::new(Arc::new(store.clone()), Generation(0));
+        let mut table = Multiset::new(TableId(1), Layout::Hash, &context(&committed, true, None));
+        let slot = resolve(&mut table, &[b"group".to_vec()])[0];
+        (0..n).for_each(|i| table.add(slot, format!("{i:09}").as_bytes(), 1));
+        checkpoint(&mut table, &committed, 1);
+        table.evict(usize::MAX);
+        let slot = resolve(&mut table, &[b"group".to_vec()])[0];
+        let middle = format!("{:09}", n / 2).into_bytes();
+        table.add(slot, &middle, -1);
+        let mut rows = Vec::new();
+        let mut each = |row: &[u8], _: i64| {
+            rows.push(String::from_utf8(row.to_vec()).unwrap().parse::<i64>().unwrap() - n / 2);
+            rows.len() % 2 != 0
+        };
+        table.backward(slot, &middle, &mut each).unwrap();
+        table.forward(slot, &middle, &mut each).unwrap();
+        assert_eq!(rows, [-1, -2, 1, 2]);
+        assert_eq!(store.accesses().reads, 2 * FIRST_STEP as u64 + FIRST_STEP as u64, "at {n} rows");
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Rows {
 }
 
 impl Rows {
+    pub const EMPTY: Rows = Rows { bytes: Vec::new(), ends: Vec::new() };
+
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -86,6 +88,16 @@ const NULL_LAST: u8 = 0x03;
 impl Order {
     fn null_tag(self) -> u8 {
         if self.nulls_first { NULL_FIRST } else { NULL_LAST }
+    }
+
+    /// What SQL writes behind the column.
+    pub fn suffix(self) -> &'static str {
+        match (self.descending, self.nulls_first) {
+            (false, false) => "",
+            (false, true) => " NULLS FIRST",
+            (true, true) => " DESC",
+            (true, false) => " DESC NULLS LAST",
+        }
     }
 
     /// What the bytes of a value are combined with by xor.
