@@ -44,7 +44,7 @@ pub fn placed(error: Error, source: &Source, tree: &impl Visit) -> Error {
         return error;
     }
     let named = error.message().split(' ').find_map(|word| word.strip_suffix("()"));
-    let windowed = error.message().starts_with("window function");
+    let windowed = ["window function", "RANGE ", "frame starting"].iter().any(|part| error.message().contains(part));
     let found = find(tree, |e| match e {
         Expr::Function(f) if windowed && f.over.is_some() => Some(f.name.span().start),
         Expr::Function(f) if named.is_some() && function_name(&f.name).as_deref() == named => Some(f.name.span().start),

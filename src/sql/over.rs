@@ -136,7 +136,8 @@ fn plain_bound(far: &Expr) -> Option<Expr> {
         Expr::Cast { expr, data_type, .. } if data_type.to_string().to_uppercase().starts_with("INTERVAL") => quoted(expr)?,
         other => quoted(other)?,
     };
-    if text.trim().parse::<f64>().is_ok_and(f64::is_finite) && !matches!(far, Expr::Cast { .. }) {
+    // A number of what the column holds; of a time, seconds.
+    if text.trim().parse::<f64>().is_ok_and(f64::is_finite) {
         return Some(number(text.trim()));
     }
     let length = parse_interval(text).ok()?;
@@ -263,8 +264,10 @@ mod tests {
 
     #[test]
     fn windows_stand_in_the_place_of_their_names() {
-        let named = "SELECT 1 + sum(x) OVER w, max(x) OVER (v ROWS 2 PRECEDING) FROM t WINDOW w AS (PARTITION BY g), v AS (w ORDER BY x) ORDER BY min(x) OVER w";
-        let plain = "SELECT 1 + sum(x) OVER (PARTITION BY g), max(x) OVER (PARTITION BY g ORDER BY x ROWS 2 PRECEDING) FROM t ORDER BY min(x) OVER (PARTITION BY g)";
+        let named =
+            "SELECT 1 + sum(x) OVER w, max(x) OVER (v ROWS 2 PRECEDING) FROM t WINDOW w AS (PARTITION BY g), v AS (w ORDER BY x) ORDER BY min(x) OVER w";
+        let plain =
+            "SELECT 1 + sum(x) OVER (PARTITION BY g), max(x) OVER (PARTITION BY g ORDER BY x ROWS 2 PRECEDING) FROM t ORDER BY min(x) OVER (PARTITION BY g)";
         assert_eq!(of(named), of(plain));
         assert!(of("SELECT sum(x) OVER nothing FROM t").contains("\"tw window\".\"nothing\""));
         let inner = "SELECT (SELECT sum(y) OVER w FROM u WINDOW w AS (ORDER BY y)), sum(x) OVER w FROM t WINDOW w AS (ORDER BY x)";

@@ -234,7 +234,7 @@ impl Multiset {
     /// Visits the rows before `row` (which need not be there), the nearest first, until `each` returns false; reads as `first` does.
     pub fn backward(&mut self, slot: Slot, row: &[u8], each: &mut dyn FnMut(&[u8], i64) -> bool) -> Result<()> {
         let mut step = FIRST_STEP;
-        self.reach(slot, row, &mut step)?;
+        self.reach(slot, row, &mut { FIRST_STEP })?;
         let mut passed: Box<[u8]> = row.into();
         loop {
             self.settle(slot);

@@ -202,7 +202,7 @@ fn frame(frame: &WindowFrame) -> Result<Frame> {
 }
 
 fn windowing(message: &str) -> Error {
-    Error::new(Kind::Syntax, message)
+    Error::new(Kind::Windowing, message)
 }
 
 fn distance(far: &ScalarValue) -> Result<Distance> {
@@ -212,8 +212,8 @@ fn distance(far: &ScalarValue) -> Result<Distance> {
         ScalarValue::Int32(Some(n)) => (Distance::Number((*n).into()), *n < 0),
         ScalarValue::Int64(Some(n)) => (Distance::Number((*n).into()), *n < 0),
         ScalarValue::Decimal128(Some(n), ..) => (Distance::Number(*n), *n < 0),
-        ScalarValue::Float32(Some(x)) => (Distance::Real((*x).into()), !(*x >= 0.0)),
-        ScalarValue::Float64(Some(x)) => (Distance::Real(*x), !(*x >= 0.0)),
+        ScalarValue::Float32(Some(x)) => (Distance::Real((*x).into()), x.is_nan() || *x < 0.0),
+        ScalarValue::Float64(Some(x)) => (Distance::Real(*x), x.is_nan() || *x < 0.0),
         ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano { months, days, nanoseconds })) => {
             let micros = i64::from(*days).saturating_mul(MICROS_PER_DAY).saturating_add(nanoseconds / 1000);
             let length = i128::from(*months) * 30 * i128::from(MICROS_PER_DAY) + i128::from(micros);
@@ -222,7 +222,7 @@ fn distance(far: &ScalarValue) -> Result<Distance> {
         other => return Err(refuse(&format!("a RANGE frame with an offset of type {} is not supported", other.data_type()), "count rows with ROWS")),
     };
     if is_negative {
-        return Err(Error::new(Kind::InvalidParameter, "invalid preceding or following size in window function"));
+        return Err(Error::new(Kind::InvalidFrameSize, "invalid preceding or following size in window function"));
     }
     Ok(distance)
 }

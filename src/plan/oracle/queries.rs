@@ -320,7 +320,8 @@ fn over(random: &mut Random, depth: u32) -> String {
         " GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW",
     ];
     let frame = if window.starts_with("PARTITION") && random.one_in(4) { " RANGE BETWEEN 1 PRECEDING AND 2 FOLLOWING" } else { random.pick(&frames) };
-    let (ranks, framed) = (["row_number()", "rank()", "dense_rank()", "lag(y)", "lead(y, 2)", "ntile(2)"], ["sum(y)", "count(y)", "max(y)", "min(y)", "first_value(y)"]);
+    let (ranks, framed) =
+        (["row_number()", "rank()", "dense_rank()", "lag(y)", "lead(y, 2)", "ntile(2)"], ["sum(y)", "count(y)", "max(y)", "min(y)", "first_value(y)"]);
     let call = if random.one_in(2) { format!("{} OVER ({window})", random.pick(&ranks)) } else { format!("{} OVER ({window}{frame})", random.pick(&framed)) };
     format!("SELECT x, CAST({call} AS BIGINT) AS y FROM ({}) q", select(random, depth - 1))
 }

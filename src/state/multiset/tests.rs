@@ -138,7 +138,11 @@ impl World {
                 found.len() < n
             };
             let is_back: bool = rng.random();
-            if is_back { table.backward(*slot, &from, &mut each).unwrap() } else { table.forward(*slot, &from, &mut each).unwrap() }
+            if is_back {
+                table.backward(*slot, &from, &mut each).unwrap()
+            } else {
+                table.forward(*slot, &from, &mut each).unwrap()
+            }
             let mut expected = expected(model, key);
             expected.retain(|(row, _)| (*row < from) == is_back);
             if is_back {
@@ -220,7 +224,7 @@ fn rows_around_one_cost_no_more_among_many() {
         table.backward(slot, &middle, &mut each).unwrap();
         table.forward(slot, &middle, &mut each).unwrap();
         assert_eq!(rows, [-1, -2, 1, 2]);
-        assert_eq!(store.accesses().reads, 2 * FIRST_STEP as u64 + FIRST_STEP as u64, "at {n} rows");
+        assert_eq!(store.accesses().reads, 2 * FIRST_STEP as u64, "at {n} rows");
     }
 }
 

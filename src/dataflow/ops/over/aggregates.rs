@@ -48,7 +48,11 @@ pub(super) fn results(call: &AggregateCall, frames: &[Range<usize>], moment: &Mo
         _ => {
             let mut sums = Sums { accumulator: call.accumulator(input.schema, true)?, columns, slots: Vec::with_capacity(frames.len()), next: 0 };
             let rows = frames.iter().map(Range::len).sum::<usize>();
-            if rows <= frames.len() * SHORT_FRAME { sums.each_anew(&frames)? } else { sums.moving(&frames)? }
+            if rows <= frames.len() * SHORT_FRAME {
+                sums.each_anew(&frames)?
+            } else {
+                sums.moving(&frames)?
+            }
             sums.accumulator.result(&Touched { slots: &sums.slots, ..NOTHING }, None)
         }
     }

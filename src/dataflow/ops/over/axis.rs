@@ -83,7 +83,6 @@ impl Axis {
     pub fn column(&self, value: i128, towards: Towards) -> Result<ArrayRef> {
         let up = (towards == Towards::End) != self.descending;
         let value = if self.descending { value.saturating_neg() } else { value };
-        let one = |v: i128| ArrayRef::from(Arc::new(Decimal128Array::from(vec![v])) as ArrayRef);
         Ok(match &self.data_type {
             DataType::Int16 => clamped::<Int16Type>(value, i16::MIN.into(), i16::MAX.into(), |v| v as i16),
             DataType::Int32 => clamped::<Int32Type>(value, i32::MIN.into(), i32::MAX.into(), |v| v as i32),
@@ -99,8 +98,7 @@ impl Axis {
             }
             DataType::Decimal128(precision, scale) => {
                 let most = 10i128.checked_pow((*precision).into()).map_or(i128::MAX, |p| p - 1);
-                let array = one(value.clamp(-most, most));
-                Arc::new(array.as_primitive::<Decimal128Type>().clone().with_precision_and_scale(*precision, *scale)?)
+                Arc::new(Decimal128Array::from(vec![value.clamp(-most, most)]).with_precision_and_scale(*precision, *scale)?)
             }
             DataType::Float32 => Arc::new(Float32Array::from(vec![to_real(value) as f32])),
             _ => Arc::new(Float64Array::from(vec![to_real(value)])),

@@ -128,4 +128,3 @@ impl Rowset {
         Ok(Delta::new(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?, self.weights))
     }
 }
-

@@ -205,10 +205,9 @@ impl Running {
         for (group, slot) in slots.iter().enumerate() {
             let rows = &mut order[starts[group] as usize..starts[group + 1] as usize];
             rows.sort_unstable_by(|a, b| encoded.row(*a as usize).cmp(encoded.row(*b as usize)));
-            let net = rows.chunk_by(|a, b| encoded.row(*a as usize) == encoded.row(*b as usize)).map(|equal| Change {
-                row: encoded.row(equal[0] as usize),
-                weight: equal.iter().map(|row| delta.weight(*row as usize)).sum(),
-            });
+            let net = rows
+                .chunk_by(|a, b| encoded.row(*a as usize) == encoded.row(*b as usize))
+                .map(|equal| Change { row: encoded.row(equal[0] as usize), weight: equal.iter().map(|row| delta.weight(*row as usize)).sum() });
             let net = net.filter(|change| change.weight != 0).collect::<Vec<_>>();
             let mut collector = Collector { reach: self.reach, codec: &self.codec, axis: self.axis.as_ref(), found: &mut spans };
             collector.collect(&mut self.rows, *slot, &net)?;

@@ -53,12 +53,7 @@ impl Amount {
     }
 
     pub fn or(self, other: Amount) -> Amount {
-        Amount {
-            all: self.all || other.all,
-            rows: self.rows.max(other.rows),
-            groups: self.groups.max(other.groups),
-            range: self.range.max(other.range),
-        }
+        Amount { all: self.all || other.all, rows: self.rows.max(other.rows), groups: self.groups.max(other.groups), range: self.range.max(other.range) }
     }
 }
 

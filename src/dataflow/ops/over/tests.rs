@@ -1,8 +1,8 @@
 //! Window functions against their definition: for each row all rows of its partition are asked whether they are in its frame.
 
-use super::{Over, Running};
 use super::call::{WindowCall, WindowFunction};
 use super::frame::{Bound, Distance, Frame, Units};
+use super::{Over, Running};
 use crate::dataflow::agg::function::{AggregateCall, Function};
 use crate::dataflow::harness::{Bag, EpochInput, Row, Trial, Value, add, random_epochs, reads_after, schema, to_delta, total};
 use crate::dataflow::operator::BuildContext;
@@ -48,10 +48,8 @@ fn ranks() -> Vec<WindowCall> {
 }
 
 fn shifts() -> Vec<WindowCall> {
-    let shift = |back, default, ignore_nulls| WindowCall {
-        ignore_nulls,
-        ..call(WindowFunction::Shift { argument: 2, back, default }, Frame::ALL, DataType::Int32)
-    };
+    let shift =
+        |back, default, ignore_nulls| WindowCall { ignore_nulls, ..call(WindowFunction::Shift { argument: 2, back, default }, Frame::ALL, DataType::Int32) };
     vec![shift(1, None, false), shift(-2, Some(1), false), shift(0, None, false)]
 }
 
@@ -139,7 +137,13 @@ impl Partition<'_> {
             (Units::Rows, ..) => within(k as i64 - i as i64, limit),
             (Units::Groups, ..) => within(groups, limit),
             (Units::Range, None, _) => within(groups, 0),
-            (Units::Range, Some(_), None) => if is_start { k > i } else { k < i },
+            (Units::Range, Some(_), None) => {
+                if is_start {
+                    k > i
+                } else {
+                    k < i
+                }
+            }
             (Units::Range, Some(mine), Some(theirs)) => within(theirs - mine, limit),
         }
     }
@@ -165,7 +169,14 @@ impl Partition<'_> {
             WindowFunction::CumeDist => double((peers[0] + peers.len()) as f64 / n as f64),
             WindowFunction::Ntile(parts) => {
                 let sizes = (0..*parts as usize).map(|part| n / *parts as usize + usize::from(part < n % *parts as usize));
-                int(sizes.scan(0, |end, size| { *end += size; Some(*end) }).take_while(|end| *end <= i).count() + 1)
+                int(sizes
+                    .scan(0, |end, size| {
+                        *end += size;
+                        Some(*end)
+                    })
+                    .take_while(|end| *end <= i)
+                    .count()
+                    + 1)
             }
             WindowFunction::Shift { argument, back, default } if call.ignore_nulls => {
                 let known = |k: &usize| self.rows[*k][*argument] != Value::Null;

@@ -130,7 +130,7 @@ fn shift(column: &ArrayRef, back: i64, default: Option<ArrayRef>, ignore_nulls: 
         None => take(column, &targets.map(|(_, at)| at.map(|at| at as u32)).collect::<UInt32Array>(), None)?,
         Some(default) => {
             let places = targets.map(|(row, at)| at.map_or((1, row), |at| (0, at))).collect::<Vec<_>>();
-            if places.is_empty() { Arc::clone(&column.slice(0, 0)) } else { interleave(&[column, &default], &places)? }
+            if places.is_empty() { column.slice(0, 0) } else { interleave(&[column, &default], &places)? }
         }
     }
     .into())
