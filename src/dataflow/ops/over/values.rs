@@ -10,7 +10,6 @@ use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, UInt32Array};
 use arrow::compute::{cast, interleave, take};
 use arrow::datatypes::SchemaRef;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// The columns of the spans, and of these the one on the axis of RANGE frames.
 pub(super) struct Input<'a> {
