@@ -13,6 +13,7 @@ use super::functions;
 use super::functions::clock;
 use super::names::{name_columns, shown, tell_columns_apart};
 use super::operators::Operators;
+use super::over;
 use super::parse::{self, source::Source};
 use super::recursive::mutual::Mutual;
 use super::recursive::{self, Pieces};
@@ -175,7 +176,9 @@ impl Binder {
             Some(with) => recursive::bind(with, context, &mut planner_context)?,
             None => {}
         }
-        context.uncoerced(query, &mut planner_context)
+        let plan = context.uncoerced(query, &mut planner_context)?;
+        over::check(&plan)?;
+        Ok(plan)
     }
 
     fn analyze(&self, plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {

@@ -131,6 +131,12 @@ fn plan(message: &str) -> Option<Error> {
     if text.contains("aggregate") && (text.contains("WHERE") || text.contains("Filter")) {
         return Some(Error::new(Kind::Grouping, "aggregate functions are not allowed in WHERE"));
     }
+    if text.contains("Cannot run range queries on datatype") {
+        return Some(
+            Error::not_supported("RANGE with offset PRECEDING/FOLLOWING is not supported for this type")
+                .with_hint("order by one number, date or timestamp, or count rows with ROWS"),
+        );
+    }
     if text.contains("UNION queries have different number of columns") || text.contains("have different number of columns") {
         return Some(Error::new(Kind::Syntax, "each UNION, INTERSECT or EXCEPT query must have the same number of columns"));
     }

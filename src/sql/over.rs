@@ -7,9 +7,14 @@
 //! | `FETCH FIRST n ROWS WITH TIES` | `QUALIFY rank() OVER (ORDER BY …) <= n`, which a view maintains as a Top-N |
 
 use super::forms::{call, number, string};
+use super::functions::table::external;
 use super::types::folded;
 use super::walk::{self, Rewrite};
+use crate::error::{Error, Kind};
 use crate::types::text::interval::parse_interval;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::logical_expr::{self as logical, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, Ident, Interval, LimitClause, NamedWindowDefinition, NamedWindowExpr, OrderBy, OrderByExpr, OrderByKind, Query, Select,
     SelectItem, SetExpr, Value, ValueWithSpan, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
@@ -249,6 +254,53 @@ fn of_item(select: &Select, expr: &Expr) -> Expr {
         _ => None,
     };
     found.unwrap_or_else(|| expr.clone())
+}
+
+/// Error: a window function where there are no rows to look at yet, or over rows that a later step would bring in: conditions of a correlated
+/// subquery go above everything in it when it becomes a join.
+pub(super) fn check(plan: &LogicalPlan) -> DataFusionResult<()> {
+    let mut refused = None;
+    plan.apply_with_subqueries(|node| {
+        refused = refusal(node)?;
+        Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    refused.map_or(Ok(()), |error| Err(external(error)))
+}
+
+fn refusal(node: &LogicalPlan) -> DataFusionResult<Option<Error>> {
+    let windowing = |place: &str| Some(Error::new(Kind::Windowing, format!("window functions are not allowed in {place}")));
+    Ok(match node {
+        LogicalPlan::Filter(_) if has(node, is_window)? => windowing("WHERE"),
+        LogicalPlan::Join(_) if has(node, is_window)? => windowing("JOIN conditions"),
+        LogicalPlan::Aggregate(_) if has(node, is_window)? => windowing("GROUP BY or in aggregate functions"),
+        LogicalPlan::Window(window) if is_correlated(&window.input)? => Some(
+            Error::not_supported("a window function over rows of a correlated subquery is not supported")
+                .with_hint("compute it in a subquery that does not name the outer query, and compare its columns outside: WHERE q.k = t.k"),
+        ),
+        _ => None,
+    })
+}
+
+fn has(node: &LogicalPlan, is: fn(&logical::Expr) -> bool) -> DataFusionResult<bool> {
+    let mut found = false;
+    node.apply_expressions(|expr| {
+        found = found || expr.exists(|e| Ok(is(e)))?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+fn is_window(expr: &logical::Expr) -> bool {
+    matches!(expr, logical::Expr::WindowFunction(_))
+}
+
+fn is_outer(expr: &logical::Expr) -> bool {
+    matches!(expr, logical::Expr::OuterReferenceColumn(..))
+}
+
+/// Whether a step of `plan` itself, not of a subquery in it, names the outer query.
+fn is_correlated(plan: &LogicalPlan) -> DataFusionResult<bool> {
+    plan.exists(|node| has(node, is_outer))
 }
 
 #[cfg(test)]
