@@ -57,17 +57,14 @@ impl Scheduler {
     /// The object's plan. Error: it is not the one that built the state.
     pub(super) fn checked_plan(&self, object: &Object, replan: &Replan<'_>) -> Result<Option<ViewPlan>> {
         let plan = replan(object)?;
-        if let Some(plan) = &plan {
-            if let Body::MaterializedView(view) = &object.body {
-                let explained = crate::plan::explain(plan);
-                if explained != view.plan {
-                    return Err(Error::new(
-                        Kind::DataCorrupted,
-                        format!("this version of tidewater plans materialized view \"{}\" differently from the one that built its state", object.name),
-                    )
-                    .with_hint("start the version that created it, or drop and create the view again with it"));
-                }
-            }
+        if let (Some(plan), Body::MaterializedView(view)) = (&plan, &object.body)
+            && crate::plan::explain(plan) != view.plan
+        {
+            return Err(Error::new(
+                Kind::DataCorrupted,
+                format!("this version of tidewater plans materialized view \"{}\" differently from the one that built its state", object.name),
+            )
+            .with_hint("start the version that created it, or drop and create the view again with it"));
         }
         Ok(plan)
     }

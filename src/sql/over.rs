@@ -256,8 +256,7 @@ fn of_item(select: &Select, expr: &Expr) -> Expr {
     found.unwrap_or_else(|| expr.clone())
 }
 
-/// Error: a window function where there are no rows to look at yet, or over rows that a later step would bring in: conditions of a correlated
-/// subquery go above everything in it when it becomes a join.
+/// Error: a window function where there are no rows to look at yet.
 pub(super) fn check(plan: &LogicalPlan) -> DataFusionResult<()> {
     let mut refused = None;
     plan.apply_with_subqueries(|node| {
@@ -273,10 +272,6 @@ fn refusal(node: &LogicalPlan) -> DataFusionResult<Option<Error>> {
         LogicalPlan::Filter(_) if has(node, is_window)? => windowing("WHERE"),
         LogicalPlan::Join(_) if has(node, is_window)? => windowing("JOIN conditions"),
         LogicalPlan::Aggregate(_) if has(node, is_window)? => windowing("GROUP BY or in aggregate functions"),
-        LogicalPlan::Window(window) if is_correlated(&window.input)? => Some(
-            Error::not_supported("a window function over rows of a correlated subquery is not supported")
-                .with_hint("compute it in a subquery that does not name the outer query, and compare its columns outside: WHERE q.k = t.k"),
-        ),
         _ => None,
     })
 }
@@ -292,15 +287,6 @@ fn has(node: &LogicalPlan, is: fn(&logical::Expr) -> bool) -> DataFusionResult<b
 
 fn is_window(expr: &logical::Expr) -> bool {
     matches!(expr, logical::Expr::WindowFunction(_))
-}
-
-fn is_outer(expr: &logical::Expr) -> bool {
-    matches!(expr, logical::Expr::OuterReferenceColumn(..))
-}
-
-/// Whether a step of `plan` itself, not of a subquery in it, names the outer query.
-fn is_correlated(plan: &LogicalPlan) -> DataFusionResult<bool> {
-    plan.exists(|node| has(node, is_outer))
 }
 
 #[cfg(test)]

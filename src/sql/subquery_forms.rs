@@ -20,16 +20,16 @@ pub(super) fn rewritten(expr: Expr) -> Expr {
     match expr {
         Expr::Function(function) => match array_of_subquery(function) {
             Ok(array) => array,
-            Err(function) => set_returning::in_expression(function),
+            Err(function) => set_returning::in_expression(*function),
         },
         Expr::InSubquery { expr, subquery, negated } => match row_of(*expr) {
             Ok(row) => row_in(row, *subquery, negated),
-            Err(other) => Expr::InSubquery { expr: Box::new(other), subquery, negated },
+            Err(expr) => Expr::InSubquery { expr, subquery, negated },
         },
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, is_some } => match (row_of(*left), *right) {
             (Ok(row), Expr::Subquery(subquery)) => row_in(row, *subquery, false),
             (Ok(row), right) => Expr::AnyOp { left: Box::new(Expr::Tuple(row)), compare_op: BinaryOperator::Eq, right: Box::new(right), is_some },
-            (Err(left), right) => Expr::AnyOp { left: Box::new(left), compare_op: BinaryOperator::Eq, right: Box::new(right), is_some },
+            (Err(left), right) => Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right: Box::new(right), is_some },
         },
         // The planner does not look for an array's columns in outer queries.
         Expr::Array(array) if array.elem.iter().any(|e| !set_returning::is_constant(e)) => call("make_array", array.elem),
@@ -38,25 +38,25 @@ pub(super) fn rewritten(expr: Expr) -> Expr {
 }
 
 /// `ARRAY(SELECT …)` is a function of a subquery until this is a join.
-fn array_of_subquery(function: Function) -> Result<Expr, Function> {
+fn array_of_subquery(function: Function) -> Result<Expr, Box<Function>> {
     match function.args {
         FunctionArguments::Subquery(query) if function_name(&function.name).as_deref() == Some("array") => Ok(call(OF_SUBQUERY, vec![Expr::Subquery(query)])),
-        _ => Err(function),
+        _ => Err(Box::new(function)),
     }
 }
 
 /// `(a, b)` and `ROW(a, b)`.
-fn row_of(expr: Expr) -> Result<Vec<Expr>, Expr> {
+fn row_of(expr: Expr) -> Result<Vec<Expr>, Box<Expr>> {
     match expr {
         Expr::Tuple(row) => Ok(row),
         Expr::Function(function) if function_name(&function.name).as_deref() == Some("row") => match &function.args {
             FunctionArguments::List(list) => {
                 let item = |a: &FunctionArg| if let FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) = a { Some(e.clone()) } else { None };
-                list.args.iter().map(item).collect::<Option<Vec<_>>>().ok_or(Expr::Function(function.clone()))
+                list.args.iter().map(item).collect::<Option<Vec<_>>>().ok_or_else(|| Box::new(Expr::Function(function.clone())))
             }
-            _ => Err(Expr::Function(function)),
+            _ => Err(Box::new(Expr::Function(function))),
         },
-        other => Err(other),
+        other => Err(Box::new(other)),
     }
 }
 

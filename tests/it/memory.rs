@@ -63,8 +63,8 @@ fn a_readers_huge_sort_or_join_spills_or_ends_alone() {
 
 #[test]
 fn more_live_keys_than_memory_holds() {
-    let keys: i64 = setting("LIVE_KEYS", "500000").parse().unwrap();
-    let memory = setting("MEMORY", "256MiB");
+    let keys: i64 = setting("LIVE_KEYS", "1200000").parse().unwrap();
+    let memory = setting("MEMORY", "512MiB");
     let server = Server::with(&["--memory", &memory]);
     let mut client = server.connect();
     // Every key comes twice, the second time long after its group has left memory.
@@ -94,8 +94,8 @@ fn more_live_keys_than_memory_holds() {
     client.until("SELECT status FROM tidewater.views WHERE view = 'per_key'", "live", Duration::from_secs(60));
     client.until("SELECT count(*) FROM per_key WHERE n = 2 AND v = 2", &keys.to_string(), Duration::from_secs(120));
     println!("{keys} keys in {:.0} s, at most {peak} MiB resident of --memory {memory}", start.elapsed().as_secs_f64());
-    // A quarter more, as 640 MB for 512 MiB; below that the program itself counts.
-    let bound = (mebibytes(&memory) * 5 / 4).max(400);
+    // A quarter more, as 640 MiB for 512; of less memory the program itself takes a larger share.
+    let bound = mebibytes(&memory) * 5 / 4;
     assert!(peak < bound, "{peak} MiB are resident, {bound} allowed");
 }
 

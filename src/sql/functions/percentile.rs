@@ -73,7 +73,7 @@ impl AggregateUDFImpl for OrderedSet {
     fn accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let options = arguments.order_bys.first().map(|s| s.options).unwrap_or_default();
         let value_type = arguments.expr_fields[0].data_type().clone();
-        let fraction = arguments.exprs.get(1).map(|e| constant(e)).transpose()?.flatten();
+        let fraction = arguments.exprs.get(1).map(constant).transpose()?.flatten();
         Ok(Box::new(Gathered { which: self.which, options, value_type, values: Vec::new(), fraction }))
     }
 }
