@@ -94,7 +94,7 @@ impl Scheduler {
 
     /// After a start, before the epochs behind the checkpoint are replayed: the lane stands where the checkpoint found it. Without a record it begins anew.
     pub(super) fn resume_building(&mut self, object: &Object, record: &Record, replan: &Replan<'_>) -> Result<()> {
-        let plan = self.checked_plan(object, replan)?.ok_or_else(|| Error::internal("a view without a plan"))?;
+        let plan = replan(object)?.ok_or_else(|| Error::internal("a view without a plan"))?;
         let plan = Arc::new(plan);
         let from = record.building.get(&object.id).filter(|r| !r.first);
         if from.is_none() {

@@ -13,6 +13,7 @@
 //! ```
 
 use super::functions::session_window;
+use super::functions::table::external;
 use super::functions::window::{CUMULATE_ENDS, CUMULATE_START, HOP_STARTS, WINDOW_END, WINDOW_PLUS, WINDOW_START, micros, named};
 use crate::catalog::catalog::PUBLIC;
 use crate::error::{Error, Kind};
@@ -90,10 +91,6 @@ fn as_of_proctime(mut relation: TableFactor, context: &mut dyn RelationPlannerCo
     let alias = alias.take().unwrap_or_else(|| ast::TableAlias { explicit: true, name: last, columns: Vec::new(), at: None });
     let plan = context.plan(relation)?;
     Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, Some(alias)))))
-}
-
-fn external(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
 
 fn usage(kind: Kinds) -> DataFusionError {

@@ -11,13 +11,13 @@
 //!
 //! All other casts are Arrow's own.
 
+use super::table::external;
 use crate::error::{Error, Kind};
 use crate::types::text::{Column, Reader, TYPE_KEY, TYPMOD_KEY, TextStyle, canonical_array};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringBuilder, StructArray};
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type};
 use datafusion::common::{Result, exec_err};
-use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use std::sync::Arc;
 
@@ -100,10 +100,6 @@ impl ScalarUDFImpl for Cast {
         }
         Ok(ColumnarValue::Array(column))
     }
-}
-
-fn external(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
 
 /// n of `varchar(n)`.

@@ -13,6 +13,7 @@ pub mod mutual;
 
 use super::types::{self, folded, settled};
 use crate::error::{Error, Kind};
+use crate::sql::functions::table::external;
 use arrow::datatypes::{DataType, Field, Schema};
 use check::{names_read, references};
 use datafusion::common::TableReference;
@@ -212,8 +213,4 @@ pub(super) fn renamed(plan: LogicalPlan, name: &str, columns: &[TableAliasColumn
     });
     let list = list.collect::<Vec<_>>();
     LogicalPlanBuilder::from(plan).project(list)?.build()
-}
-
-pub(super) fn external(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }

@@ -1,8 +1,9 @@
 //! `WITH MUTUALLY RECURSIVE r1 (a int, …) AS (…), r2 (…) AS (…) SELECT …` (Materialize's): queries that may read each other and themselves in any order, so
 //! their columns are declared with types. What becomes of the whole is the planner's business ([`crate::sql::bind::Names::mutual_recursion`]).
 
-use super::{Pieces, external, rank};
+use super::{Pieces, rank};
 use crate::error::{Error, Kind, Result};
+use crate::sql::functions::table::external;
 use crate::sql::types::{self, folded};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::common::TableReference;

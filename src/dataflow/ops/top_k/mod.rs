@@ -92,16 +92,7 @@ impl Spec for TopK {
 
     fn details(&self) -> String {
         let name = |i: &usize| self.input.field(*i).name().clone();
-        let order = |(i, o): &(usize, Order)| {
-            let nulls = if o.nulls_first == o.descending {
-                ""
-            } else if o.nulls_first {
-                " NULLS FIRST"
-            } else {
-                " NULLS LAST"
-            };
-            format!("{}{}{nulls}", name(i), if o.descending { " DESC" } else { "" })
-        };
+        let order = |(i, order): &(usize, Order)| format!("{}{}", name(i), order.suffix());
         let mut parts = Vec::new();
         if !self.partition.is_empty() {
             parts.push(format!("partition by ({})", self.partition.iter().map(name).collect::<Vec<_>>().join(", ")));
