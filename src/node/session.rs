@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pg::backend::{Backend, Description, Execution, Notice, Parameter, Parsed, ResultColumn, Session};
 use crate::pg::types::{field_of, oid_of};
 use crate::plan::arithmetic::CheckedArithmetic;
+use crate::plan::comparable::with_comparable_constants;
 use crate::sql::ast::{Statement, StatementKind};
 use crate::sql::bind::Binder;
 use crate::sql::parse;
@@ -23,6 +24,7 @@ use datafusion::common::ScalarValue;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::optimizer::Optimizer;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -31,7 +33,8 @@ use std::sync::Arc;
 
 /// A binder with the rules of the house. `partitions`: threads that one query may use.
 pub fn binder(partitions: usize, runtime: Arc<RuntimeEnv>) -> Result<Binder> {
-    Binder::new(vec![Arc::new(CheckedArithmetic)], runtime, partitions)
+    let optimizer = Optimizer::with_rules(with_comparable_constants(Optimizer::new().rules));
+    Binder::new(vec![Arc::new(CheckedArithmetic)], optimizer, runtime, partitions)
 }
 
 /// What readers' queries share: `limits.reader_bytes` of memory. What can (sorts, groups) goes to files in `limits.spill` when its fair share is used up;

@@ -146,19 +146,26 @@ impl Checked {
     /// The kernel's result, and what Postgres refuses of it.
     fn compute(&self, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
         let result = self.kernel(left, right)?;
-        let refused = match result.data_type() {
-            DataType::Float32 => self.float_error::<Float32Type>(&result, left, right),
-            DataType::Float64 => self.float_error::<Float64Type>(&result, left, right),
-            _ => None,
+        let floats = match result.data_type() {
+            DataType::Float32 => self.floats::<Float32Type>(&result, left, right, f32::NAN),
+            DataType::Float64 => self.floats::<Float64Type>(&result, left, right, f64::NAN),
+            _ => return Ok(result),
         };
-        refused.map_or(Ok(result), |e| Err(ArrowError::ExternalError(Box::new(e))))
+        floats.map_err(|e| ArrowError::ExternalError(Box::new(e)))
     }
 
-    /// Infinite results of finite operands, and division by zero. The common case is one pass over the result.
-    fn float_error<T: ArrowPrimitiveType<Native: Into<f64>>>(&self, result: &ArrayRef, left: &dyn Datum, right: &dyn Datum) -> Option<Error> {
+    /// Refuses infinite results of finite operands, and division by zero. NaN becomes the one NaN that comparisons know: the processor's own
+    /// (of Infinity - Infinity) has a sign and would be the least of all values. The common case is one pass over the result.
+    fn floats<T: ArrowPrimitiveType<Native: Into<f64>>>(
+        &self,
+        result: &ArrayRef,
+        left: &dyn Datum,
+        right: &dyn Datum,
+        nan: T::Native,
+    ) -> Result<ArrayRef, Error> {
         let values = result.as_primitive::<T>();
         if values.values().iter().all(|v| (*v).into().is_finite()) {
-            return None;
+            return Ok(Arc::clone(result));
         }
         let operand = |side: &dyn Datum, row: usize| -> f64 {
             let (array, scalar) = side.get();
@@ -168,13 +175,13 @@ impl Checked {
         for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
             let (value, l, r): (f64, f64, f64) = (values.value(row).into(), operand(left, row), operand(right, row));
             if divides && r == 0.0 && !l.is_nan() {
-                return Some(Error::new(Kind::DivisionByZero, "division by zero"));
+                return Err(Error::new(Kind::DivisionByZero, "division by zero"));
             }
             if value.is_infinite() && l.is_finite() && r.is_finite() {
-                return Some(Error::new(Kind::NumericOutOfRange, "value out of range: overflow"));
+                return Err(Error::new(Kind::NumericOutOfRange, "value out of range: overflow"));
             }
         }
-        None
+        Ok(Arc::new(values.unary::<_, T>(|v| if v.into().is_nan() { nan } else { v })))
     }
 }
 

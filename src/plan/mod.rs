@@ -4,6 +4,7 @@
 
 pub mod arithmetic;
 mod bounds;
+pub mod comparable;
 mod error;
 mod explain;
 mod expr;

@@ -5,6 +5,7 @@
 //! | RewriteSetComparison | yes | `x = ANY (SELECT …)` becomes EXISTS, which decorrelates |
 //! | OptimizeUnions | yes | nested unions become one operator |
 //! | SimplifyExpressions | yes | constants folded once, not per row; now() stands only where it is compared with times of rows, and is no constant to the simplifier |
+//! | ComparableConstants (ours) | yes | before and behind SimplifyExpressions: rules compare constants by their bits |
 //! | DecorrelatePredicateSubquery, ScalarSubqueryToJoin, DecorrelateLateralJoin | yes | subqueries become joins, the only form we maintain |
 //! | ExtractEquijoinPredicate, EliminateCrossJoin | yes | keys for arrangements; without a key both sides meet on one worker |
 //! | EliminateDuplicatedExpr, EliminateFilter | yes | smaller keys, fewer operators |
@@ -22,6 +23,7 @@
 //! | CommonSubexprEliminate, ExtractLeafExpressions, PushDownLeafProjections | no | they evaluate expressions where the query does not, so other rows would fail |
 
 use super::arithmetic;
+use super::comparable::with_comparable_constants;
 use super::lower::processing_time;
 use super::lower::temporal::{CLOCKS, is_maintained, reads_clock, refused};
 use crate::error::{Error, Kind, Result};
@@ -62,7 +64,7 @@ pub(crate) fn optimize(plan: &LogicalPlan) -> Result<LogicalPlan> {
     config.optimizer.max_passes = usize::from(PASSES);
     let mut context = OptimizerContext::new_with_config_options(Arc::new(config));
     context = context.with_max_passes(PASSES).without_query_execution_start_time();
-    Ok(Optimizer::with_rules(rules()).optimize(plan, &context, |_, _| {})?)
+    Ok(Optimizer::with_rules(with_comparable_constants(rules())).optimize(plan, &context, |_, _| {})?)
 }
 
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {

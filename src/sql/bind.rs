@@ -38,7 +38,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::analyzer::{resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion};
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
@@ -99,8 +99,8 @@ pub struct Binder {
 }
 
 impl Binder {
-    /// `behind_coercion`: rules that need coerced types.
-    pub fn new(behind_coercion: Vec<Arc<dyn AnalyzerRule + Send + Sync>>, runtime: Arc<RuntimeEnv>, partitions: usize) -> Result<Binder> {
+    /// `behind_coercion`: rules that need coerced types. `optimizer`: what rewrites the plans of SELECTs.
+    pub fn new(behind_coercion: Vec<Arc<dyn AnalyzerRule + Send + Sync>>, optimizer: Optimizer, runtime: Arc<RuntimeEnv>, partitions: usize) -> Result<Binder> {
         let mut config =
             SessionConfig::new().with_target_partitions(partitions.max(1)).with_information_schema(false).with_create_default_catalog_and_schema(false);
         config.options_mut().sql_parser.map_string_types_to_utf8view = false;
@@ -121,6 +121,7 @@ impl Binder {
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(Operators));
         // In the place of DataFusion's own rules, not behind them: types are resolved before they are coerced.
         *builder.analyzer() = Some(Analyzer::with_rules(rules));
+        *builder.optimizer() = Some(optimizer);
         let mut state = builder.build();
         for function in functions::scalars() {
             datafusion::logical_expr::registry::FunctionRegistry::register_udf(&mut state, function).map_err(untranslated)?;

@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::optimizer::Optimizer;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::expressions::Column;
 use std::fmt;
@@ -24,7 +25,7 @@ impl Names for NoNames {
     }
 }
 
-static BINDER: LazyLock<Result<Binder>> = LazyLock::new(|| Binder::new(vec![], Arc::new(RuntimeEnv::default()), 1));
+static BINDER: LazyLock<Result<Binder>> = LazyLock::new(|| Binder::new(vec![], Optimizer::new(), Arc::new(RuntimeEnv::default()), 1));
 
 /// `text` over the columns of `schema`. Error: as CREATE would have given.
 pub fn compile(text: &str, schema: &SchemaRef) -> Result<ExprRef> {

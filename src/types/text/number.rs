@@ -153,13 +153,14 @@ pub fn parse_integer<T: FromStr<Err = std::num::ParseIntError>>(text: &str, type
 pub fn parse_f64(text: &str) -> Result<f64> {
     let value = parse_float::<f64>(text, "double precision")?;
     check_float(text, value.is_infinite(), value == 0.0, "double precision")?;
-    Ok(value)
+    // Comparisons know one NaN, without a sign.
+    Ok(if value.is_nan() { f64::NAN } else { value })
 }
 
 pub fn parse_f32(text: &str) -> Result<f32> {
     let value = parse_float::<f32>(text, "real")?;
     check_float(text, value.is_infinite(), value == 0.0, "real")?;
-    Ok(value)
+    Ok(if value.is_nan() { f32::NAN } else { value })
 }
 
 fn parse_float<T: FromStr>(text: &str, type_name: &str) -> Result<T> {

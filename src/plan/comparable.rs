@@ -1,0 +1,83 @@
+//! Constants that floating-point columns are compared with: -0.0 becomes 0.0, and every NaN the same one.
+//!
+//! Postgres calls them equal, and so do our comparisons of rows; DataFusion's rules compare constants by their bits when they look for the narrower of
+//! two conditions (`f <= '-0' AND f < 0` would be `f <= '-0'`). The rule stands before and behind the one that folds constants, which makes new ones.
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan};
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Debug)]
+pub struct ComparableConstants;
+
+impl OptimizerRule for ComparableConstants {
+    fn name(&self) -> &str {
+        "comparable_constants"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::TopDown)
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        // A plan's columns are named after its expressions; only conditions are not.
+        match plan {
+            LogicalPlan::Filter(_) | LogicalPlan::Join(_) | LogicalPlan::TableScan(_) => plan.map_expressions(|e| e.transform_up(comparison)),
+            other => Ok(Transformed::no(other)),
+        }
+    }
+}
+
+/// The rules with this one around that which folds constants.
+pub fn with_comparable_constants(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let simplify = SimplifyExpressions::new();
+    rules
+        .into_iter()
+        .flat_map(|rule| -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+            match rule.name() == simplify.name() {
+                true => vec![Arc::new(ComparableConstants), rule, Arc::new(ComparableConstants)],
+                false => vec![rule],
+            }
+        })
+        .collect()
+}
+
+fn comparison(expr: Expr) -> Result<Transformed<Expr>> {
+    Ok(match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if op.supports_propagation() => {
+            let (left, right) = (constant(*left), constant(*right));
+            let changed = left.transformed || right.transformed;
+            let binary = Expr::BinaryExpr(BinaryExpr { left: Box::new(left.data), op, right: Box::new(right.data) });
+            Transformed::new_transformed(binary, changed)
+        }
+        Expr::InList(InList { expr, list, negated }) => {
+            let list: Vec<Transformed<Expr>> = list.into_iter().map(constant).collect();
+            let changed = list.iter().any(|e| e.transformed);
+            Transformed::new_transformed(Expr::InList(InList { expr, list: list.into_iter().map(|e| e.data).collect(), negated }), changed)
+        }
+        other => Transformed::no(other),
+    })
+}
+
+fn constant(expr: Expr) -> Transformed<Expr> {
+    match expr {
+        Expr::Literal(ScalarValue::Float64(Some(v)), mark) => {
+            let plain = if v.is_nan() { f64::NAN } else { v + 0.0 };
+            Transformed::new_transformed(Expr::Literal(ScalarValue::Float64(Some(plain)), mark), plain.to_bits() != v.to_bits())
+        }
+        Expr::Literal(ScalarValue::Float32(Some(v)), mark) => {
+            let plain = if v.is_nan() { f32::NAN } else { v + 0.0 };
+            Transformed::new_transformed(Expr::Literal(ScalarValue::Float32(Some(plain)), mark), plain.to_bits() != v.to_bits())
+        }
+        other => Transformed::no(other),
+    }
+}
