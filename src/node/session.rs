@@ -13,6 +13,7 @@ use crate::pg::backend::{Backend, Description, Execution, Notice, Parameter, Par
 use crate::pg::types::{field_of, oid_of};
 use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::comparable::with_comparable_constants;
+use crate::plan::null_safe::with_unmixed_keys;
 use crate::sql::ast::{Statement, StatementKind};
 use crate::sql::bind::Binder;
 use crate::sql::parse;
@@ -33,7 +34,7 @@ use std::sync::Arc;
 
 /// A binder with the rules of the house. `partitions`: threads that one query may use.
 pub fn binder(partitions: usize, runtime: Arc<RuntimeEnv>) -> Result<Binder> {
-    let optimizer = Optimizer::with_rules(with_comparable_constants(Optimizer::new().rules));
+    let optimizer = Optimizer::with_rules(with_unmixed_keys(with_comparable_constants(Optimizer::new().rules)));
     Binder::new(vec![Arc::new(CheckedArithmetic)], optimizer, runtime, partitions)
 }
 

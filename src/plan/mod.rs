@@ -13,6 +13,7 @@ pub mod index;
 pub mod lazy;
 mod lower;
 mod node;
+pub mod null_safe;
 mod optimize;
 #[cfg(test)]
 mod oracle;

@@ -6,8 +6,10 @@
 //! | OptimizeUnions | yes | nested unions become one operator |
 //! | SimplifyExpressions | yes | constants folded once, not per row; now() stands only where it is compared with times of rows, and is no constant to the simplifier |
 //! | ComparableConstants (ours) | yes | before and behind SimplifyExpressions: rules compare constants by their bits |
+//! | BothZeros (ours) | yes | lists of constants are looked up by their bits |
 //! | DecorrelatePredicateSubquery, ScalarSubqueryToJoin, DecorrelateLateralJoin | yes | subqueries become joins, the only form we maintain |
 //! | ExtractEquijoinPredicate, EliminateCrossJoin | yes | keys for arrangements; without a key both sides meet on one worker |
+//! | NullSafeConditions (ours) | yes | around ExtractEquijoinPredicate: rules mix NULL-safe keys with plain ones |
 //! | EliminateDuplicatedExpr, EliminateFilter | yes | smaller keys, fewer operators |
 //! | EliminateOuterJoin | yes | an inner join keeps no counts of partners; valid at every epoch, for the filter above drops the padded rows |
 //! | PushDownFilter | yes | rows that cannot matter never reach state |
@@ -26,6 +28,7 @@ use super::arithmetic;
 use super::comparable::with_comparable_constants;
 use super::lower::processing_time;
 use super::lower::temporal::{CLOCKS, is_maintained, reads_clock, refused};
+use super::null_safe::with_unmixed_keys;
 use crate::error::{Error, Kind, Result};
 use datafusion::common::JoinType;
 use datafusion::common::config::ConfigOptions;
@@ -64,7 +67,7 @@ pub(crate) fn optimize(plan: &LogicalPlan) -> Result<LogicalPlan> {
     config.optimizer.max_passes = usize::from(PASSES);
     let mut context = OptimizerContext::new_with_config_options(Arc::new(config));
     context = context.with_max_passes(PASSES).without_query_execution_start_time();
-    Ok(Optimizer::with_rules(with_comparable_constants(rules())).optimize(plan, &context, |_, _| {})?)
+    Ok(Optimizer::with_rules(with_unmixed_keys(with_comparable_constants(rules()))).optimize(plan, &context, |_, _| {})?)
 }
 
 fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {

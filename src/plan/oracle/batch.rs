@@ -5,6 +5,7 @@ use super::sessions::{self, Sessions};
 use super::world::{Cut, E, LATE, SESSIONS, judges, relations};
 use crate::error::Result;
 use crate::plan::arithmetic::checked;
+use crate::plan::null_safe::with_unmixed_keys;
 use crate::plan::relation::{RelationSource, attach};
 use crate::sql::functions::{aggregates, scalars, session_window, windows};
 use crate::types::ids::ObjectId;
@@ -12,7 +13,9 @@ use arrow::array::{RecordBatch, UInt32Array};
 use datafusion::common::tree_node::Transformed;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::{MemTable, TableProvider};
+use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::collections::{BTreeMap, HashMap};
@@ -30,7 +33,10 @@ impl Judge {
     pub fn new() -> Judge {
         let mut config = SessionConfig::new().with_target_partitions(1);
         config.options_mut().sql_parser.map_string_types_to_utf8view = false;
-        let context = SessionContext::new_with_config(config);
+        // DataFusion's own rules mix keys of joins (see `null_safe`).
+        let rules = with_unmixed_keys(Optimizer::new().rules);
+        let state = SessionStateBuilder::new_with_default_features().with_config(config).with_optimizer_rules(rules).build();
+        let context = SessionContext::new_with_state(state);
         scalars().into_iter().for_each(|f| context.register_udf(f.as_ref().clone()));
         aggregates().into_iter().for_each(|f| context.register_udaf(f.as_ref().clone()));
         windows().into_iter().for_each(|f| context.register_udwf(f.as_ref().clone()));

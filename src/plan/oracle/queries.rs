@@ -103,6 +103,13 @@ pub fn fixed() -> Vec<Query> {
         "SELECT a.id, b.w, b.u FROM a RIGHT JOIN b ON a.g = b.k",
         "SELECT a.id, a.g, b.k, b.w FROM a FULL JOIN b ON a.g = b.k",
         "SELECT a.id, b.w FROM a CROSS JOIN b WHERE a.v < b.w",
+        "SELECT a.id, b.w FROM a JOIN b ON a.g IS NOT DISTINCT FROM b.k WHERE a.v = b.w",
+        "SELECT a.id, b.w, c.id AS other FROM a JOIN b ON a.g IS NOT DISTINCT FROM b.k JOIN a c ON c.v = b.w",
+        "SELECT a.id, b.w FROM a LEFT JOIN b ON (a.g IS NOT DISTINCT FROM b.k) AND b.w > 1 WHERE a.v = b.w",
+        "SELECT a.id, a.v, b.k, b.w FROM a FULL JOIN b ON (a.g IS NOT DISTINCT FROM b.k) AND a.v = b.w",
+        "SELECT a.id, b.w FROM a LEFT JOIN b ON (a.g IS NOT DISTINCT FROM b.k) AND a.v IS NOT DISTINCT FROM b.w",
+        "SELECT id FROM a WHERE EXISTS (SELECT 1 FROM b WHERE (b.k IS NOT DISTINCT FROM a.g) AND b.w = a.v)",
+        "SELECT g, v FROM a INTERSECT SELECT k, w FROM b",
         "SELECT id, v FROM a WHERE g IN (SELECT k FROM b)",
         "SELECT id, v FROM a WHERE g NOT IN (SELECT k FROM b)",
         "SELECT id FROM a WHERE EXISTS (SELECT 1 FROM b WHERE b.k = a.g AND b.w > 1)",
@@ -283,9 +290,17 @@ fn select(random: &mut Random, depth: u32) -> String {
         }
         3 | 4 => {
             let kind = random.pick(&["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
-            let on = random.pick(&["l.x = r.x", "l.x = r.x AND l.y < r.y", "l.x = r.x AND l.y = r.y", "l.y = r.x"]);
+            let on = random.pick(&[
+                "l.x = r.x",
+                "l.x = r.x AND l.y < r.y",
+                "l.x = r.x AND l.y = r.y",
+                "l.y = r.x",
+                "l.x IS NOT DISTINCT FROM r.x",
+                "(l.x IS NOT DISTINCT FROM r.x) AND l.y = r.y",
+            ]);
+            let further = random.pick(&["", "", "", " WHERE l.y = r.y", " WHERE l.y IS NOT DISTINCT FROM r.y"]);
             format!(
-                "SELECT {} AS x, {} AS y FROM ({}) l {kind} ({}) r ON {on}",
+                "SELECT {} AS x, {} AS y FROM ({}) l {kind} ({}) r ON {on}{further}",
                 random.pick(&["l.x", "coalesce(l.x, r.x)", "r.x"]),
                 random.pick(&["r.y", "l.y"]),
                 select(random, depth - 1),

@@ -57,16 +57,29 @@ impl Dialect for Tidewater {
         POSTGRES.get_next_precedence(parser)
     }
 
-    /// `x BETWEEN SYMMETRIC a AND b`, which the parser does not know: in one order or the other.
+    /// `x BETWEEN SYMMETRIC a AND b`, which the parser does not know: in one order or the other. `x IS DISTINCT FROM y AND z`, where it takes `y AND z` for the operand.
     fn parse_infix(&self, parser: &mut Parser, expr: &Expr, _precedence: u8) -> Option<Result<Expr, ParserError>> {
-        let words = parser.peek_tokens_ref::<3>().map(|t| if let Token::Word(word) = &t.token { word.keyword } else { Keyword::NoKeyword });
-        let negated = match words {
-            [Keyword::BETWEEN, Keyword::SYMMETRIC, _] => false,
-            [Keyword::NOT, Keyword::BETWEEN, Keyword::SYMMETRIC] => true,
-            _ => return None,
-        };
-        (0..2 + usize::from(negated)).for_each(|_| parser.advance_token());
-        Some(symmetric(parser, expr, negated))
+        let words = parser.peek_tokens_ref::<4>().map(|t| if let Token::Word(word) = &t.token { word.keyword } else { Keyword::NoKeyword });
+        let skip = |parser: &mut Parser, tokens: usize| (0..tokens).for_each(|_| parser.advance_token());
+        match words {
+            [Keyword::BETWEEN, Keyword::SYMMETRIC, ..] => {
+                skip(parser, 2);
+                Some(symmetric(parser, expr, false))
+            }
+            [Keyword::NOT, Keyword::BETWEEN, Keyword::SYMMETRIC, _] => {
+                skip(parser, 3);
+                Some(symmetric(parser, expr, true))
+            }
+            [Keyword::IS, Keyword::DISTINCT, Keyword::FROM, _] => {
+                skip(parser, 3);
+                Some(operand_of_is(parser).map(|other| Expr::IsDistinctFrom(Box::new(expr.clone()), other)))
+            }
+            [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM] => {
+                skip(parser, 4);
+                Some(operand_of_is(parser).map(|other| Expr::IsNotDistinctFrom(Box::new(expr.clone()), other)))
+            }
+            _ => None,
+        }
     }
 
     fn prec_value(&self, precedence: Precedence) -> u8 {
@@ -145,6 +158,11 @@ impl Dialect for Tidewater {
     fn supports_comma_separated_trim(&self) -> bool {
         true
     }
+}
+
+/// What binds tighter than IS.
+fn operand_of_is(parser: &mut Parser) -> Result<Box<Expr>, ParserError> {
+    parser.parse_subexpr(POSTGRES.prec_value(Precedence::Is)).map(Box::new)
 }
 
 fn symmetric(parser: &mut Parser, expr: &Expr, negated: bool) -> Result<Expr, ParserError> {
