@@ -155,7 +155,7 @@ impl Checked {
     }
 
     /// Refuses infinite results of finite operands, and division by zero. NaN becomes the one NaN that comparisons know: the processor's own
-    /// (of Infinity - Infinity) has a sign and would be the least of all values. The common case is one pass over the result.
+    /// (of Infinity - Infinity, and of -NaN) has a sign and would be the least of all values. The common case is one pass over the result.
     fn floats<T: ArrowPrimitiveType<Native: Into<f64>>>(
         &self,
         result: &ArrayRef,
@@ -228,7 +228,7 @@ impl ScalarUDFImpl for Checked {
             other => other,
         };
         match args.args.as_slice() {
-            [only] => apply(only, &ColumnarValue::Scalar(ScalarValue::try_from(&only.data_type())?), |l, _| self.kernel(l, l)).map_err(failed),
+            [only] => apply(only, &ColumnarValue::Scalar(ScalarValue::try_from(&only.data_type())?), |l, _| self.compute(l, l)).map_err(failed),
             [left, right] => apply(left, right, |l, r| self.compute(l, r)).map_err(failed),
             other => Err(DataFusionError::Internal(format!("{} takes two operands, not {}", self.name(), other.len()))),
         }

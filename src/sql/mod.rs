@@ -8,6 +8,7 @@ mod forms;
 pub mod functions;
 mod multisets;
 pub mod names;
+mod numbers;
 mod operators;
 mod over;
 pub mod parse;

@@ -1,12 +1,14 @@
 //! Types of expressions as Postgres resolves them, before DataFusion coerces what is left:
 //!
 //! - a whole number is an `integer` if it fits, and takes the type of the column it meets;
+//! - a numeric that meets a float is a float ([`super::numbers`]);
 //! - a quoted literal has no type until it meets one: `ts > '2024-01-01'`, `id = '5'` (22P02 if it is no such value);
 //! - explicit casts, numeric division and differences of times are functions of ours (`functions::cast`, `functions::arithmetic`);
 //! - a function's result that Postgres has no type for becomes the nearest ([`crate::sql::types::settled`]).
 
 use super::functions::table::{Argument, Table, external};
 use super::functions::{arithmetic, bytes, cast, interval};
+use super::numbers;
 use super::operators::{is_jsonb, no_operator};
 use super::types::{self, TIMESTAMP, settled};
 use crate::error::Error;
@@ -54,7 +56,17 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 })
             };
             let rows: Vec<Vec<Expr>> = values.values.iter().map(|row| row.iter().enumerate().map(marked).collect::<Result<_>>()).collect::<Result<_>>()?;
-            return LogicalPlanBuilder::values(rows)?.build().map(Transformed::yes);
+            return LogicalPlanBuilder::values(numbers::columns_alike(rows)?)?.build().map(Transformed::yes);
+        }
+        LogicalPlan::Join(join) => {
+            if let Some(join) = numbers::join(join)? {
+                return node(join).map(|t| Transformed::yes(t.data));
+            }
+        }
+        LogicalPlan::Union(union) => {
+            if let Some(union) = numbers::union(union)? {
+                return Ok(Transformed::yes(union));
+            }
         }
         _ => {}
     }
@@ -77,6 +89,8 @@ pub fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Expr::BinaryExpr(binary) => Transformed::yes(binary_expr(binary, schema)?),
             Expr::Between(between) => Transformed::yes(between_expr(between, schema)?),
             Expr::InList(list) => Transformed::yes(in_list(list, schema)?),
+            Expr::Case(case) => Transformed::yes(numbers::case(case, schema)?),
+            Expr::InSubquery(list) => numbers::in_subquery(list, schema)?,
             Expr::Cast(cast) => cast_expr(cast, schema)?,
             Expr::Negative(inner) if matches!(inner.get_type(schema), Ok(DataType::Interval(_))) => Transformed::yes(interval::negate().call(vec![*inner])),
             Expr::ScalarFunction(call) => {
@@ -199,17 +213,11 @@ pub fn binary_expr(binary: BinaryExpr, schema: &DFSchema) -> Result<Expr> {
             return Err(no_operator(&left, &op, &right, schema));
         }
     }
-    let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else {
+    if left.get_type(schema).is_err() || right.get_type(schema).is_err() {
         return Ok(Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) }));
-    };
-    // A real meets other numbers as a double.
-    let is_exact = |t: &DataType| t.is_integer() || t.is_decimal();
-    let double = |e: Expr| Box::new(Expr::Cast(Cast::new(Box::new(e), DataType::Float64)));
-    match (&left_type, &right_type) {
-        (DataType::Float32, t) if is_exact(t) => return Ok(Expr::BinaryExpr(BinaryExpr { left: double(left), op, right: double(right) })),
-        (t, DataType::Float32) if is_exact(t) => return Ok(Expr::BinaryExpr(BinaryExpr { left: double(left), op, right: double(right) })),
-        _ => {}
     }
+    let (left, right) = numbers::operands(left, right, schema)?;
+    let (left_type, right_type) = (left.get_type(schema)?, right.get_type(schema)?);
     if let Some(function) = arithmetic::replacement(op, &left_type, &right_type) {
         return Ok(function.call(vec![left, right]));
     }
@@ -312,16 +320,16 @@ fn between_expr(between: Between, schema: &DFSchema) -> Result<Expr> {
         let [expr, low, high] = [expr, low, high].map(|e| Box::new(interval::order().call(vec![e])));
         return Ok(Expr::Between(Between { expr, low, high, negated: between.negated }));
     }
-    Ok(Expr::Between(Between { expr: Box::new(expr), low: Box::new(low), high: Box::new(high), negated: between.negated }))
+    numbers::between(Between { expr: Box::new(expr), low: Box::new(low), high: Box::new(high), negated: between.negated }, schema)
 }
 
 fn in_list(list: InList, schema: &DFSchema) -> Result<Expr> {
     let data_type = list.expr.get_type(schema).ok();
     let items = list.list.into_iter().map(|e| meet(e, data_type.as_ref())).collect::<Result<_>>()?;
-    Ok(Expr::InList(InList { expr: list.expr, list: items, negated: list.negated }))
+    numbers::in_list(InList { expr: list.expr, list: items, negated: list.negated }, schema)
 }
 
-fn cast_expr(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
+pub(super) fn cast_expr(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Ok((_, from)) = cast.expr.to_field(schema) else { return Ok(Transformed::no(Expr::Cast(cast))) };
     let Cast { expr, field } = cast;
     match (expr.as_ref(), field.data_type()) {
@@ -379,11 +387,25 @@ fn function(mut call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
                 return Ok(rounded);
             }
         }
+        "greatest" | "least" | "make_array" => call.args = numbers::alike(call.args, schema)?,
+        "array_has" => {
+            if let Ok([array, needle]) = <[Expr; 2]>::try_from(call.args.clone()) {
+                let (array, needle) = numbers::element(array, needle, schema)?;
+                call.args = vec![array, needle];
+            }
+        }
+        "nullif" => {
+            if let Ok([left, right]) = <[Expr; 2]>::try_from(call.args.clone()) {
+                let (left, right) = numbers::operands(left, right, schema)?;
+                call.args = vec![left, right];
+            }
+        }
         "concat" | "concat_ws" => call.args = call.args.into_iter().map(|e| printed(e, schema)).collect::<Result<_>>()?,
         "coalesce" => {
             let types = call.args.iter().filter(|e| !is_quoted(e)).filter_map(|e| e.get_type(schema).ok());
             let beside = types.into_iter().find(|t| !t.is_null());
             call.args = call.args.into_iter().map(|e| meet(e, beside.as_ref())).collect::<Result<_>>()?;
+            call.args = numbers::alike(call.args, schema)?;
         }
         _ => {}
     }

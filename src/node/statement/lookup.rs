@@ -15,6 +15,7 @@ use crate::catalog::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::node::engine_api::Snapshot;
 use crate::node::settings::Settings;
+use crate::plan::comparable::both_zeros;
 use crate::plan::relation::RelationSource;
 use crate::sql::bind::Bound;
 use crate::sql::errors::untranslated;
@@ -425,6 +426,7 @@ fn computed(expr: &Expr, input: &DFSchema, parameters: &[FieldRef]) -> DataFusio
     let expr = expr.clone().transform_up(|e| match e {
         Expr::Placeholder(p) => Ok(Transformed::yes(Expr::Column(datafusion::common::Column::new_unqualified(p.id)))),
         Expr::InList(list) if list.list.len() <= SPELLED_OUT => Ok(Transformed::yes(spelled_out(list))),
+        Expr::InList(list) => Ok(both_zeros(list).update_data(Expr::InList)),
         other => Ok(Transformed::no(other)),
     })?;
     let inner = create_physical_expr(&expr.data, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
