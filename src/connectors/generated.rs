@@ -14,8 +14,9 @@ use crate::error::{Error, Kind, Result};
 use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::CastOptions;
 use arrow::datatypes::{DataType, SchemaRef};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Makes rows from event numbers.
@@ -65,6 +66,13 @@ pub const BASE_TIME: OptionSpec = OptionSpec::new(
 pub const EVENT_RATE: OptionSpec =
     OptionSpec::new("event_rate", OptionKind::Rate, "rate, else 10000", "Events per second of event time: how fast the events' own clock runs.");
 
+pub const PREPARED: OptionSpec = OptionSpec::new(
+    "prepared",
+    OptionKind::Boolean,
+    "false",
+    "Makes all rows, which rows must bound, in memory before the first is given out: so a benchmark measures what is behind the source, and not the source.",
+);
+
 /// The shared options, read.
 #[derive(Clone, Debug)]
 pub struct Shape {
@@ -76,6 +84,8 @@ pub struct Shape {
     pub base_time: i64,
     /// Events per second of event time.
     pub event_rate: f64,
+    /// Whether all rows are made before the first is given out.
+    pub prepared: bool,
 }
 
 impl Shape {
@@ -83,9 +93,14 @@ impl Shape {
     pub fn read(options: &Options<'_>, created_at: i64) -> Result<Shape> {
         let rate = options.number("rate")?.filter(|r| *r > 0.0);
         let event_rate = options.number("event_rate")?.filter(|r| *r > 0.0).or(rate).unwrap_or(10_000.0);
+        let (rows, prepared) = (options.integer("rows")?, options.boolean("prepared")?.unwrap_or(false));
+        if prepared && rows.is_none() {
+            return Err(Error::new(Kind::InvalidParameter, "prepared needs rows").with_hint("say how many rows are to be made, such as rows = '1000000'"));
+        }
         Ok(Shape {
             rate,
-            rows: options.integer("rows")?,
+            rows,
+            prepared,
             seed: options.integer("seed")?.unwrap_or(0) as u64,
             partitions: options.integer("partitions")?.unwrap_or(1) as u32,
             base_time: options.integer("base_time")?.map_or(created_at, |ms| ms * 1000),
@@ -121,13 +136,16 @@ struct Plan {
     schema: SchemaRef,
     slots: Vec<Slot>,
     pace: Pace,
+    prepared: bool,
+    /// Partitions whose rows are all made.
+    ready: AtomicU32,
 }
 
 impl GeneratedSource {
     /// `generator` makes the declared columns that are not metadata, in declared order, in types that cast to the declared ones.
     pub fn new(request: &SourceRequest<'_>, shape: &Shape, rows: Option<i64>, generator: Box<dyn Generator>) -> Result<Self> {
         let slots = request.metadata.iter().map(|m| slot(request.connector, m.as_ref())).collect::<Result<_>>()?;
-        let plan = Plan { generator, schema: request.declared.clone(), slots, pace: Pace::new(shape.rate) };
+        let plan = Plan { generator, schema: request.declared.clone(), slots, pace: Pace::new(shape.rate), prepared: shape.prepared, ready: AtomicU32::new(0) };
         Ok(GeneratedSource { plan: Arc::new(plan), rows, partitions: shape.partitions })
     }
 }
@@ -216,6 +234,7 @@ impl Source for GeneratedSource {
             partitions: i64::from(self.partitions),
             rows: self.rows.unwrap_or(i64::MAX),
             next,
+            made: None,
         }))
     }
 
@@ -235,10 +254,37 @@ struct GeneratedReader {
     partitions: i64,
     rows: i64,
     next: i64,
+    /// Batches made ahead.
+    made: Option<VecDeque<Batch>>,
 }
 
 impl Reader for GeneratedReader {
     fn poll(&mut self, max_rows: usize, wait: Duration) -> Result<Polled> {
+        if !self.plan.prepared {
+            return self.make(max_rows, wait);
+        }
+        if self.made.is_none() {
+            let mut made = VecDeque::new();
+            loop {
+                match self.make(max_rows, wait)? {
+                    Polled::Batch(batch) => made.push_back(batch),
+                    Polled::Nothing { .. } => {}
+                    Polled::End => break,
+                }
+            }
+            self.made = Some(made);
+            self.plan.ready.fetch_add(1, Ordering::AcqRel);
+        }
+        if i64::from(self.plan.ready.load(Ordering::Acquire)) < self.partitions {
+            std::thread::sleep(wait.min(Duration::from_millis(1)));
+            return Ok(Polled::Nothing { caught_up: false });
+        }
+        Ok(self.made.as_mut().and_then(VecDeque::pop_front).map_or(Polled::End, Polled::Batch))
+    }
+}
+
+impl GeneratedReader {
+    fn make(&mut self, max_rows: usize, wait: Duration) -> Result<Polled> {
         if self.next >= self.rows {
             return Ok(Polled::End);
         }
@@ -267,9 +313,7 @@ impl Reader for GeneratedReader {
             lag,
         }))
     }
-}
 
-impl GeneratedReader {
     /// The next events of this partition below `due`; moves past those that are not.
     fn take(&mut self, max_rows: usize, due: i64) -> Vec<i64> {
         let group = self.plan.generator.group();

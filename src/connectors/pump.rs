@@ -64,6 +64,8 @@ pub struct Prepared {
     pub skewed: Vec<Position>,
     pub bytes: u64,
     pub lag: Option<i64>,
+    /// When the reader handed it over.
+    pub received: Instant,
     /// Gives the room back when dropped.
     pub room: Reserved,
 }
@@ -317,6 +319,7 @@ impl Shared {
         };
         match reader.poll(self.config.max_rows, wait)? {
             Polled::Batch(batch) => {
+                let received = Instant::now();
                 let (from, to, bytes, lag) = (batch.from, batch.to, batch.bytes, batch.lag);
                 let ready = self.preparation.prepare(slot.partition, batch).inspect_err(|_| {
                     // The reader is past the batch: read it again.
@@ -326,7 +329,8 @@ impl Shared {
                 slot.rows_since = true;
                 let room = self.reserve(slot, &ready);
                 let Ready { rows, positions, watermark_times, deletions, dead, skewed } = ready;
-                let prepared = Prepared { partition: slot.partition, from, to, rows, positions, watermark_times, deletions, dead, skewed, bytes, lag, room };
+                let prepared =
+                    Prepared { partition: slot.partition, from, to, rows, positions, watermark_times, deletions, dead, skewed, bytes, lag, received, room };
                 self.send(Event::Rows(Box::new(prepared)));
                 Ok(Turn::Rows)
             }

@@ -7,6 +7,7 @@
 //! One is under way at a time. The commit deletes what it makes superfluous: the epoch log up to E and the table logs up to E's positions.
 
 use super::feed::PartitionState;
+use super::metrics;
 use super::resume::BuildingRecord;
 use super::scheduler::{Running, Scheduler};
 use super::shared::Command;
@@ -22,6 +23,7 @@ use crate::state::log::{Checkpointer, Commit, CommitDone};
 use crate::state::store::Snapshot;
 use crate::types::ids::ObjectId;
 use crate::types::time::{Epoch, Watermarks};
+use ::metrics::histogram;
 use crossbeam_channel::Receiver;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -236,7 +238,9 @@ impl Scheduler {
         for feed in self.main.feeds.values() {
             feed.committed();
         }
-        self.shared.system.checkpointed(under_way.epoch, self.checkpoints.started.elapsed());
+        let took = self.checkpoints.started.elapsed();
+        self.shared.system.checkpointed(under_way.epoch, took);
+        histogram!(metrics::CHECKPOINT_SECONDS).record(took);
         for reply in under_way.replies {
             let _ = reply.send(Ok(()));
         }

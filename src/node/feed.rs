@@ -48,6 +48,8 @@ pub struct Taken {
     pub deltas: Vec<(Partition, Delta)>,
     pub dead: Vec<(Partition, DeadRecord)>,
     pub rows: usize,
+    /// When the first of the rows came from the reader.
+    pub received: Option<Instant>,
     /// Where each partition of the cut stood before.
     pub starts: BTreeMap<Partition, Position>,
     pub cut: SourceCut,
@@ -254,6 +256,7 @@ impl Feed {
         let Some(queue) = self.waiting.get_mut(&partition) else { return Ok(()) };
         let Some(mut batch) = queue.pop_front() else { return Ok(()) };
         let part = split_front(&mut batch, end);
+        taken.received = Some(taken.received.map_or(batch.received, |first| first.min(batch.received)));
         if batch.from < batch.to {
             queue.push_front(batch);
         }

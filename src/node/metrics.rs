@@ -25,18 +25,16 @@ pub const EPOCH: &str = "tidewater_epoch";
 pub const DURABLE_EPOCH: &str = "tidewater_durable_epoch";
 /// Time that one epoch takes.
 pub const EPOCH_SECONDS: &str = "tidewater_epoch_seconds";
+/// Time from the moment that a reader hands a record over to the epoch that shows it, of the oldest record of each epoch.
+pub const FRESHNESS_SECONDS: &str = "tidewater_freshness_seconds";
 /// Rows that one epoch takes in.
 pub const EPOCH_ROWS: &str = "tidewater_epoch_rows";
 /// Time that one checkpoint takes.
 pub const CHECKPOINT_SECONDS: &str = "tidewater_checkpoint_seconds";
 /// Checkpoints written.
 pub const CHECKPOINTS: &str = "tidewater_checkpoints_total";
-/// Rows that a view holds; label view.
-pub const VIEW_ROWS: &str = "tidewater_view_rows";
 /// Bytes that the engine's state holds in memory.
 pub const STATE_MEMORY: &str = "tidewater_state_memory_bytes";
-/// Bytes that the store holds on disk.
-pub const STATE_DISK: &str = "tidewater_state_disk_bytes";
 /// The limit set by --memory.
 pub const MEMORY_LIMIT: &str = "tidewater_memory_limit_bytes";
 /// Memory of the process, as the operating system counts it.
@@ -47,8 +45,6 @@ pub const PROCESS_CPU: &str = "tidewater_process_cpu_seconds_total";
 pub const CONNECTIONS: &str = "tidewater_connections";
 /// Statements run; label outcome (ok, error).
 pub const STATEMENTS: &str = "tidewater_statements_total";
-/// Time from a statement's arrival to its first result.
-pub const STATEMENT_SECONDS: &str = "tidewater_statement_seconds";
 /// Time since the server started.
 pub const UPTIME: &str = "tidewater_uptime_seconds";
 
@@ -70,18 +66,16 @@ const METRICS: &[(&str, Shape, Unit, &str)] = &[
     (EPOCH, Shape::Gauge, Unit::Count, "newest epoch that views show"),
     (DURABLE_EPOCH, Shape::Gauge, Unit::Count, "newest epoch that survives a power failure"),
     (EPOCH_SECONDS, Shape::Histogram, Unit::Seconds, "time that one epoch takes"),
+    (FRESHNESS_SECONDS, Shape::Histogram, Unit::Seconds, "time from reading a record to the epoch that shows it, the oldest of each epoch"),
     (EPOCH_ROWS, Shape::Histogram, Unit::Count, "rows that one epoch takes in"),
     (CHECKPOINT_SECONDS, Shape::Histogram, Unit::Seconds, "time that one checkpoint takes"),
     (CHECKPOINTS, Shape::Counter, Unit::Count, "checkpoints written"),
-    (VIEW_ROWS, Shape::Gauge, Unit::Count, "rows held, by view"),
     (STATE_MEMORY, Shape::Gauge, Unit::Bytes, "bytes of state held in memory"),
-    (STATE_DISK, Shape::Gauge, Unit::Bytes, "bytes of the store on disk"),
     (MEMORY_LIMIT, Shape::Gauge, Unit::Bytes, "the limit set by --memory"),
     (PROCESS_MEMORY, Shape::Gauge, Unit::Bytes, "resident memory of the process"),
     (PROCESS_CPU, Shape::Gauge, Unit::Seconds, "processor time of the process since its start"),
     (CONNECTIONS, Shape::Gauge, Unit::Count, "open client connections"),
     (STATEMENTS, Shape::Counter, Unit::Count, "statements run, by outcome"),
-    (STATEMENT_SECONDS, Shape::Histogram, Unit::Seconds, "time from a statement's arrival to its first result"),
     (UPTIME, Shape::Gauge, Unit::Seconds, "time since the server started"),
 ];
 

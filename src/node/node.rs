@@ -47,9 +47,9 @@ pub async fn serve(config: Config) -> Result<()> {
     let settings = config.clone();
     let started = tokio::task::spawn_blocking(move || start(&settings, &path)).await;
     let Started { engine, binder, ended } = started.map_err(|e| Error::internal(format!("the start failed: {e}")))??;
-    status.ready(engine.clone());
     let backend = Arc::new(SessionBackend::new(engine.clone(), binder, Arc::new(Pool::new(config.threads)?)));
     let server = Server::new(backend, access(config.trust), MAX_CONNECTIONS);
+    status.ready(engine.clone(), server.stats());
     let served = tokio::spawn(async move { server.serve(pg_listener, stopped).await });
     tracing::info!(listen = %config.listen, http = %config.http, data_dir = %config.data_dir.display(), "ready");
     let result = tokio::select! {

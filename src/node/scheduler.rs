@@ -13,6 +13,7 @@ use super::building::Building;
 use super::checkpoints::CheckpointState;
 use super::cut::Cut;
 use super::feed::{Feed, ReadRange, Taken};
+use super::metrics;
 use super::shared::{Command, Shared};
 use super::sources;
 use crate::connectors::connector::Partition;
@@ -26,6 +27,7 @@ use crate::types::ids::{CLOCK, ObjectId};
 use crate::types::time::{Epoch, Step, WATERMARK_NONE, Watermarks};
 use crate::views::published::Published;
 use crate::views::stored::RelationRows;
+use ::metrics::histogram;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -224,6 +226,9 @@ impl Scheduler {
 
     /// Runs a logged cut over the live lane, and publishes the epoch.
     pub(super) fn run_epoch(&mut self, cut: Cut, taken: BTreeMap<ObjectId, Taken>, writes: Vec<PendingWrite>) -> Result<()> {
+        let started = Instant::now();
+        let received = taken.values().filter_map(|part| part.received).min();
+        let rows: usize = taken.values().map(|part| part.rows).sum::<usize>() + writes.iter().map(|w| w.delta.rows()).sum::<usize>();
         let mut after = self.main.watermarks.clone();
         for (source, part) in &cut.sources {
             after.0.insert(*source, part.watermark);
@@ -257,6 +262,11 @@ impl Scheduler {
         }
         self.publish(changes, &read)?;
         self.shared.system.set_shown_clock(cut.clock);
+        histogram!(metrics::EPOCH_SECONDS).record(started.elapsed());
+        histogram!(metrics::EPOCH_ROWS).record(rows as f64);
+        if let Some(received) = received {
+            histogram!(metrics::FRESHNESS_SECONDS).record(received.elapsed());
+        }
         for reply in replies {
             let _ = reply.send(Ok(self.epoch));
         }

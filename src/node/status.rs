@@ -4,37 +4,43 @@ use super::config::Config;
 use super::engine::NodeEngine;
 use super::http::Status;
 use super::metrics as names;
+use crate::pg::server::PgStats;
 use crate::types::time::{WATERMARK_END, WATERMARK_NONE};
 use metrics::{counter, gauge};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 pub struct NodeStatus {
-    engine: OnceLock<Arc<NodeEngine>>,
+    running: OnceLock<(Arc<NodeEngine>, Arc<PgStats>)>,
     started: Instant,
     memory: u64,
 }
 
 impl NodeStatus {
     pub fn new(config: &Config) -> NodeStatus {
-        NodeStatus { engine: OnceLock::new(), started: Instant::now(), memory: config.memory }
+        NodeStatus { running: OnceLock::new(), started: Instant::now(), memory: config.memory }
     }
 
     /// Statements are served from now on.
-    pub fn ready(&self, engine: Arc<NodeEngine>) {
-        let _ = self.engine.set(engine);
+    pub fn ready(&self, engine: Arc<NodeEngine>, sessions: Arc<PgStats>) {
+        let _ = self.running.set((engine, sessions));
     }
 }
 
 impl Status for NodeStatus {
     fn not_ready(&self) -> Option<String> {
-        self.engine.get().is_none().then(|| "recovering the state of the last checkpoint".to_string())
+        self.running.get().is_none().then(|| "recovering the state of the last checkpoint".to_string())
     }
 
     fn refresh_metrics(&self) {
         gauge!(names::UPTIME).set(self.started.elapsed().as_secs_f64());
         gauge!(names::MEMORY_LIMIT).set(self.memory as f64);
-        let Some(engine) = self.engine.get() else { return };
+        let Some((engine, sessions)) = self.running.get() else { return };
+        gauge!(names::CONNECTIONS).set(sessions.open.load(Relaxed) as f64);
+        let (statements, errors) = (sessions.queries.load(Relaxed), sessions.errors.load(Relaxed));
+        counter!(names::STATEMENTS, "outcome" => "ok").absolute(statements.saturating_sub(errors));
+        counter!(names::STATEMENTS, "outcome" => "error").absolute(errors);
         let shared = &engine.shared;
         let checkpoint = shared.system.checkpoint_status();
         gauge!(names::EPOCH).set(shared.published().epoch.0 as f64);

@@ -8,7 +8,7 @@ mod bids;
 
 use self::bids::Bids;
 use super::connector::SourceRequest;
-use super::generated::{BASE_TIME, EVENT_RATE, GeneratedSource, Generator, Maker, PARTITIONS, RATE, ROWS, Shape, match_columns};
+use super::generated::{BASE_TIME, EVENT_RATE, GeneratedSource, Generator, Maker, PARTITIONS, PREPARED, RATE, ROWS, Shape, match_columns};
 use super::options::{OptionKind, OptionSpec, Options};
 use crate::error::{Error, Result};
 use arrow::array::{ArrayRef, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
@@ -31,6 +31,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     PARTITIONS,
     BASE_TIME,
     EVENT_RATE,
+    PREPARED,
 ];
 
 /// Events in one group of the benchmark, and where its auctions and bids begin.

@@ -72,7 +72,7 @@ impl Planner<'_> {
         let filter = node.filter.as_ref().map(|f| (f, &pairs));
         let is_temporal = versioned.is_some();
         let window = window.filter(|_| !is_temporal);
-        let expiry = if window.is_none() && !is_temporal { expiry(&sides, filter, null_equals_null) } else { None };
+        let expiry = if window.is_none() && !is_temporal { expiry(kind, &sides, filter, null_equals_null) } else { None };
         let what = format!(
             "Join {kind:?} {:?} {:?} {null_equals_null} {:?} {window:?} {expiry:?} {is_temporal} {output:?}",
             sides.left_keys,

@@ -76,8 +76,8 @@ fn replace(sql: &str, with: impl Fn(&str, &str) -> String) -> String {
     text
 }
 
-const WS: &str = "tw_window_start(ts, INTERVAL '10 seconds')";
-const WE: &str = "tw_window_end(ts, INTERVAL '10 seconds')";
+pub const WS: &str = "tw_window_start(ts, INTERVAL '10 seconds')";
+pub const WE: &str = "tw_window_end(ts, INTERVAL '10 seconds')";
 const HOP: &str = "(SELECT *, tw_window_plus(ws, INTERVAL '10 seconds') AS we FROM (SELECT *, unnest(tw_hop_starts(ts, INTERVAL '4 seconds', INTERVAL '10 seconds')) AS ws FROM e))";
 
 const CUMULATE: &str = "(SELECT *, tw_cumulate_start(we, INTERVAL '12 seconds') AS ws FROM (SELECT *, unnest(tw_cumulate_ends(ts, INTERVAL '4 seconds', INTERVAL '12 seconds')) AS we FROM e))";

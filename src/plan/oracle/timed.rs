@@ -1,6 +1,6 @@
 //! What the oracle asks of joins and filters in time. A batch query finds the late rows by itself: those at or behind the watermark that stood before their epoch.
 
-use super::queries::Query;
+use super::queries::{Query, WE, WS};
 
 const E: &str = "(SELECT * FROM e WHERE {used:ts})";
 const P: &str = "(SELECT * FROM p WHERE {used:ts})";
@@ -35,6 +35,20 @@ pub fn intervals() -> Vec<Query> {
         // A row is one row on each side.
         Query::new(format!("SELECT x.auction, x.ts AS xt, y.price, y.ts AS yt FROM {E} x JOIN {E} y ON x.auction = y.auction AND y.ts > x.ts AND y.ts <= x.ts + INTERVAL '3 seconds'"))
             .counting_late(format!("SELECT 2 * {LATE_E} AS n")),
+        // Windows change until they close: as in Nexmark q7, a stream with its own aggregate; windows of one stream with the other; two windows.
+        Query::new(format!("SELECT x.auction, x.price, x.ts AS xt, y.we, y.m FROM {E} x JOIN (SELECT {WS} AS ws, {WE} AS we, max(price) AS m FROM e WHERE {{used:{WE}}} GROUP BY 1, 2) y \
+            ON x.price = y.m WHERE x.ts BETWEEN y.we - INTERVAL '10 seconds' AND y.we"))
+            .counting_late(format!("SELECT {LATE_E} + (SELECT count(*) FROM e WHERE {WE} <= wm) AS n")),
+        Query::new(format!("SELECT x.auction, x.n, x.we, y.seller, y.ts AS yt FROM (SELECT auction, {WS} AS ws, {WE} AS we, count(*) AS n FROM e WHERE {{used:{WE}}} GROUP BY 1, 2, 3) x \
+            JOIN {P} y ON x.auction = y.seller AND y.ts >= x.we - INTERVAL '10 seconds' AND y.ts <= x.we + INTERVAL '2 seconds'"))
+            .counting_late(format!("SELECT {LATE_P} + (SELECT count(*) FROM e WHERE {WE} <= wm) AS n")),
+        Query::new(format!("SELECT x.auction, x.n, y.m FROM (SELECT auction, {WE} AS we, count(*) AS n FROM e WHERE {{used:{WE}}} GROUP BY 1, 2) x \
+            JOIN (SELECT seller, {WE} AS we, count(*) AS m FROM p WHERE {{used:{WE}}} GROUP BY 1, 2) y ON x.auction = y.seller AND y.we > x.we AND y.we <= x.we + INTERVAL '10 seconds'"))
+            .counting_late(format!("SELECT (SELECT count(*) FROM e WHERE {WE} <= wm) + (SELECT count(*) FROM p WHERE {WE} <= wm) AS n")),
+        // Outer joins of windows keep all.
+        Query::new(format!("SELECT x.auction, x.price, x.ts AS xt, y.we, y.m FROM e x LEFT JOIN (SELECT {WS} AS ws, {WE} AS we, max(price) AS m FROM e WHERE {{used:{WE}}} GROUP BY 1, 2) y \
+            ON x.price = y.m AND x.ts BETWEEN y.we - INTERVAL '10 seconds' AND y.we"))
+            .counting_late(format!("SELECT (SELECT count(*) FROM e WHERE {WE} <= wm) AS n")),
         // A side that changes: nothing is dropped, nothing is late.
         Query::new("SELECT x.auction, y.m FROM e x JOIN (SELECT seller, max(ts) AS m FROM p GROUP BY seller) y ON x.auction = y.seller AND y.m >= x.ts AND y.m <= x.ts + INTERVAL '5 seconds'")
             .counting_late("SELECT 0::bigint AS n".to_string()),

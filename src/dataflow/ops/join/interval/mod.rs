@@ -1,4 +1,4 @@
-//! Interval join: a join over append-only inputs whose condition bounds the time between partners, so that rows are forgotten with the watermark.
+//! Interval join: a join whose condition bounds the time between partners, so that rows are forgotten with the watermark.
 //!
 //! ```text
 //!   b.ts BETWEEN a.ts AND a.ts + 10 min          says        a.ts + 10 min >= b.ts        and        b.ts - 0 >= a.ts
@@ -14,7 +14,8 @@
 //! row that is dead on arrival and not late meets the partners that came before it, and is not kept. A NULL time matches nothing and is never late.
 //!
 //! *Outer joins, semi, anti and mark*: what comes out of a row that has no partner yet comes at once and is corrected when the first partner comes; it stays when the row is dropped.
-//! *Retraction*: none comes in.
+//! *Retraction*: of inner joins only, and from a side that drops the other's rows only as long as its watermark is before the row's time (windows that are open), so that all its
+//! partners are still there. One of a row that is dead on arrival finds them too; the row itself stays in its bucket until that is dropped, and meets nobody.
 //!
 //! *State*: rows by (bucket of time, key), and the unmatched among them where the kind asks for it. A bucket is half as long as the interval, so that a row's partners lie in three of them; a
 //! whole bucket is dropped by one range deletion when all rows in it are dead. A side without expiry is kept by key, for ever.
@@ -73,7 +74,7 @@ impl Expiry {
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct IntervalJoin {
-    /// What is joined; both inputs never retract. Its tables hold the rows.
+    /// What is joined; inputs retract as the module says. Its tables hold the rows.
     pub join: Join,
     /// Left, right; at least one is there.
     pub expiry: [Option<Expiry>; 2],
