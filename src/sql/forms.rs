@@ -12,11 +12,13 @@
 //! | `INTERVAL '5' DAY` | `'5 DAY'::interval` |
 //! | `x LIKE 'a!%' ESCAPE '!'` | `x LIKE 'a\\%'` |
 //! | `mod(x, y)` | `x % y` |
+//! | `jsonb_agg(x)` and others | see [`super::aggregate_forms`] |
 //! | `outer_relation.column` in a subquery | `public.outer_relation.column`, which cannot be a column's field |
 //! | `FETCH FIRST n ROWS ONLY` | `LIMIT n` |
 //! | windows and `WITH TIES` | see [`super::over`] |
 //! | `FROM generate_series(1, 3) g` | `… g(g)`, the name that Postgres gives the column |
 
+use super::aggregate_forms;
 use super::names::function_name;
 use super::over;
 use super::types::folded;
@@ -167,7 +169,10 @@ fn rewritten(expr: Expr) -> Expr {
         }
         Expr::Function(mut function) => {
             over::plain_bounds(&mut function);
-            modulo(function)
+            match modulo(function) {
+                Expr::Function(function) => aggregate_forms::rewritten(function),
+                other => other,
+            }
         }
         other => other,
     }

@@ -1,6 +1,7 @@
 //! Text -> bound statement: `parse` reads it, `bind` looks its names up and gives a logical plan whose types and
 //! results are those of Postgres. What the plan is for (a view, a SELECT, DML) is decided in `node`.
 
+mod aggregate_forms;
 pub mod ast;
 pub mod bind;
 pub mod errors;

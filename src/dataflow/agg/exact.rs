@@ -59,6 +59,29 @@ impl ExactSum {
         }
     }
 
+    /// Adds the exact product `times` times; an infinite one of finite factors counts as infinite.
+    pub fn add_product(&mut self, a: f64, b: f64, times: i64) {
+        let product = a * b;
+        self.add(product, times);
+        if product.is_finite() {
+            self.add(a.mul_add(b, -product), times);
+        }
+    }
+
+    /// Whether no NaN and no infinity is in it.
+    pub fn is_finite(&self) -> bool {
+        self.more.as_ref().is_none_or(|m| m.nans == 0 && m.infinities == 0 && m.negative_infinities == 0)
+    }
+
+    /// Doubles whose exact sum is that of the finite values.
+    pub fn each_part(&self, mut each: impl FnMut(f64)) {
+        [self.low, self.high].into_iter().filter(|p| *p != 0.0).for_each(&mut each);
+        if let Some(more) = &self.more {
+            more.parts.iter().for_each(|p| each(*p));
+            more.large.iter().for_each(|p| each(*p * UP));
+        }
+    }
+
     /// The exact sum, rounded once to the nearest double; infinite if it is out of range.
     pub fn value(&self) -> f64 {
         let Some(more) = &self.more else { return self.low + self.high };
@@ -79,17 +102,6 @@ impl ExactSum {
     /// Whether the sum is finite though the result overflowed a double.
     pub fn overflows(&self) -> bool {
         self.value().is_infinite() && self.more.as_ref().is_some_and(|m| m.infinities == 0 && m.negative_infinities == 0)
-    }
-
-    /// The sum as a double and the rest: twice a double's precision, for differences of large sums.
-    pub fn double_double(&self) -> (f64, f64) {
-        let high = self.value();
-        if !high.is_finite() {
-            return (high, 0.0);
-        }
-        let mut rest = self.clone();
-        rest.add(-high, 1);
-        (high, rest.value())
     }
 
     pub fn heap_bytes(&self) -> usize {

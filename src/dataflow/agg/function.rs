@@ -8,6 +8,7 @@ use super::extreme::{End, growing, retracting};
 use super::float_sum::FloatSum;
 use super::ordered::{Collected, Ordered};
 use super::picked::{Pick, Picked};
+use super::regression::{Pairs, Regression};
 use super::sum::{Outcome, sum_of};
 use super::variance::{FloatSpread, IntegerSpread, Spread};
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ pub enum Function {
     VarSamp,
     StddevPop,
     StddevSamp,
+    /// Of pairs of values.
+    Regression(Pairs),
     BoolAnd,
     BoolOr,
     StringAgg,
@@ -82,6 +85,7 @@ impl Function {
             Function::VarSamp => "var_samp",
             Function::StddevPop => "stddev_pop",
             Function::StddevSamp => "stddev_samp",
+            Function::Regression(pairs) => pairs.name(),
             Function::BoolAnd => "bool_and",
             Function::BoolOr => "bool_or",
             Function::StringAgg => "string_agg",
@@ -147,6 +151,10 @@ impl AggregateCall {
             Function::VarSamp => spread(Spread::VarianceSample),
             Function::StddevPop => spread(Spread::DeviationPopulation),
             Function::StddevSamp => spread(Spread::DeviationSample),
+            Function::Regression(_) if types.len() != 2 || !types.iter().all(|t| matches!(t, DataType::Float32 | DataType::Float64)) => {
+                Err(self.refuse(&types))
+            }
+            Function::Regression(pairs) => Ok(Box::new(Regression::new(pairs, self.output.clone()))),
             Function::BoolAnd | Function::BoolOr if *first != DataType::Boolean => Err(self.refuse(&types)),
             Function::BoolAnd => Ok(Box::new(Bools::new(Connective::And))),
             Function::BoolOr => Ok(Box::new(Bools::new(Connective::Or))),

@@ -11,5 +11,6 @@ pub mod float_sum;
 pub mod function;
 pub mod ordered;
 pub mod picked;
+pub mod regression;
 pub mod sum;
 pub mod variance;

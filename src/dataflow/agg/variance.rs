@@ -1,12 +1,12 @@
 //! Variances and standard deviations, sound under retraction: the sums of x and of x² are kept exactly, so taking a value back
-//! leaves no trace, and the difference n·Σx² − (Σx)² is formed before anything is rounded (integers) or in twice a double's
-//! precision (floating point; numerics are read as doubles).
+//! leaves no trace, and the difference n·Σx² − (Σx)² is formed before anything is rounded. (Numerics are read as doubles.)
 
 use super::accumulator::{Accumulator, Results, Touched, Update, grow};
 use super::bytes::{Reader, put_integer};
 use super::exact::ExactSum;
+use super::regression::difference;
 use super::sum::to_f64;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::state::keyed::Slot;
 use crate::state::multiset::Multiset;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
@@ -150,40 +150,22 @@ impl Accumulator for FloatSpread {
             let value = values[i];
             *count += weight;
             sum.add(value, weight);
-            let square = value * value;
-            squares.add(square, weight);
-            if square.is_finite() {
-                squares.add(value.mul_add(value, -square), weight);
-            }
+            squares.add_product(value, value, weight);
         });
         Ok(())
     }
 
     fn result(&mut self, groups: &Touched<'_>, _table: Option<&mut Multiset>) -> Result<Results> {
-        let value = |slot: &Slot| {
+        let mut bad: Vec<(u32, Error)> = Vec::new();
+        let value = |(i, slot): (usize, &Slot)| {
             let (count, sum, squares) = &self.sums[*slot as usize];
-            self.spread.of(*count, difference(*count, sum, squares))
+            let difference = difference(*count, [sum, sum], squares).unwrap_or_else(|e| {
+                bad.push((i as u32, e));
+                0.0
+            });
+            self.spread.of(*count, difference)
         };
-        let values: Float64Array = groups.slots.iter().map(value).collect();
-        Ok(cast(&values, &self.output)?.into())
+        let values: Float64Array = groups.slots.iter().enumerate().map(value).collect();
+        Ok(Results { values: cast(&values, &self.output)?, bad })
     }
-}
-
-/// n·Σx² − (Σx)² in twice a double's precision.
-fn difference(count: i64, sum: &ExactSum, squares: &ExactSum) -> f64 {
-    let n = count as f64;
-    let (sum_high, sum_low) = sum.double_double();
-    let (squares_high, squares_low) = squares.double_double();
-    if !sum_high.is_finite() || !squares_high.is_finite() {
-        return f64::NAN;
-    }
-    let mut exact = ExactSum::default();
-    for (a, b) in [(n, squares_high), (n, squares_low), (-sum_high, sum_high), (-2.0 * sum_high, sum_low), (-sum_low, sum_low)] {
-        let product = a * b;
-        exact.add(product, 1);
-        if product.is_finite() {
-            exact.add(a.mul_add(b, -product), 1);
-        }
-    }
-    exact.value()
 }

@@ -5,6 +5,7 @@
 
 use super::columns::Columns;
 use crate::dataflow::agg::function::{AggregateCall, Function};
+use crate::dataflow::agg::regression::Pairs;
 use crate::dataflow::ops::aggregate::{Aggregate, EmitMode};
 use crate::dataflow::ops::distinct::Distinct;
 use crate::dataflow::ops::windowed::WindowGroup;
@@ -196,8 +197,11 @@ fn function(name: &str) -> Result<Function> {
         "last_value" => Function::LastValue,
         "mode" => Function::Mode,
         other => {
+            if let Some(pairs) = Pairs::of(other) {
+                return Ok(Function::Regression(pairs));
+            }
             return Err(Error::not_supported(format!("aggregate function {other}() cannot be maintained incrementally yet"))
-                .with_hint("in a materialized view use count, sum, avg, min, max, stddev, variance, bool_and, bool_or, bit_and, bit_or, bit_xor, string_agg, array_agg, percentile_cont, percentile_disc or mode"));
+                .with_hint("in a materialized view use count, sum, avg, min, max, stddev, variance, corr, covar_pop, covar_samp, regr_*, bool_and, bool_or, bit_and, bit_or, bit_xor, string_agg, array_agg, jsonb_agg, percentile_cont, percentile_disc or mode"));
         }
     })
 }

@@ -16,11 +16,13 @@ mod over;
 mod part;
 mod pattern;
 mod percentile;
+mod regression;
 pub mod series;
 pub mod session;
 pub mod session_window;
 mod string;
 pub(crate) mod table;
+mod to_jsonb;
 pub mod window;
 mod zone;
 
@@ -44,6 +46,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         series::functions(),
         session::functions(),
         string::functions(),
+        to_jsonb::functions(),
         zone::functions(),
     ]
     .concat()
@@ -51,7 +54,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
 
 /// Aggregates that replace DataFusion's of the same name.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
-    [aggregate::functions(), percentile::functions()].concat()
+    [aggregate::functions(), percentile::functions(), regression::functions()].concat()
 }
 
 /// Window functions that replace DataFusion's of the same name.

@@ -305,7 +305,8 @@ fn write_number(negative: bool, whole: &str, fraction: &str, exponent: i64, out:
     Ok(())
 }
 
-fn write_string(text: &str, out: &mut String) {
+/// Appends a JSON string.
+pub fn write_string(text: &str, out: &mut String) {
     use std::fmt::Write;
     out.push('"');
     for c in text.chars() {

@@ -1,13 +1,16 @@
 //! Aggregates against a naive computation over all rows so far.
 
 use super::{Aggregate, EmitMode, WindowGroup};
+use crate::dataflow::agg::accumulator::{Touched, Update};
 use crate::dataflow::agg::function::{AggregateCall, Function};
+use crate::dataflow::agg::regression::Pairs;
 use crate::dataflow::harness::{Bag, EpochInput, Row, SOURCE, Trial, Value, add, random_epochs, schema, timestamp, total};
 use crate::dataflow::ops::windowed::{WindowBound, WindowColumn};
 use crate::types::ids::TableId;
-use crate::types::key::Order;
+use crate::types::key::{Order, Rows};
 use crate::types::time::{WATERMARK_END, WATERMARK_NONE};
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, SchemaRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -259,6 +262,36 @@ fn spreads() {
     };
     let trial = trial(&[0], calls, false);
     trial.check(&|r| random_epochs(r, &trial.inputs, 40), &|epochs| expect(&[0], result, epochs));
+}
+
+/// What was taken back leaves no trace: the bits are those of an accumulator that never saw it.
+#[test]
+fn regressions() {
+    let pairs = [Pairs::Count, Pairs::SquaresX, Pairs::CovarianceSample, Pairs::Slope];
+    let output = |p: Pairs| if p == Pairs::Count { DataType::Int64 } else { DataType::Float64 };
+    assert!(call(Function::Regression(Pairs::Slope), &[2, 5], DataType::Float64).accumulator(&input(), false).is_err(), "integers are cast to doubles before");
+    let calls = pairs.map(|p| call(Function::Regression(p), &[5, 5], output(p))).to_vec();
+    let fresh = calls.clone();
+    let result = move |rows: &[Row]| {
+        let values = values(rows, 5).iter().map(|v| if let Value::Float(bits) = v { f64::from_bits(*bits) } else { panic!("a double") }).collect::<Vec<_>>();
+        let column: ArrayRef = Arc::new(Float64Array::from(values));
+        let slots = vec![0; column.len()];
+        let touched = Touched { keys: &Rows::EMPTY, hashes: &[], slots: &[0] };
+        let one = |call: &AggregateCall| {
+            let mut accumulator = call.accumulator(&input(), false).unwrap();
+            accumulator.load(0, None).unwrap();
+            accumulator.update(&Update { slots: &slots, groups: &slots, weights: None, touched }, &[column.clone(), column.clone()], None).unwrap();
+            let found = accumulator.result(&touched, None).unwrap().values;
+            match (found.is_null(0), found.data_type()) {
+                (true, _) => Value::Null,
+                (_, DataType::Int64) => Value::Int(found.as_primitive::<Int64Type>().value(0).into()),
+                _ => Value::Float(found.as_primitive::<Float64Type>().value(0).to_bits()),
+            }
+        };
+        fresh.iter().map(one).collect()
+    };
+    let trial = trial(&[0], calls, false);
+    trial.check(&|r| random_epochs(r, &trial.inputs, 40), &|epochs| expect(&[0], &result, epochs));
 }
 
 /// k, w (window start or end), v
