@@ -144,13 +144,25 @@ impl Ops {
 
     /// Orders the operations by key, keeping the order of those on one key. Sorted writes are three times as fast.
     pub fn sort(&mut self) {
-        // Nearly all pairs are told apart by the first 16 bytes, side by side in the array that is sorted.
         let mut order: Vec<([u64; 2], u32)> = self.items.iter().enumerate().map(|(i, item)| (prefix(self.key(item)), i as u32)).collect();
-        order.sort_unstable_by(|(a, i), (b, j)| {
-            let key = |i: &u32| self.key(&self.items[*i as usize]);
-            a.cmp(b).then_with(|| key(i).cmp(key(j))).then(i.cmp(j))
-        });
+        self.sort_from(&mut order, 0);
         self.items = order.into_iter().map(|(_, i)| self.items[i as usize]).collect();
+    }
+
+    /// Orders keys that are equal before `depth`: by the [`PREFIX`] bytes from there on, side by side in the array that is sorted, then those that are equal by the next ones.
+    fn sort_from(&self, order: &mut [([u64; 2], u32)], depth: usize) {
+        order.sort_unstable();
+        let key = |i: u32| self.key(&self.items[i as usize]);
+        let next = depth + PREFIX;
+        for run in order.chunk_by_mut(|a, b| a.0 == b.0).filter(|run| run.len() > 1) {
+            // A key that ends here looks like one with zeros behind it.
+            if run.len() <= SMALL_RUN || depth >= DEEPEST || run.iter().any(|(_, i)| key(*i).len() <= next) {
+                run.sort_unstable_by(|(_, i), (_, j)| key(*i)[depth..].cmp(&key(*j)[depth..]).then(i.cmp(j)));
+                continue;
+            }
+            run.iter_mut().for_each(|(bytes, i)| *bytes = prefix(&key(*i)[next..]));
+            self.sort_from(run, next);
+        }
     }
 
     /// Of sorted operations: one per key, with the effect of all on that key; those that cancel out are left out.
@@ -203,10 +215,17 @@ pub fn is_zero_weight(key: &[u8], value: &[u8]) -> bool {
     value == [0; 8] && matches!(key.first(), Some(&(space::MULTISET | space::MULTISET_WINDOWED | space::VIEW)))
 }
 
+/// Bytes of keys that are compared at once.
+const PREFIX: usize = 16;
+/// So few keys with an equal beginning are compared as they are.
+const SMALL_RUN: usize = 8;
+/// Bytes after which keys are compared as they are: a bound of the recursion.
+const DEEPEST: usize = 64 * PREFIX;
+
 /// The first bytes of a key as numbers that order like them.
 fn prefix(key: &[u8]) -> [u64; 2] {
-    let mut bytes = [0; 16];
-    let length = key.len().min(16);
+    let mut bytes = [0; PREFIX];
+    let length = key.len().min(PREFIX);
     bytes[..length].copy_from_slice(&key[..length]);
     let prefix = u128::from_be_bytes(bytes);
     [(prefix >> 64) as u64, prefix as u64]
@@ -270,7 +289,11 @@ mod tests {
     #[test]
     fn sorting_agrees_with_a_stable_sort_of_the_keys() {
         let mut ops = Ops::default();
-        let keys: Vec<Vec<u8>> = (0..500u32).map(|i| vec![b'k'; 10 + (i * 7919 % 13) as usize]).collect();
+        // Equal beginnings of all lengths, zeros at ends, keys that are equal, and long ones that differ late.
+        let tail = |i: u32| [0, 0, 1, 255][(i * 31 % 4) as usize];
+        let mut keys: Vec<Vec<u8>> = (0..500u32).map(|i| vec![b'k'; 10 + (i * 7919 % 13) as usize]).collect();
+        keys.extend((0..2000u32).map(|i| [vec![b'k'; (i * 7919 % 57) as usize], vec![tail(i); (i * 17 % 5) as usize]].concat()));
+        keys.extend((0..50u32).map(|i| [vec![b'k'; 3000], (i * 7919 % 31).to_be_bytes().to_vec()].concat()));
         keys.iter().enumerate().for_each(|(i, key)| ops.put(key, &i.to_be_bytes()));
         let mut expected: Vec<_> = keys.iter().enumerate().collect();
         expected.sort_by_key(|(_, key)| *key);
