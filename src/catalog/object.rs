@@ -50,6 +50,9 @@ pub struct Column {
     pub include: Option<Include>,
 }
 
+/// The option of a materialized view that gives it a dataflow of its own: `true` or `false`.
+pub const ISOLATED: &str = "isolated";
+
 /// A generated column of this text is dated by the epoch that takes a row in, not where the row is read.
 pub const PROCESSING_TIME: &str = "proctime()";
 
@@ -204,6 +207,11 @@ impl Object {
             Body::Index(index) => Some(index),
             _ => None,
         }
+    }
+
+    /// A materialized view that is maintained by a dataflow of its own.
+    pub fn is_isolated(&self) -> bool {
+        matches!(&self.body, Body::MaterializedView(view) if view.options.get(ISOLATED).is_some_and(|on| on == "true"))
     }
 
     /// A materialized view, index or sink whose history is not yet all in.

@@ -28,6 +28,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
+/// How long a step of a view that is built should take at most: the live lane waits for it.
+const STEP_MAX: Duration = Duration::from_millis(50);
+/// Rows of the first step, when nothing is known of how dear the view is, and the fewest of a step.
+pub(super) const FIRST_SHARE: usize = 16 * 1024;
+const SHARE_MIN: usize = 64;
+
 pub struct Building {
     pub object: Object,
     pub plan: Arc<ViewPlan>,
@@ -44,6 +50,8 @@ pub struct Building {
     pub before: (u64, Duration),
     /// Nothing has run yet.
     pub(super) first: bool,
+    /// Rows of its next step.
+    pub(super) share: usize,
 }
 
 /// A lane that reads from where it is to begin, what is left of snapshots, and empty taps of their relations.
@@ -59,6 +67,15 @@ impl Building {
             if let Some(deltas) = deltas.get(relation).filter(|d| !d.is_empty()) {
                 queue.push_back(deltas.clone());
             }
+        }
+    }
+
+    /// The next share is what takes about as long as the live lane may wait: half or twice as much as the last one, which had `rows`.
+    fn adapt(&mut self, rows: usize, took: Duration, most: usize) {
+        if took > STEP_MAX {
+            self.share = (self.share / 2).max(SHARE_MIN);
+        } else if took < STEP_MAX / 2 && rows >= self.share {
+            self.share = (self.share * 2).min(most);
         }
     }
 
@@ -91,7 +108,19 @@ impl Scheduler {
                 None
             }
         };
-        let building = Building { object, plan, lane, scans, tapped, reply, started: Instant::now(), rows: 0, before: (0, Duration::ZERO), first: true };
+        let building = Building {
+            object,
+            plan,
+            lane,
+            scans,
+            tapped,
+            reply,
+            started: Instant::now(),
+            rows: 0,
+            before: (0, Duration::ZERO),
+            first: true,
+            share: FIRST_SHARE,
+        };
         self.show_progress(&building);
         self.building.push(building);
         Ok(())
@@ -192,7 +221,9 @@ impl Scheduler {
         building.first = false;
         building.rows += rows as u64;
         let step = Step { epoch: self.epoch, clock, before: building.lane.watermarks.clone(), after };
+        let began = Instant::now();
         let (changes, _) = self.step(&step, building.lane.views.clone(), feeds, BTreeSet::new())?;
+        building.adapt(rows, began.elapsed(), self.shared.limits.build_rows);
         building.lane.watermarks = step.after;
         self.keep_changes(building, changes, &read)?;
         self.show_progress(building);
@@ -251,7 +282,7 @@ impl Scheduler {
     fn take_snapshot_chunk(&mut self, building: &mut Building, feeds: &mut BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>>) -> Result<usize> {
         let mut rows = 0;
         while let Some((relation, scan)) = building.scans.front_mut() {
-            match scan.next(self.shared.limits.build_rows)? {
+            match scan.next(building.share)? {
                 Some(delta) => {
                     rows += delta.rows();
                     feeds.entry(*relation).or_default().push((None, delta));
@@ -280,8 +311,8 @@ impl Scheduler {
         }
         match self.main.feeds.get(&source) {
             Some(live) if feed.distance(&live.partitions) == 0 => Ok(None),
-            Some(live) => feed.take_towards(&live.partitions, self.shared.limits.build_rows, clock).map(Some),
-            None => feed.take(self.shared.limits.build_rows, clock).map(Some),
+            Some(live) => feed.take_towards(&live.partitions, building.share, clock).map(Some),
+            None => feed.take(building.share, clock).map(Some),
         }
     }
 
@@ -290,7 +321,7 @@ impl Scheduler {
     pub(super) fn awaits_joining(&self) -> bool {
         self.building.iter().any(|b| {
             let behind: i64 = b.lane.feeds.iter().filter_map(|(source, feed)| self.main.feeds.get(source).map(|live| feed.distance(&live.partitions))).sum();
-            behind > 0 && behind <= self.shared.limits.build_rows as i64 && b.started.elapsed().as_millis() % 1000 < 500
+            behind > 0 && behind <= 2 * b.share as i64 && b.started.elapsed().as_millis() % 1000 < 500
         })
     }
 
@@ -300,8 +331,11 @@ impl Scheduler {
             && building.lane.feeds.iter().all(|(source, feed)| self.main.feeds.get(source).is_none_or(|live| feed.distance(&live.partitions) == 0))
     }
 
-    /// At an epoch boundary: the view becomes part of the live lane, with a checkpoint that holds its state and its catalog record.
+    /// At an epoch boundary: the view becomes part of the live lane (an isolated one goes to workers of its own), with a checkpoint that holds its state and its catalog record.
     fn join(&mut self, building: Building) -> Result<()> {
+        if building.object.is_isolated() {
+            return self.isolate(building);
+        }
         let Building { object, plan, lane, reply, .. } = building;
         let object = object.with_building(false);
         for (source, feed) in lane.feeds {

@@ -7,10 +7,10 @@
 //! One is under way at a time. The commit deletes what it makes superfluous: the epoch log up to E and the table logs up to E's positions.
 
 use super::feed::PartitionState;
+use super::isolated::Isolated;
 use super::metrics;
 use super::resume::BuildingRecord;
 use super::scheduler::{Running, Scheduler};
-use super::shared::Command;
 use super::sources;
 use crate::catalog::catalog;
 use crate::catalog::object::Object;
@@ -26,7 +26,7 @@ use crate::types::time::{Epoch, Watermarks};
 use ::metrics::histogram;
 use crossbeam_channel::Receiver;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -46,6 +46,9 @@ pub struct Record {
     /// How far views that are being built have come.
     #[serde(default)]
     pub building: BTreeMap<ObjectId, BuildingRecord>,
+    /// The epoch that the state of each isolated view is of.
+    #[serde(default)]
+    pub isolated: BTreeMap<ObjectId, Epoch>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -66,8 +69,6 @@ pub struct CheckpointState {
     /// Bytes of operator state when the last one started.
     state_bytes: usize,
     under_way: Option<UnderWay>,
-    pub finished: Option<CommitDone>,
-    aside: VecDeque<Command>,
     flushes: Vec<oneshot::Sender<Result<()>>>,
 }
 
@@ -87,8 +88,6 @@ impl CheckpointState {
             started: Instant::now(),
             state_bytes: 0,
             under_way: None,
-            finished: None,
-            aside: VecDeque::new(),
             flushes: Vec::new(),
         }
     }
@@ -99,14 +98,6 @@ impl CheckpointState {
 
     pub fn snapshot(&self) -> Arc<dyn Snapshot> {
         self.snapshot.clone()
-    }
-
-    pub fn set_aside(&mut self, command: Command) {
-        self.aside.push_back(command);
-    }
-
-    pub fn next_command(&mut self) -> Option<Command> {
-        self.aside.pop_front()
     }
 
     pub fn flush(&mut self, reply: oneshot::Sender<Result<()>>) {
@@ -130,12 +121,18 @@ impl Scheduler {
             || !state.flushes.is_empty()
             || self.run_bytes() > self.shared.limits.run_bytes
             || self.grown() > self.shared.limits.dirty_bytes
-            || self.state_bytes > self.shared.limits.state_bytes;
+            || self.all_state_bytes() > self.shared.limits.state_bytes
+            || self.isolated.iter().any(Isolated::awaits_checkpoint);
         if due { self.start_checkpoint(Ops::default(), Vec::new(), Vec::new()) } else { Ok(()) }
     }
 
+    /// Bytes of operator state in memory.
+    pub(super) fn all_state_bytes(&self) -> usize {
+        self.state_bytes + self.isolated.iter().map(Isolated::memory).sum::<usize>()
+    }
+
     /// Bytes of view rows that are not in the store.
-    fn run_bytes(&self) -> usize {
+    pub(super) fn run_bytes(&self) -> usize {
         self.relations.values().map(|r| r.run_bytes()).sum()
     }
 
@@ -173,6 +170,7 @@ impl Scheduler {
             return Err(Error::internal("a worker thread has ended"));
         }
         self.relations.values_mut().for_each(|rows| rows.seal());
+        self.checkpoint_isolated(generation, &mut parts)?;
         let record = self.record(generation);
         let mut ops = extra;
         self.shared.logs.put_record_into(RECORD, &serde_json::to_vec(&record).expect("a record has only numbers and number keys"), &mut ops);
@@ -200,12 +198,13 @@ impl Scheduler {
             sources,
             tables: self.table_positions.clone(),
             building: self.building.iter().map(|b| (b.object.id, b.record())).collect(),
+            isolated: self.isolated.iter().map(|v| (v.object.id, v.recorded())).collect(),
         }
     }
 
     /// Takes note of a finished commit: readers go over to its snapshot, workers may forget what is in it.
     pub(super) fn finish_checkpoint(&mut self) -> Result<()> {
-        if let Some(committed) = self.checkpoints.finished.take().or_else(|| self.checkpoints.checkpointer.done().try_recv().ok()) {
+        if let Ok(committed) = self.checkpoints.checkpointer.done().try_recv() {
             self.committed(committed)?;
         }
         Ok(())
@@ -216,10 +215,7 @@ impl Scheduler {
         if self.checkpoints.under_way.is_none() {
             return Ok(());
         }
-        let committed = match self.checkpoints.finished.take() {
-            Some(committed) => committed,
-            None => self.checkpoints.checkpointer.done().recv().map_err(|_| Error::internal("the checkpoint thread has ended"))?,
-        };
+        let committed = self.checkpoints.checkpointer.done().recv().map_err(|_| Error::internal("the checkpoint thread has ended"))?;
         self.committed(committed)
     }
 
@@ -229,6 +225,7 @@ impl Scheduler {
         self.checkpoints.snapshot = committed.snapshot;
         self.send_all(|| WorkerCommand::Committed { generation: committed.generation })?;
         self.relations.values_mut().for_each(|rows| rows.drop_sealed());
+        self.isolated.iter_mut().try_for_each(|view| view.committed(committed.generation))?;
         for id in under_way.ready {
             if let Some(rows) = self.relations.get_mut(&id) {
                 rows.ready = true;
@@ -244,11 +241,19 @@ impl Scheduler {
         for reply in under_way.replies {
             let _ = reply.send(Ok(()));
         }
-        let over = self.state_bytes.saturating_sub(self.shared.limits.state_bytes * 4 / 5);
-        if over > 0 {
-            self.send_all(|| WorkerCommand::Evict { bytes: over / self.workers.len() })?;
+        self.evict()
+    }
+
+    /// Memory beyond its share is given back, by everybody in proportion.
+    fn evict(&self) -> Result<()> {
+        let all = self.all_state_bytes();
+        let over = all.saturating_sub(self.shared.limits.state_bytes * 4 / 5);
+        if over == 0 {
+            return Ok(());
         }
-        Ok(())
+        let part = |of: usize| (over as u128 * of as u128 / all as u128) as usize;
+        self.isolated.iter().try_for_each(|view| view.evict(part(view.memory())))?;
+        self.send_all(|| WorkerCommand::Evict { bytes: part(self.state_bytes) / self.workers.len() })
     }
 
     /// The clean end: everything is in the store, synced.

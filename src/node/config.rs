@@ -169,6 +169,8 @@ pub struct Limits {
     pub spill: Option<PathBuf>,
     /// Bytes of such files.
     pub spill_bytes: u64,
+    /// Bytes on disk of what one isolated view has still to take in; beyond it, input waits.
+    pub isolated_log_bytes: u64,
     /// How long a replay waits for a source before it gives up.
     pub replay_timeout: Duration,
 }
@@ -183,6 +185,8 @@ const DIRTY_BYTES: usize = 128 << 20;
 const QUEUE_BYTES: usize = 64 << 20;
 /// A query that would need more should be written otherwise; the disk is for state.
 const SPILL_BYTES: u64 = 16 << 30;
+/// Hours of a busy source; a view that is further behind is too dear for this machine.
+const ISOLATED_LOG_BYTES: u64 = 16 << 30;
 /// A source that cannot be read again for so long keeps the server from starting, with a clear error.
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -209,6 +213,7 @@ impl Config {
             reader_bytes: self.memory() / 8,
             spill: Some(self.data_dir.join("spill")),
             spill_bytes: SPILL_BYTES,
+            isolated_log_bytes: ISOLATED_LOG_BYTES,
             replay_timeout: REPLAY_TIMEOUT,
         }
     }

@@ -13,7 +13,7 @@ use crate::types::ids::{ObjectId, TableId};
 use crate::types::time::{Clock, Epoch};
 use crate::views::path::Paths;
 use crate::views::provider::RowsTable;
-use crate::views::published::Published;
+use crate::views::published::{Indexes, Kept, KeptEpochs, Published};
 use crate::views::stored::RelationRows;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use crossbeam_channel::Sender;
 use datafusion::catalog::TableProvider;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub struct NodeEngine {
@@ -29,9 +30,14 @@ pub struct NodeEngine {
     pub writer: Writer,
 }
 
+/// How long a statement waits for an isolated view to come to an epoch that it can be read at: after a start, or when others are read for the first time with it.
+const ISOLATED_PATIENCE: Duration = Duration::from_secs(10);
+
 /// One epoch, as a statement reads it.
 struct EpochSnapshot {
     published: Arc<Published>,
+    /// With the rows of isolated views, where the statement reads some.
+    kept: Option<Arc<Kept>>,
     shared: Arc<Shared>,
 }
 
@@ -42,6 +48,9 @@ impl Snapshot for EpochSnapshot {
     }
 
     fn provider(&self, relation: ObjectId) -> Result<Arc<dyn TableProvider>> {
+        if let Some((rows, snapshot)) = self.kept.as_ref().and_then(|kept| kept.isolated.get(&relation)) {
+            return Ok(Arc::new(RowsTable { paths: Paths { snapshot: snapshot.clone(), relation: rows.clone(), indexes: Indexes::default() } }));
+        }
         let ready = self.published.relations.get(&relation).filter(|r| r.ready);
         match ready {
             Some(rows) => Ok(Arc::new(RowsTable { paths: self.paths(relation, rows) })),
@@ -73,6 +82,11 @@ impl EpochSnapshot {
                 Error::new(Kind::WrongObjectType, format!("source \"{}\" keeps no rows that could be read", object.name))
                     .with_hint(format!("create a materialized view over it: CREATE MATERIALIZED VIEW v AS SELECT * FROM {}", object.name))
             }
+            None if object.is_isolated() => {
+                Error::not_supported(format!("the isolated materialized view \"{}\" cannot be read by a statement that changes rows", object.name))
+                    .with_detail("It may show an older epoch than the one that is changed.")
+                    .with_hint("read it with SELECT and write what it gave, or create the view without isolated = true")
+            }
             None => Error::new(Kind::NotReady, format!("{} \"{}\" is not ready yet", object.kind_name(), object.name)),
         }
     }
@@ -80,7 +94,41 @@ impl EpochSnapshot {
 
 impl NodeEngine {
     fn current(&self) -> Arc<dyn Snapshot> {
-        Arc::new(EpochSnapshot { published: self.shared.published(), shared: self.shared.clone() })
+        Arc::new(EpochSnapshot { published: self.shared.published(), kept: None, shared: self.shared.clone() })
+    }
+
+    /// The newest epoch that all of `views`, which are isolated, have come to; what else is read (`reads`) is there as well, if it is there now.
+    async fn isolated(&self, wait_for: Option<Epoch>, views: &[ObjectId], reads: &[ObjectId]) -> Result<Arc<dyn Snapshot>> {
+        let now = self.shared.published();
+        let others: Vec<ObjectId> = reads.iter().copied().filter(|r| now.is_ready(*r)).collect();
+        let has = |kept: &Kept| wait_for.is_none_or(|epoch| kept.published.epoch >= epoch) && others.iter().all(|r| kept.published.is_ready(*r));
+        let fits = |all: &KeptEpochs| all.newest_of(views).filter(|kept| has(kept)).cloned();
+        let gone = |all: &KeptEpochs| views.iter().any(|v| !all.views.contains(v));
+        let mut changes = self.shared.kept_changes();
+        let found = changes.wait_for(|all| fits(all).is_some() || gone(all));
+        let found = match wait_for {
+            // A session reads what it wrote, however long that takes.
+            Some(_) => found.await,
+            None => tokio::time::timeout(ISOLATED_PATIENCE, found).await.map_err(|_| self.apart(views))?,
+        };
+        let kept = fits(&found.map_err(|_| shutting_down())?.clone());
+        Ok(match kept {
+            Some(kept) => Arc::new(EpochSnapshot { published: kept.published.clone(), kept: Some(kept), shared: self.shared.clone() }),
+            None => self.current(),
+        })
+    }
+
+    /// There is no epoch that all of these views can be read at.
+    fn apart(&self, views: &[ObjectId]) -> Error {
+        let (catalog, kept) = (self.shared.catalog.load(), self.shared.kept());
+        let shown = |view: &ObjectId| {
+            let name = catalog.get(*view).map_or("", |o| o.name.as_str());
+            kept.newest_of(&[*view])
+                .map_or(format!("\"{name}\" has not caught up since the start of the server"), |k| format!("\"{name}\" shows epoch {}", k.published.epoch))
+        };
+        Error::new(Kind::NotReady, "there is no epoch yet that everything in this statement has come to")
+            .with_detail(views.iter().map(shown).collect::<Vec<_>>().join("\n"))
+            .with_hint("see lag_seconds in tidewater.views; try again, or read them one by one")
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
@@ -105,7 +153,12 @@ impl Engine for NodeEngine {
         self.shared.known.load().get(&id).cloned()
     }
 
-    async fn snapshot(&self, wait_for: Option<Epoch>) -> Result<Arc<dyn Snapshot>> {
+    async fn snapshot(&self, wait_for: Option<Epoch>, reads: &[ObjectId]) -> Result<Arc<dyn Snapshot>> {
+        let kept = self.shared.kept();
+        let isolated: Vec<ObjectId> = reads.iter().copied().filter(|r| kept.views.contains(r)).collect();
+        if !isolated.is_empty() {
+            return self.isolated(wait_for, &isolated, reads).await;
+        }
         if let Some(epoch) = wait_for {
             let mut epochs = self.shared.epochs();
             epochs.wait_for(|now| *now >= epoch).await.map_err(|_| shutting_down())?;

@@ -56,8 +56,8 @@ pub trait Engine: Send + Sync {
     /// What the planner knows of a relation (source, table or materialized view).
     fn relation(&self, id: ObjectId) -> Option<Arc<Relation>>;
 
-    /// The newest epoch; with `wait_for`, the first published one at or after it.
-    async fn snapshot(&self, wait_for: Option<Epoch>) -> Result<Arc<dyn Snapshot>>;
+    /// The newest epoch that all of `reads` show; with `wait_for`, the first published one at or after it. Error: `NotReady`, if isolated views have come to none together.
+    async fn snapshot(&self, wait_for: Option<Epoch>, reads: &[ObjectId]) -> Result<Arc<dyn Snapshot>>;
 
     /// Adds an object whose id came from [`Engine::allocate_object`]; returns when it is durable and usable (a view: backfilled, unless `answer` says otherwise).
     /// `plan`: of views and tables. Errors: the name was taken meanwhile (42P07), something it reads is gone (42P01), or is being built (55000).

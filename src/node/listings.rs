@@ -25,6 +25,10 @@ fn count(name: &str) -> Field {
     Field::new(name, DataType::Int64, true)
 }
 
+fn number(name: &str) -> Field {
+    Field::new(name, DataType::Float64, true)
+}
+
 fn time(name: &str) -> Field {
     Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true)
 }
@@ -70,7 +74,11 @@ pub fn all() -> Vec<Listing> {
         ),
         listing("late_rows", vec![text("view"), count("epoch"), text("source_positions"), time("window_end"), count("weight"), text("row")], late_rows),
         listing("view_errors", vec![text("view"), text("sqlstate"), text("error"), count("count")], view_errors),
-        listing("views", vec![text("view"), count("frontier"), count("late_rows"), count("errors"), text("status")], views),
+        listing(
+            "views",
+            vec![text("view"), count("frontier"), count("late_rows"), count("errors"), text("status"), count("lag_epochs"), number("lag_seconds")],
+            views,
+        ),
         listing("sinks", vec![text("sink"), text("connector"), count("inserted"), count("retracted"), text("status")], sinks),
         listing(
             "jobs",
@@ -79,18 +87,14 @@ pub fn all() -> Vec<Listing> {
                 text("phase"),
                 count("rows"),
                 count("rows_expected"),
-                Field::new("rows_per_second", DataType::Float64, true),
-                Field::new("eta_seconds", DataType::Float64, true),
-                Field::new("seconds", DataType::Float64, true),
+                number("rows_per_second"),
+                number("eta_seconds"),
+                number("seconds"),
                 text("statement"),
             ],
             jobs,
         ),
-        listing(
-            "epochs",
-            vec![count("epoch"), count("durable_epoch"), count("checkpoints"), Field::new("checkpoint_seconds", DataType::Float64, true), time("clock")],
-            epochs,
-        ),
+        listing("epochs", vec![count("epoch"), count("durable_epoch"), count("checkpoints"), number("checkpoint_seconds"), time("clock")], epochs),
     ]
 }
 
@@ -212,17 +216,25 @@ fn views(shared: &Shared) -> Vec<ArrayRef> {
     let catalog = shared.catalog.load();
     let all: Vec<Arc<Object>> = catalog.objects().filter(|o| matches!(o.body, Body::MaterializedView(_))).cloned().collect();
     let building = shared.system.building();
-    let epoch = shared.published().epoch.0;
+    let (epoch, clock) = (shared.published().epoch.0, shared.system.shown_clock());
+    let shown: Vec<(u64, i64)> = all.iter().map(|o| shared.shown(o).map_or((0, 0), |(epoch, clock)| (epoch.0, clock))).collect();
+    let lag = |shown: &(u64, i64)| (shown.0 > 0).then(|| (epoch.saturating_sub(shown.0) as i64, (clock - shown.1).max(0) as f64 / 1e6));
     let counters: Vec<(u64, u64)> = shared.system.durable(|d| {
         let errors = |id: &ObjectId| d.errors.get(id).map_or(0, |e| e.values().map(|f| f.weight.max(0) as u64).sum());
         all.iter().map(|o| (d.late.get(&o.id).map_or(0, |k| k.total), errors(&o.id))).collect()
     });
     vec![
         strings(all.iter().map(|o| &o.name)),
-        counts(all.iter().map(|o| if building.contains_key(&o.id) { 0 } else { epoch })),
+        counts(shown.iter().map(|s| s.0)),
         counts(counters.iter().map(|c| c.0)),
         counts(counters.iter().map(|c| c.1)),
-        strings(all.iter().map(|o| if building.contains_key(&o.id) { "building" } else { "live" })),
+        strings(all.iter().map(|o| match o {
+            o if building.contains_key(&o.id) => "building",
+            o if o.is_isolated() => "isolated",
+            _ => "live",
+        })),
+        Arc::new(shown.iter().map(|s| lag(s).map(|l| l.0)).collect::<Int64Array>()),
+        Arc::new(shown.iter().map(|s| lag(s).map(|l| l.1)).collect::<Float64Array>()),
     ]
 }
 

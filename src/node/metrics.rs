@@ -15,6 +15,8 @@ pub const SOURCE_BYTES: &str = "tidewater_source_bytes_total";
 pub const SOURCE_DEAD_LETTERS: &str = "tidewater_source_dead_letters_total";
 /// Rows that came for closed windows; label view.
 pub const VIEW_LATE_ROWS: &str = "tidewater_view_late_rows_total";
+/// How far what an isolated view shows is behind the newest epoch; label view.
+pub const VIEW_LAG: &str = "tidewater_view_lag_seconds";
 /// Records known to wait in a partition; labels source, partition.
 pub const SOURCE_LAG: &str = "tidewater_source_lag_rows";
 /// How far a source's watermark is behind the clock; label source.
@@ -61,6 +63,7 @@ const METRICS: &[(&str, Shape, Unit, &str)] = &[
     (SOURCE_BYTES, Shape::Counter, Unit::Bytes, "bytes read as received, by source and partition"),
     (SOURCE_DEAD_LETTERS, Shape::Counter, Unit::Count, "records that could not be decoded, by source"),
     (VIEW_LATE_ROWS, Shape::Counter, Unit::Count, "rows that came for closed windows, by view"),
+    (VIEW_LAG, Shape::Gauge, Unit::Seconds, "how far an isolated view is behind the newest epoch, by view"),
     (SOURCE_LAG, Shape::Gauge, Unit::Count, "records known to wait, by source and partition"),
     (SOURCE_WATERMARK_DELAY, Shape::Gauge, Unit::Seconds, "how far the watermark is behind the clock, by source"),
     (EPOCH, Shape::Gauge, Unit::Count, "newest epoch that views show"),

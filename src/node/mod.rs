@@ -10,6 +10,7 @@ pub mod engine;
 pub mod engine_api;
 pub mod feed;
 pub mod http;
+pub mod isolated;
 pub mod listen;
 pub mod listings;
 pub mod logs;

@@ -4,6 +4,7 @@ use super::checkpoints::CheckpointState;
 use super::config::{Config, Limits, Trust};
 use super::data_dir::DataDir;
 use super::engine::NodeEngine;
+use super::isolated::Crew;
 use super::pool::Pool;
 use super::recover::{self, Replan};
 use super::scheduler::{Lane, Scheduler};
@@ -28,10 +29,9 @@ use crate::state::rocks::RocksStore;
 use crate::state::store::Store;
 use crate::types::time::{Clock, Epoch, SystemClock};
 use crate::views::published::Published;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
@@ -126,7 +126,7 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
     let snapshot = committed.read().1;
     let published = Published::new(record.epoch, snapshot.clone(), &HashMap::new());
     let shared = Arc::new(Shared::new(clock, limits, logs, published)?);
-    let (workers, worker_threads) = start_workers(threads, &committed)?;
+    let (workers, worker_threads) = start_workers("worker", threads, &committed)?;
     let (commands, command_queue) = crossbeam_channel::unbounded();
     let (waker, wake) = crossbeam_channel::bounded(1);
     let mut scheduler = Scheduler {
@@ -139,6 +139,9 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
         waker,
         main: Lane::default(),
         building: Vec::new(),
+        isolated: Vec::new(),
+        kept: BTreeMap::new(),
+        committed: committed.clone(),
         running: HashMap::new(),
         relations: HashMap::new(),
         writes: VecDeque::new(),
@@ -163,13 +166,14 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
     Ok(Started { engine: Arc::new(NodeEngine { shared, commands, writer }), binder, ended })
 }
 
-fn start_workers(threads: usize, committed: &Arc<Committed>) -> Result<(Vec<Sender<crate::dataflow::worker::Command>>, Vec<JoinHandle<()>>)> {
+/// A crew of workers that run the same graphs, and the way to them; `name`: of their threads.
+pub(super) fn start_workers(name: &str, threads: usize, committed: &Arc<Committed>) -> Result<Crew> {
     let exchange = Exchange::new(threads);
     let started = (0..threads).map(|worker| {
         let (sender, receiver): (_, Receiver<_>) = crossbeam_channel::unbounded();
         let context = BuildContext { store: committed.clone(), worker, workers: threads, cache_entries: None, fresh: false, checks: false };
         let worker_state = Worker::new(context, exchange.clone());
-        let thread = std::thread::Builder::new().name(format!("worker-{worker}")).spawn(move || worker_state.run(receiver))?;
+        let thread = std::thread::Builder::new().name(format!("{name}-{worker}")).spawn(move || worker_state.run(receiver))?;
         Ok((sender, thread))
     });
     Ok(started.collect::<Result<Vec<_>>>()?.into_iter().unzip())

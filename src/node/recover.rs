@@ -42,7 +42,7 @@ impl Scheduler {
         let objects = self.shared.logs.objects()?.iter().map(|bytes| catalog::decode(bytes)).collect::<Result<Vec<Object>>>()?;
         let (building, whole): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|o| o.is_building());
         for object in whole {
-            self.recover_object(object, replan)?;
+            self.recover_object(object, &record, replan)?;
         }
         let cuts = self.shared.logs.cuts_after(record.epoch)?.iter().map(|bytes| Cut::decode(bytes)).collect::<Result<Vec<Cut>>>()?;
         self.recover_feeds(&objects, &record, &cuts)?;
@@ -51,11 +51,16 @@ impl Scheduler {
         }
         self.swap_published();
         let logged = self.logged_writes(&objects)?;
-        self.replay(cuts, logged)
+        let positions = self.replay(cuts, logged)?;
+        self.keep_epochs();
+        Ok(positions)
     }
 
-    fn recover_object(&mut self, object: &Object, replan: &Replan<'_>) -> Result<()> {
+    fn recover_object(&mut self, object: &Object, record: &Record, replan: &Replan<'_>) -> Result<()> {
         if let Some(plan) = replan(object)? {
+            if object.is_isolated() {
+                return self.recover_isolated(object, plan, record);
+            }
             let plan = Arc::new(plan);
             self.add_to_workers(object.id, &plan, false)?;
             self.main.views.push(object.id);

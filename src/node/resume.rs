@@ -9,7 +9,7 @@
 //! the changes tapped since a scan's snapshot, those of keys it has taken are run, the others are dropped, for the scan goes on over a snapshot of now,
 //! which has them. This also bounds what is tapped, and how long an old snapshot is held.
 
-use super::building::Building;
+use super::building::{Building, FIRST_SHARE};
 use super::checkpoints::{Record, SourceRecord};
 use super::recover::Replan;
 use super::scheduler::Scheduler;
@@ -109,8 +109,19 @@ impl Scheduler {
         let (rows, seconds) = from.map_or((0, 0.0), |r| (r.rows, r.seconds));
         tracing::info!(view = object.name, rows, "goes on building a materialized view");
         let before = (rows, Duration::from_secs_f64(seconds.max(0.0)));
-        let building =
-            Building { object: object.clone(), plan, lane, scans, tapped, reply: None, started: Instant::now(), rows, before, first: from.is_none() };
+        let building = Building {
+            object: object.clone(),
+            plan,
+            lane,
+            scans,
+            tapped,
+            reply: None,
+            started: Instant::now(),
+            rows,
+            before,
+            first: from.is_none(),
+            share: FIRST_SHARE,
+        };
         self.show_progress(&building);
         self.building.push(building);
         Ok(())

@@ -7,12 +7,13 @@
 //! ```
 //!
 //! Views that are being built run in lanes of their own on the same workers, a bounded share at a time (`building.rs`);
-//! they join the live lane at an epoch boundary together with a checkpoint.
+//! they join the live lane at an epoch boundary together with a checkpoint. Isolated views have workers of their own (`isolated/`).
 
 use super::building::Building;
 use super::checkpoints::CheckpointState;
 use super::cut::Cut;
 use super::feed::{Feed, ReadRange, Taken};
+use super::isolated::Isolated;
 use super::metrics;
 use super::shared::{Command, Shared};
 use super::sources;
@@ -20,12 +21,13 @@ use crate::connectors::connector::Partition;
 use crate::dataflow::worker::{Command as WorkerCommand, StepPlan, StepResult, ViewChange};
 use crate::error::{Error, Result};
 use crate::plan::ViewPlan;
+use crate::state::committed::Committed;
 use crate::state::store::Store;
 use crate::types::delta::Delta;
 use crate::types::expr::ExprRef;
 use crate::types::ids::{CLOCK, ObjectId};
 use crate::types::time::{Epoch, Step, WATERMARK_NONE, Watermarks};
-use crate::views::published::Published;
+use crate::views::published::{Kept, Published};
 use crate::views::stored::RelationRows;
 use ::metrics::histogram;
 use crossbeam_channel::{Receiver, Sender};
@@ -74,6 +76,11 @@ pub struct Scheduler {
     pub(super) waker: Sender<()>,
     pub(super) main: Lane,
     pub(super) building: Vec<Building>,
+    pub(super) isolated: Vec<Isolated>,
+    /// Epochs that isolated views are read at; see `isolated::epochs`.
+    pub(super) kept: BTreeMap<Epoch, Arc<Kept>>,
+    /// What workers read.
+    pub(super) committed: Arc<Committed>,
     pub(super) running: HashMap<ObjectId, Running>,
     pub(super) relations: HashMap<ObjectId, RelationRows>,
     pub(super) writes: VecDeque<PendingWrite>,
@@ -87,7 +94,7 @@ pub struct Scheduler {
     /// Counts steps of all lanes: orders runs, where the epoch does not tell steps of building lanes apart.
     pub(super) sequence: Epoch,
     pub(super) checkpoints: CheckpointState,
-    /// Bytes of operator state after the last step, all workers.
+    /// Bytes of operator state after the last step, all workers, without isolated views.
     pub(super) state_bytes: usize,
     /// When `tidewater.sources` was last brought up to date without an epoch.
     pub(super) feeds_shown: Instant,
@@ -114,6 +121,7 @@ impl Scheduler {
         self.main.feeds.clear();
         self.building.clear();
         self.workers.clear();
+        self.worker_threads.extend(self.isolated.drain(..).flat_map(Isolated::close));
         if clean {
             // After a failure they may wait for each other for ever.
             self.worker_threads.drain(..).for_each(|thread| drop(thread.join()));
@@ -130,36 +138,32 @@ impl Scheduler {
             }
             let lived = self.live_epoch()?;
             let built = self.build_some()?;
+            let stepped = self.step_isolated()?;
             self.finish_checkpoint()?;
             self.start_checkpoint_if_due()?;
-            if !lived && !built {
+            if !lived && !built && !stepped {
                 self.wait();
             }
         }
     }
 
-    /// Sleeps until input, a command, a finished checkpoint or the next timer.
+    /// Sleeps until input, a command, a finished checkpoint, a finished step of an isolated view or the next timer.
     fn wait(&mut self) {
         let timeout = self.checkpoints.until_due(self.dirty()).min(Duration::from_millis(20));
-        let (commands, wake, done) = (&self.commands, &self.wake, self.checkpoints.done());
-        crossbeam_channel::select! {
-            recv(commands) -> command => {
-                if let Ok(command) = command {
-                    self.checkpoints.set_aside(command);
-                }
-            }
-            recv(wake) -> _ => {}
-            recv(done) -> result => {
-                if let Ok(result) = result {
-                    self.checkpoints.finished = Some(result);
-                }
-            }
-            default(timeout) => {}
+        let mut any = crossbeam_channel::Select::new();
+        any.recv(&self.commands);
+        any.recv(&self.wake);
+        any.recv(self.checkpoints.done());
+        for results in self.isolated.iter().filter_map(Isolated::results) {
+            any.recv(results);
         }
+        // Whoever is ready is asked in the next turn; a wake-up says nothing more.
+        let _ = any.ready_timeout(timeout);
+        let _ = self.wake.try_recv();
     }
 
     fn serve_commands(&mut self) -> Result<()> {
-        while let Some(command) = self.checkpoints.next_command().or_else(|| self.commands.try_recv().ok()) {
+        while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Create { object, plan, answer, reply } => self.create(*object, plan.map(|p| *p), answer, reply)?,
                 Command::Settle { reply } => {
@@ -186,11 +190,12 @@ impl Scheduler {
         self.hold_back()?;
         let clock = self.now();
         let mut ready = !self.writes.is_empty() || self.main.views.iter().any(|view| self.is_due(*view, clock));
+        ready |= self.isolated.iter().any(|view| view.awaits_epoch(clock));
         for feed in self.main.feeds.values_mut() {
             feed.drain(clock);
             ready |= feed.ready(clock);
         }
-        if !ready || self.awaits_joining() {
+        if !ready || self.awaits_joining() || self.isolated_log_is_full() {
             self.show_feeds();
             return Ok(false);
         }
@@ -252,16 +257,18 @@ impl Scheduler {
             replies.extend(write.reply);
         }
         let step = Step { epoch: cut.epoch, clock: cut.clock, before: self.main.watermarks.clone(), after };
-        let taps = self.building.iter().flat_map(|b| b.taps()).collect();
+        let taps = self.building.iter().flat_map(|b| b.taps()).chain(self.isolated.iter().flat_map(|v| v.plan.inputs.iter().copied())).collect();
         let views = self.main.views.clone();
         let (changes, tapped) = self.step(&step, views, feeds, taps)?;
-        self.main.watermarks = step.after;
         self.epoch = cut.epoch;
+        self.offer(&step, &tapped, &read)?;
+        self.main.watermarks = step.after;
         for building in &mut self.building {
             building.tap(&tapped);
         }
         self.publish(changes, &read)?;
         self.shared.system.set_shown_clock(cut.clock);
+        self.keep_epochs();
         histogram!(metrics::EPOCH_SECONDS).record(started.elapsed());
         histogram!(metrics::EPOCH_ROWS).record(rows as f64);
         if let Some(received) = received {
@@ -275,14 +282,10 @@ impl Scheduler {
 
     /// Keeps what one epoch set aside for one view, and counts what went into a sink. `read`: where the rows are in their sources.
     pub(super) fn record_change(&self, change: &ViewChange, read: &[ReadRange]) -> Result<()> {
-        let positions = || {
-            let catalog = self.shared.catalog.load();
-            read.iter().map(|r| r.text(catalog.get(r.source).map_or("", |o| o.name.as_str()))).collect::<Vec<_>>().join(", ")
-        };
-        self.shared.system.record_change(change, self.epoch, &positions)
+        self.shared.system.record_change(change, self.epoch, &|| self.shared.positions(read))
     }
 
-    /// Has all workers run one step. Deals out deltas so that workers get about equal numbers of rows, and rows of an ordered partition stay together.
+    /// Has all workers run one step.
     pub(super) fn step(
         &mut self,
         step: &Step,
@@ -297,7 +300,7 @@ impl Scheduler {
         self.clock = self.clock.max(step.clock);
         let plan = Arc::new(StepPlan { views, fed, moved, due, taps });
         self.sequence = self.sequence.next();
-        let shares = self.deal(feeds);
+        let shares = deal(self.workers.len(), feeds, |relation| self.running.get(&relation).is_some_and(|r| r.ordered));
         let step = Arc::new(step.clone());
         let (reply, results) = crossbeam_channel::bounded(self.workers.len());
         for (worker, feeds) in self.workers.iter().zip(shares) {
@@ -331,28 +334,8 @@ impl Scheduler {
         }
         self.due = due;
         self.state_bytes = memory;
-        self.shared.system.set_state_bytes(memory);
+        self.shared.system.set_state_bytes(self.all_state_bytes());
         Ok((changes, taps))
-    }
-
-    fn deal(&self, feeds: BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>>) -> Vec<Vec<(ObjectId, Vec<Delta>)>> {
-        let workers = self.workers.len();
-        let mut load = vec![0usize; workers];
-        let mut shares: Vec<Vec<(ObjectId, Vec<Delta>)>> = vec![Vec::new(); workers];
-        for (relation, deltas) in feeds {
-            let ordered = self.running.get(&relation).is_some_and(|r| r.ordered);
-            let mut parts: Vec<Vec<Delta>> = vec![Vec::new(); workers];
-            for (partition, delta) in deltas {
-                let lightest = (0..workers).min_by_key(|w| load[*w]).unwrap_or(0);
-                let worker = if ordered { partition.unwrap_or(0) as usize % workers } else { lightest };
-                load[worker] += delta.rows();
-                parts[worker].push(delta);
-            }
-            for (share, part) in shares.iter_mut().zip(parts) {
-                share.push((relation, part));
-            }
-        }
-        shares
     }
 
     /// Makes the epoch's changes readable, all at once.
@@ -382,7 +365,7 @@ impl Scheduler {
 
     /// Whether anything has changed since the last checkpoint began.
     pub(super) fn dirty(&self) -> bool {
-        self.epoch > self.checkpoints.last_epoch || !self.building.is_empty()
+        self.epoch > self.checkpoints.last_epoch || !self.building.is_empty() || self.isolated.iter().any(Isolated::is_dirty)
     }
 
     pub(super) fn send_all(&self, mut command: impl FnMut() -> WorkerCommand) -> Result<()> {
@@ -391,4 +374,28 @@ impl Scheduler {
         }
         Ok(())
     }
+}
+
+/// Deltas for each worker, about equal numbers of rows; those of one partition of an `ordered` relation stay together.
+pub(super) fn deal(
+    workers: usize,
+    feeds: BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>>,
+    ordered: impl Fn(ObjectId) -> bool,
+) -> Vec<Vec<(ObjectId, Vec<Delta>)>> {
+    let mut load = vec![0usize; workers];
+    let mut shares: Vec<Vec<(ObjectId, Vec<Delta>)>> = vec![Vec::new(); workers];
+    for (relation, deltas) in feeds {
+        let ordered = ordered(relation);
+        let mut parts: Vec<Vec<Delta>> = vec![Vec::new(); workers];
+        for (partition, delta) in deltas {
+            let lightest = (0..workers).min_by_key(|w| load[*w]).unwrap_or(0);
+            let worker = if ordered { partition.unwrap_or(0) as usize % workers } else { lightest };
+            load[worker] += delta.rows();
+            parts[worker].push(delta);
+        }
+        for (share, part) in shares.iter_mut().zip(parts) {
+            share.push((relation, part));
+        }
+    }
+    shares
 }

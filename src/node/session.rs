@@ -227,7 +227,7 @@ impl ClientSession {
 
 /// Single rows are read right here, for the way to another thread takes longer than they do; `None`: it takes the long way.
 async fn look_up(context: &Context, lookup: &Arc<Lookup>, values: &[ScalarValue]) -> Result<Option<RecordBatch>> {
-    let snapshot = context.engine.snapshot(context.wait_for).await?;
+    let snapshot = context.engine.snapshot(context.wait_for, &[lookup.relation()]).await?;
     if let Some(batch) = lookup.run(snapshot.as_ref(), values, Reach::Keys)? {
         return Ok(Some(batch));
     }

@@ -2,6 +2,7 @@
 
 use super::config::Limits;
 use super::engine_api::When;
+use super::feed::ReadRange;
 use super::scheduler::PendingWrite;
 use super::system::System;
 use crate::catalog::catalog::Catalog;
@@ -11,9 +12,9 @@ use crate::plan::{Relation, ViewPlan};
 use crate::state::log::Logs;
 use crate::types::ids::{ObjectId, TableId};
 use crate::types::time::{Clock, Epoch};
-use crate::views::published::Published;
+use crate::views::published::{Kept, KeptEpochs, Published};
 use arc_swap::ArcSwap;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{oneshot, watch};
@@ -54,6 +55,7 @@ pub struct Shared {
     pub known: ArcSwap<HashMap<ObjectId, Arc<Relation>>>,
     published: ArcSwap<Published>,
     epochs: watch::Sender<Epoch>,
+    kept: watch::Sender<Arc<KeptEpochs>>,
     next_object: AtomicU32,
     next_table: AtomicU32,
 }
@@ -82,6 +84,7 @@ impl Shared {
             catalog: ArcSwap::from_pointee(Catalog::default()),
             known: ArcSwap::from_pointee(HashMap::new()),
             epochs: watch::channel(published.epoch).0,
+            kept: watch::channel(Arc::default()).0,
             published: ArcSwap::from_pointee(published),
         })
     }
@@ -98,6 +101,33 @@ impl Shared {
 
     pub fn epochs(&self) -> watch::Receiver<Epoch> {
         self.epochs.subscribe()
+    }
+
+    /// The epochs that are kept for isolated views.
+    pub fn kept(&self) -> Arc<KeptEpochs> {
+        self.kept.borrow().clone()
+    }
+
+    pub fn keep(&self, views: BTreeSet<ObjectId>, epochs: Vec<Arc<Kept>>) {
+        self.kept.send_replace(Arc::new(KeptEpochs { views, epochs }));
+    }
+
+    /// Epoch and clock (µs) that a materialized view can be read at; `None`: it cannot be.
+    pub fn shown(&self, view: &Object) -> Option<(Epoch, i64)> {
+        if view.is_isolated() {
+            return self.kept().newest_of(&[view.id]).map(|kept| (kept.published.epoch, kept.clock));
+        }
+        (!self.system.building().contains_key(&view.id)).then(|| (self.published().epoch, self.system.shown_clock()))
+    }
+
+    pub fn kept_changes(&self) -> watch::Receiver<Arc<KeptEpochs>> {
+        self.kept.subscribe()
+    }
+
+    /// What was read of sources, for people.
+    pub fn positions(&self, read: &[ReadRange]) -> String {
+        let catalog = self.catalog.load();
+        read.iter().map(|r| r.text(catalog.get(r.source).map_or("", |o| o.name.as_str()))).collect::<Vec<_>>().join(", ")
     }
 
     /// Numbers are durable before anybody uses them: they are in keys on disk and must never come twice.

@@ -66,6 +66,11 @@ impl Status for NodeStatus {
                 }
             }
         }
+        for view in catalog.objects().filter(|o| o.is_isolated()) {
+            if let Some((_, clock)) = shared.shown(view) {
+                gauge!(names::VIEW_LAG, "view" => view.name.clone()).set((shared.system.shown_clock() - clock).max(0) as f64 / 1e6);
+            }
+        }
         let late = shared.system.durable(|d| d.late.iter().map(|(view, kept)| (*view, kept.total)).collect::<Vec<_>>());
         for (view, total) in late {
             if let Some(object) = catalog.get(view) {

@@ -9,6 +9,7 @@
 //!   0x30   view rows                table u32 BE, view key                              row or weight
 //!   0x40   epoch log                epoch u64 BE                                        cut
 //!   0x41   table log                table u32 BE, position u64 BE                       delta
+//!   0x42   isolated log             view u32 BE, epoch u64 BE                            what the view has to take in
 //!   0x50   catalog                  object id u32 BE                                    definition
 //!   0x51   system relations         relation u8, sequence u64 BE                        row
 //!   0x52   records of the node      name                                                value
@@ -240,6 +241,7 @@ pub mod space {
     pub const VIEW: u8 = 0x30;
     pub const EPOCH_LOG: u8 = 0x40;
     pub const TABLE_LOG: u8 = 0x41;
+    pub const ISOLATED_LOG: u8 = 0x42;
     pub const CATALOG: u8 = 0x50;
     pub const SYSTEM: u8 = 0x51;
     pub const RECORD: u8 = 0x52;

@@ -111,15 +111,41 @@ impl Logs {
         }
     }
 
+    /// Survives `kill -9` on return, power loss after the next sync.
+    pub fn append_isolated(&self, view: ObjectId, epoch: Epoch, entry: &[u8]) -> Result<()> {
+        let mut ops = Ops::default();
+        ops.put(&isolated_key(view, epoch), entry);
+        self.store.write(ops, Durability::Logged)
+    }
+
+    pub fn isolated_entry(&self, view: ObjectId, epoch: Epoch) -> Result<Option<Vec<u8>>> {
+        let mut entry = None;
+        self.store.get_many(&[&isolated_key(view, epoch)], &mut |_, v| entry = Some(v.to_vec()))?;
+        Ok(entry)
+    }
+
+    /// Epochs in an isolated view's log, in order, with the bytes of each.
+    pub fn isolated_epochs(&self, view: ObjectId) -> Result<Vec<(Epoch, usize)>> {
+        let mut epochs = Vec::new();
+        self.scan(&key(space::ISOLATED_LOG, &[&view.0.to_be_bytes()]), |k, v| epochs.push((Epoch(number(&k[5..])), v.len())))?;
+        Ok(epochs)
+    }
+
+    pub fn trim_isolated(&self, view: ObjectId, epoch: Epoch, ops: &mut Ops) {
+        ops.delete(&isolated_key(view, epoch));
+    }
+
     pub fn put_object(&self, id: ObjectId, definition: &[u8], ops: &mut Ops) {
         ops.put(&key(space::CATALOG, &[&id.0.to_be_bytes()]), definition);
     }
 
-    /// The object's record, and its log if it is a table.
+    /// The object's record, and its log if it is a table or an isolated view.
     pub fn delete_object(&self, id: ObjectId, ops: &mut Ops) {
         ops.delete(&key(space::CATALOG, &[&id.0.to_be_bytes()]));
-        let log = key(space::TABLE_LOG, &[&id.0.to_be_bytes()]);
-        ops.delete_range(&log, &after_prefix(&log));
+        for space in [space::TABLE_LOG, space::ISOLATED_LOG] {
+            let log = key(space, &[&id.0.to_be_bytes()]);
+            ops.delete_range(&log, &after_prefix(&log));
+        }
         self.trimmed.lock().1.remove(&id);
     }
 
@@ -155,6 +181,10 @@ impl Logs {
     pub fn put_record_into(&self, name: &str, value: &[u8], ops: &mut Ops) {
         ops.put(&key(space::RECORD, &[name.as_bytes()]), value);
     }
+}
+
+fn isolated_key(view: ObjectId, epoch: Epoch) -> Vec<u8> {
+    key(space::ISOLATED_LOG, &[&view.0.to_be_bytes(), &epoch.0.to_be_bytes()])
 }
 
 fn number(bytes: &[u8]) -> u64 {

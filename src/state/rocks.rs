@@ -162,7 +162,7 @@ impl RocksStore {
                 trims.delete(key);
                 return Ok(());
             }
-            if !behind_logs && key[0] > space::TABLE_LOG {
+            if !behind_logs && key[0] > space::ISOLATED_LOG {
                 behind_logs = true;
                 files.finish()?;
             }
@@ -186,7 +186,7 @@ impl RocksStore {
 }
 
 fn is_log(key: &[u8]) -> bool {
-    matches!(key.first(), Some(&(space::EPOCH_LOG | space::TABLE_LOG)))
+    matches!(key.first(), Some(&(space::EPOCH_LOG | space::TABLE_LOG | space::ISOLATED_LOG)))
 }
 
 /// The files of one large write, in key order.

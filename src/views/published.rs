@@ -8,7 +8,7 @@ use crate::types::delta::Delta;
 use crate::types::ids::ObjectId;
 use crate::types::time::Epoch;
 use arrow::array::{RecordBatch, UInt32Array};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub struct Published {
@@ -17,6 +17,32 @@ pub struct Published {
     pub relations: HashMap<ObjectId, RelationRows>,
     /// By relation: its indexes that may be read, oldest first. The list is shared: each statement takes it along.
     indexes: HashMap<ObjectId, Indexes>,
+}
+
+/// A published epoch that is kept for isolated views, which come to it later.
+#[derive(Clone)]
+pub struct Kept {
+    pub published: Arc<Published>,
+    /// The clock of its cut, µs.
+    pub clock: i64,
+    /// Rows, as of this epoch, of the isolated views that have come here, each over its own snapshot.
+    pub isolated: HashMap<ObjectId, (RelationRows, Arc<dyn Snapshot>)>,
+}
+
+/// All that are kept.
+#[derive(Clone, Default)]
+pub struct KeptEpochs {
+    /// The isolated views that there are.
+    pub views: BTreeSet<ObjectId>,
+    /// Oldest first.
+    pub epochs: Vec<Arc<Kept>>,
+}
+
+impl KeptEpochs {
+    /// The newest epoch that all of `views` have come to.
+    pub fn newest_of(&self, views: &[ObjectId]) -> Option<&Arc<Kept>> {
+        self.epochs.iter().rev().find(|kept| views.iter().all(|v| kept.isolated.contains_key(v)))
+    }
 }
 
 /// Names and rows of the indexes on one relation.
@@ -32,6 +58,11 @@ impl Published {
         }
         let indexes = found.into_iter().map(|(relation, all)| (relation, all.into_values().collect())).collect();
         Published { epoch, snapshot, relations: relations.clone(), indexes }
+    }
+
+    /// Whether the relation may be read.
+    pub fn is_ready(&self, relation: ObjectId) -> bool {
+        self.relations.get(&relation).is_some_and(|rows| rows.ready)
     }
 
     pub fn indexes_on(&self, relation: ObjectId) -> Indexes {

@@ -182,6 +182,17 @@ impl Client {
         }
     }
 
+    /// Asks until it is answered at all, as it is not while something is not ready.
+    pub fn until_answered(&mut self, sql: &str, timeout: Duration) -> Vec<Vec<String>> {
+        let start = Instant::now();
+        loop {
+            match self.try_rows(sql) {
+                Ok(rows) => return rows.into_iter().map(|r| r.into_iter().map(|v| v.unwrap_or_else(|| "NULL".to_string())).collect()).collect(),
+                Err(e) => assert!(e.code == "55000" && start.elapsed() < timeout, "{e}\nin: {sql}"),
+            }
+        }
+    }
+
     /// A statement over the extended protocol, parameters as text.
     pub fn prepared(&mut self, sql: &str, parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Result<Vec<tokio_postgres::Row>, SqlError> {
         Ok(self.runtime.block_on(self.inner.query(sql, parameters))?)

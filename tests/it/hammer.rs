@@ -1,6 +1,6 @@
 //! Consistency under fire: writers move money between accounts in multi-row statements while readers on many connections read several views in one
 //! statement. In every single read the total is exact in each of them, and all of them show the same number of moves: no half update, no mix of
-//! epochs, during checkpoints, while further views are built, and across `kill -9`.
+//! epochs, during checkpoints, while further views are built, and across `kill -9`. Two of the views are isolated, and may be behind.
 //!
 //! `HAMMER_READS=1000000` goes on for that many reads (`make soak`); without it the test lasts some seconds.
 
@@ -27,6 +27,12 @@ const VIEWS: &[(&str, &str)] = &[
     ("copies", "SELECT id, balance AS money, moves FROM accounts"),
     ("named", "SELECT a.id, b.name, a.balance AS money, a.moves FROM accounts a JOIN branches b ON a.branch = b.id"),
     ("by_parity", "SELECT name, id % 2 AS parity, sum(money) AS money, sum(moves) AS moves FROM named GROUP BY name, id % 2"),
+];
+
+/// The same, each maintained by a dataflow of its own; the second does a great deal for each move.
+const ISOLATED: &[(&str, &str)] = &[
+    ("apart", "SELECT branch, count(*) AS n, sum(balance) AS money, sum(moves) AS moves FROM accounts GROUP BY branch"),
+    ("paired", "SELECT a.id, max(a.balance) AS money, max(a.moves) AS moves FROM accounts a JOIN accounts b ON a.branch = b.branch GROUP BY a.id"),
 ];
 
 /// What all threads share.
@@ -115,6 +121,9 @@ fn prepare(client: &mut Client) {
     for (name, query) in VIEWS {
         client.run(&format!("CREATE MATERIALIZED VIEW {name} AS {query}"));
     }
+    for (name, query) in ISOLATED {
+        client.run(&format!("CREATE MATERIALIZED VIEW {name} WITH (isolated = true) AS {query}"));
+    }
 }
 
 /// A further view is built while rows change, and is read from then on.
@@ -142,7 +151,7 @@ fn every_read_of_many_is_exact_while_money_moves() {
         stop: AtomicBool::new(false),
         reads: AtomicU64::new(0),
         moves: AtomicU64::new(0),
-        views: Mutex::new(VIEWS.iter().map(|(name, _)| name.to_string()).collect()),
+        views: Mutex::new(VIEWS.iter().chain(ISOLATED).map(|(name, _)| name.to_string()).collect()),
         wrong: Mutex::new(None),
     });
     let mut threads = Vec::new();

@@ -21,6 +21,7 @@ mod examples;
 mod faults;
 mod fraud;
 mod hammer;
+mod isolated;
 mod jobs;
 mod judge;
 mod kafka;

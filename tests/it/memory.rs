@@ -13,6 +13,11 @@ fn memory_of(pid: u32, name: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+/// What the kernel counts of a process, MiB.
+pub fn resident_mebibytes(pid: u32) -> u64 {
+    memory_of(pid, "VmRSS") / 1024
+}
+
 /// `512MiB`.
 fn mebibytes(size: &str) -> u64 {
     size.strip_suffix("MiB").and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{size} is not like 512MiB"))

@@ -2,6 +2,7 @@
 //! returns when it is complete.
 
 use super::create_relation::{check_schema, existing};
+use super::create_view::refuse_isolated;
 use super::target::find_relation;
 use super::{Context, Outcome, StateTables};
 use crate::catalog::catalog::{Catalog, PUBLIC};
@@ -24,6 +25,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     }
     let base = find_relation(context, &create.on)?;
     check_base(&base, &create.on)?;
+    refuse_isolated(context, "an index", &create.on, &[base.id])?;
     let not_ready = || Error::new(Kind::NotReady, format!("{} \"{}\" is still being built", base.kind_name(), base.name)).at(create.on.position);
     let relation = context.engine.relation(base.id).ok_or_else(not_ready)?;
     let key = create.columns.iter().map(|c| key_column(&base, c)).collect::<Result<Vec<_>>>()?;

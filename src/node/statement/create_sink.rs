@@ -1,7 +1,7 @@
 //! `CREATE SINK`: a maintained query whose changes go to a connector. Planned and built like a materialized view; it keeps no rows, so nothing can read it.
 
 use super::create_relation::{check_schema, existing};
-use super::create_view::{described, unbounded};
+use super::create_view::{described, refuse_isolated, unbounded};
 use super::scope::Scope;
 use super::{Context, Outcome, StateTables};
 use crate::catalog::catalog::PUBLIC;
@@ -34,6 +34,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     let mut state = StateTables::new(context);
     let plan = plan::blackhole(Request { query: &bound.plan, emit_on_window_close: false, allocate: &mut || state.next() })
         .map_err(|e| placed(e, &statement.source, query.as_ref()))?;
+    refuse_isolated(context, "a sink", &create.name, &plan.inputs)?;
     let sink =
         Sink { query: create.query.sql.clone(), columns, options: create.with.clone(), plan: plan::explain(&plan), state: state.finish()?, building: true };
     let object = Object {

@@ -5,11 +5,11 @@ use super::create_relation::{check_schema, existing};
 use super::scope::Scope;
 use super::{Context, Outcome, StateTables};
 use crate::catalog::catalog::PUBLIC;
-use crate::catalog::object::{Body, Column, MaterializedView, Object, View};
+use crate::catalog::object::{Body, Column, ISOLATED, MaterializedView, Object, View};
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::When;
 use crate::plan::{self, Request, ViewPlan, growth};
-use crate::sql::ast::{CreateView, Name, Statement};
+use crate::sql::ast::{CreateView, Name, Options, Statement};
 use crate::sql::bind::{Bound, Parameters};
 use crate::sql::errors::placed;
 use crate::sql::types;
@@ -21,9 +21,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     if let Some(outcome) = existing(context, &create.name, create.if_not_exists, tag).await? {
         return Ok(outcome);
     }
-    if let Some(option) = create.with.keys().next() {
-        return Err(Error::new(Kind::InvalidParameter, format!("unrecognized parameter \"{option}\"")).with_hint("materialized views have no options yet"));
-    }
+    let options = checked(&create.with)?;
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
     let scope = Scope::new(&catalog, &relation, None);
@@ -34,7 +32,8 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     let columns = described(&create.columns, &bound, create.name.position)?;
     let depends_on = scope.used();
     let (body, plan) = if create.materialized {
-        let (view, plan) = materialized(context, create, columns, &bound).map_err(|e| placed(e, &statement.source, create.query.as_ref()))?;
+        let (view, plan) = materialized(context, create, options, columns, &bound).map_err(|e| placed(e, &statement.source, create.query.as_ref()))?;
+        refuse_isolated(context, "a materialized view", &create.name, &plan.inputs)?;
         (Body::MaterializedView(view), Some(plan))
     } else {
         (Body::View(View { query: create.query_text.sql.clone(), columns }), None)
@@ -49,6 +48,29 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         Some(notice) => outcome.notice(notice),
         None => outcome,
     })
+}
+
+/// The options of a materialized view: only `isolated`.
+fn checked(options: &Options) -> Result<Options> {
+    let check = |(name, value): (&String, &String)| {
+        if name != ISOLATED {
+            let unknown = format!("unrecognized parameter \"{name}\"");
+            return Err(Error::new(Kind::InvalidParameter, unknown).with_hint("a materialized view has one option: isolated = true"));
+        }
+        match value.to_lowercase().as_str() {
+            "true" | "false" => Ok((name.clone(), value.to_lowercase())),
+            _ => Err(Error::new(Kind::InvalidParameter, format!("invalid value for boolean option \"{name}\": {value}")).with_hint("write true or false")),
+        }
+    };
+    options.iter().map(check).collect()
+}
+
+/// Nothing is maintained over an isolated view, whose epochs come later than everybody's.
+pub(super) fn refuse_isolated(context: &Context, what: &str, name: &Name, inputs: &[ObjectId]) -> Result<()> {
+    let catalog = context.engine.catalog();
+    let Some(view) = inputs.iter().filter_map(|id| catalog.get(*id)).find(|o| o.is_isolated()) else { return Ok(()) };
+    let refused = format!("{what} over the isolated materialized view \"{}\" is not supported", view.name);
+    Err(Error::not_supported(refused).with_hint("create that view without isolated = true, or repeat its query here").at(name.position))
 }
 
 /// What is said of state that grows for ever, as `unbounded_state` wants it: a notice, an error, or nothing.
@@ -108,7 +130,7 @@ pub(super) fn described(names: &[String], bound: &Bound, position: usize) -> Res
     Ok(columns)
 }
 
-fn materialized(context: &Context, create: &CreateView, columns: Vec<Column>, bound: &Bound) -> Result<(MaterializedView, ViewPlan)> {
+fn materialized(context: &Context, create: &CreateView, options: Options, columns: Vec<Column>, bound: &Bound) -> Result<(MaterializedView, ViewPlan)> {
     let mut state = StateTables::new(context);
     let plan = plan::incremental(Request { query: &bound.plan, emit_on_window_close: create.emit_on_window_close, allocate: &mut || state.next() })?;
     let state = state.finish()?;
@@ -116,7 +138,7 @@ fn materialized(context: &Context, create: &CreateView, columns: Vec<Column>, bo
         query: create.query_text.sql.clone(),
         columns,
         emit_on_window_close: create.emit_on_window_close,
-        options: create.with.clone(),
+        options,
         plan: plan::explain(&plan),
         building: true,
         state,

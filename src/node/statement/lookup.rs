@@ -127,6 +127,11 @@ impl Lookup {
         })
     }
 
+    /// What it looks in.
+    pub fn relation(&self) -> ObjectId {
+        self.relation
+    }
+
     /// Whether names and settings mean what they meant when it was made. It holds both, so that neither can come again at the same place.
     pub fn holds(&self, context: &Context) -> bool {
         Arc::ptr_eq(&self.settings, &context.settings) && Arc::ptr_eq(&self.catalog, &context.engine.catalog())

@@ -4,6 +4,7 @@ use super::Context;
 use super::scope::{Scope, with_rows};
 use super::select::{Results, with_session_values};
 use crate::error::Result;
+use crate::plan::relation::scanned;
 use crate::sql::ast::Statement;
 use crate::sql::bind::{Bound, Parameters};
 use crate::sql::parse;
@@ -24,7 +25,7 @@ pub(super) async fn returning(
 ) -> Result<Results> {
     let bound = bind(context, statement, name, items, rows, Parameters::Values(parameters))?;
     let columns = bound.columns();
-    let snapshot = context.engine.snapshot(None).await?;
+    let snapshot = context.engine.snapshot(None, &scanned(&bound.plan)).await?;
     let plan = with_rows(bound.plan, snapshot.as_ref())?;
     let (schema, stream) = context.binder.run(plan, context.now).await?;
     let stream = stream.map_err(crate::sql::errors::untranslated).boxed();

@@ -5,6 +5,7 @@ use super::scope::{Scope, with_rows};
 use super::{Context, Outcome};
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::Snapshot;
+use crate::plan::relation::scanned;
 use crate::sql::ast::Statement;
 use crate::sql::bind::{Bound, Parameters};
 use crate::sql::errors::untranslated;
@@ -66,7 +67,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, query: &as
     let catalog = context.engine.catalog();
     let bound = bind(context, statement, query, Parameters::Values(parameters))?;
     let columns = bound.columns();
-    let snapshot = context.engine.snapshot(context.wait_for).await?;
+    let snapshot = context.engine.snapshot(context.wait_for, &scanned(&bound.plan)).await?;
     // With parameters it was tried already, by what Describe found.
     if parameters.is_empty()
         && let Some(lookup) = Lookup::of(context, catalog, &bound)

@@ -93,7 +93,7 @@ impl Engine for FakeEngine {
         self.plans.lock().get(&id).cloned()
     }
 
-    async fn snapshot(&self, _wait_for: Option<Epoch>) -> Result<Arc<dyn Snapshot>> {
+    async fn snapshot(&self, _wait_for: Option<Epoch>, _reads: &[ObjectId]) -> Result<Arc<dyn Snapshot>> {
         Ok(Arc::new(FakeSnapshot(self.tables.lock().clone())))
     }
 
