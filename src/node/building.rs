@@ -13,6 +13,7 @@ use super::engine_api::When;
 use super::feed::{self, Feed, ReadRange};
 use super::resume::BuildingRecord;
 use super::scheduler::{Lane, Scheduler};
+use super::share::Share;
 use super::system::Progress;
 use crate::catalog::object::Object;
 use crate::connectors::connector::Partition;
@@ -30,9 +31,8 @@ use tokio::sync::oneshot;
 
 /// How long a step of a view that is built should take at most: the live lane waits for it.
 const STEP_MAX: Duration = Duration::from_millis(50);
-/// Rows of the first step, when nothing is known of how dear the view is, and the fewest of a step.
-pub(super) const FIRST_SHARE: usize = 16 * 1024;
-const SHARE_MIN: usize = 64;
+/// Rows of the first step, when nothing is known of how dear the view is.
+const FIRST_SHARE: usize = 16 * 1024;
 
 pub struct Building {
     pub object: Object,
@@ -51,7 +51,7 @@ pub struct Building {
     /// Nothing has run yet.
     pub(super) first: bool,
     /// Rows of its next step.
-    pub(super) share: usize,
+    pub(super) share: Share,
 }
 
 /// A lane that reads from where it is to begin, what is left of snapshots, and empty taps of their relations.
@@ -67,15 +67,6 @@ impl Building {
             if let Some(deltas) = deltas.get(relation).filter(|d| !d.is_empty()) {
                 queue.push_back(deltas.clone());
             }
-        }
-    }
-
-    /// The next share is what takes about as long as the live lane may wait: half or twice as much as the last one, which had `rows`.
-    fn adapt(&mut self, rows: usize, took: Duration, most: usize) {
-        if took > STEP_MAX {
-            self.share = (self.share / 2).max(SHARE_MIN);
-        } else if took < STEP_MAX / 2 && rows >= self.share {
-            self.share = (self.share * 2).min(most);
         }
     }
 
@@ -119,11 +110,16 @@ impl Scheduler {
             rows: 0,
             before: (0, Duration::ZERO),
             first: true,
-            share: FIRST_SHARE,
+            share: self.build_share_of_rows(),
         };
         self.show_progress(&building);
         self.building.push(building);
         Ok(())
+    }
+
+    /// The first share of a view that is built.
+    pub(super) fn build_share_of_rows(&self) -> Share {
+        Share::new(FIRST_SHARE, self.shared.limits.build_rows, STEP_MAX)
     }
 
     /// Readers of all that a view reads: of relations behind what `from` has taken of them, of sources behind its positions.
@@ -223,7 +219,7 @@ impl Scheduler {
         let step = Step { epoch: self.epoch, clock, before: building.lane.watermarks.clone(), after };
         let began = Instant::now();
         let (changes, _) = self.step(&step, building.lane.views.clone(), feeds, BTreeSet::new())?;
-        building.adapt(rows, began.elapsed(), self.shared.limits.build_rows);
+        building.share.took(rows, began.elapsed());
         building.lane.watermarks = step.after;
         self.keep_changes(building, changes, &read)?;
         self.show_progress(building);
@@ -282,7 +278,7 @@ impl Scheduler {
     fn take_snapshot_chunk(&mut self, building: &mut Building, feeds: &mut BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>>) -> Result<usize> {
         let mut rows = 0;
         while let Some((relation, scan)) = building.scans.front_mut() {
-            match scan.next(building.share)? {
+            match scan.next(building.share.rows())? {
                 Some(delta) => {
                     rows += delta.rows();
                     feeds.entry(*relation).or_default().push((None, delta));
@@ -311,8 +307,8 @@ impl Scheduler {
         }
         match self.main.feeds.get(&source) {
             Some(live) if feed.distance(&live.partitions) == 0 => Ok(None),
-            Some(live) => feed.take_towards(&live.partitions, building.share, clock).map(Some),
-            None => feed.take(building.share, clock).map(Some),
+            Some(live) => feed.take_towards(&live.partitions, building.share.rows(), clock).map(Some),
+            None => feed.take(building.share.rows(), clock).map(Some),
         }
     }
 
@@ -321,7 +317,7 @@ impl Scheduler {
     pub(super) fn awaits_joining(&self) -> bool {
         self.building.iter().any(|b| {
             let behind: i64 = b.lane.feeds.iter().filter_map(|(source, feed)| self.main.feeds.get(source).map(|live| feed.distance(&live.partitions))).sum();
-            behind > 0 && behind <= 2 * b.share as i64 && b.started.elapsed().as_millis() % 1000 < 500
+            behind > 0 && behind <= 2 * b.share.rows() as i64 && b.started.elapsed().as_millis() % 1000 < 500
         })
     }
 

@@ -175,7 +175,8 @@ impl Feed {
         while taken.rows < max_rows {
             let next = self.waiting.iter().filter(|(_, q)| !q.is_empty()).map(|(p, _)| *p).min_by_key(|p| self.partitions.get(p).and_then(|s| s.watermark));
             let Some(partition) = next else { break };
-            self.absorb(partition, Position::MAX, &mut taken)?;
+            let end = self.end_of(partition, max_rows - taken.rows);
+            self.absorb(partition, end, &mut taken)?;
         }
         self.finish(&mut taken, clock);
         Ok(taken)
@@ -229,11 +230,18 @@ impl Feed {
                 && self.waiting.get(&partition).is_some_and(|q| !q.is_empty())
                 && self.partitions.entry(partition).or_default().position < end.position
             {
-                self.absorb(partition, end.position, &mut taken)?;
+                let part = self.end_of(partition, max_rows - taken.rows).min(end.position);
+                self.absorb(partition, part, &mut taken)?;
             }
         }
         self.finish(&mut taken, clock);
         Ok(taken)
+    }
+
+    /// Behind the first `rows` rows of a partition's first waiting batch.
+    fn end_of(&self, partition: Partition, rows: usize) -> Position {
+        let first = self.waiting.get(&partition).and_then(VecDeque::front);
+        first.and_then(|batch| batch.positions.get(rows)).copied().unwrap_or(Position::MAX)
     }
 
     /// Rows that are still to be read, as far as the other side tells; `None`: it does not.

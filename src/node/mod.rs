@@ -24,6 +24,7 @@ mod sample;
 pub mod scheduler;
 pub mod session;
 pub mod settings;
+pub mod share;
 pub mod shared;
 pub mod sources;
 pub mod statement;

@@ -9,6 +9,7 @@ use super::pool::Pool;
 use super::recover::{self, Replan};
 use super::scheduler::{Lane, Scheduler};
 use super::session::{self, SessionBackend};
+use super::share::Share;
 use super::shared::Shared;
 use super::statement::replan::replan;
 use super::status::NodeStatus;
@@ -73,6 +74,9 @@ fn access(trust: Trust) -> Access {
     }
 }
 
+/// Rows of the first epoch, when nothing is known of what rows cost, and how long an epoch should take at most.
+const FIRST_EPOCH_ROWS: usize = 16 * 1024;
+const EPOCH_MAX: Duration = Duration::from_millis(200);
 /// Sessions at once; each costs a task and some buffers.
 const MAX_CONNECTIONS: usize = 1000;
 /// How long connections may take to hear that the server stops.
@@ -152,6 +156,7 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
         sequence: Epoch::default(),
         checkpoints: CheckpointState::new(Checkpointer::start(committed)?, snapshot, &record),
         state_bytes: 0,
+        share: Share::new(FIRST_EPOCH_ROWS, shared.limits.epoch_rows, EPOCH_MAX),
         feeds_shown: std::time::Instant::now(),
         stopping: None,
     };

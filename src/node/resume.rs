@@ -9,7 +9,7 @@
 //! the changes tapped since a scan's snapshot, those of keys it has taken are run, the others are dropped, for the scan goes on over a snapshot of now,
 //! which has them. This also bounds what is tapped, and how long an old snapshot is held.
 
-use super::building::{Building, FIRST_SHARE};
+use super::building::Building;
 use super::checkpoints::{Record, SourceRecord};
 use super::recover::Replan;
 use super::scheduler::Scheduler;
@@ -120,7 +120,7 @@ impl Scheduler {
             rows,
             before,
             first: from.is_none(),
-            share: FIRST_SHARE,
+            share: self.build_share_of_rows(),
         };
         self.show_progress(&building);
         self.building.push(building);

@@ -15,6 +15,7 @@ use super::cut::Cut;
 use super::feed::{Feed, ReadRange, Taken};
 use super::isolated::Isolated;
 use super::metrics;
+use super::share::Share;
 use super::shared::{Command, Shared};
 use super::sources;
 use crate::connectors::connector::Partition;
@@ -96,6 +97,8 @@ pub struct Scheduler {
     pub(super) checkpoints: CheckpointState,
     /// Bytes of operator state after the last step, all workers, without isolated views.
     pub(super) state_bytes: usize,
+    /// Rows of the next epoch, all sources together.
+    pub(super) share: Share,
     /// When `tidewater.sources` was last brought up to date without an epoch.
     pub(super) feeds_shown: Instant,
     pub(super) stopping: Option<tokio::sync::oneshot::Sender<Result<()>>>,
@@ -201,7 +204,7 @@ impl Scheduler {
         }
         let mut cut = Cut { epoch: self.epoch.next(), clock, ..Cut::default() };
         let mut taken = BTreeMap::new();
-        let share = (self.shared.limits.epoch_rows / self.main.feeds.len().max(1)).max(1024);
+        let share = (self.share.rows() / self.main.feeds.len().max(1)).max(1);
         for (source, feed) in &mut self.main.feeds {
             if !feed.ready(clock) {
                 continue;
@@ -215,7 +218,9 @@ impl Scheduler {
             cut.tables.insert(write.table, write.position + 1);
         }
         self.shared.logs.append_cut(cut.epoch, &cut.encode())?;
+        let (rows, began) = (taken.values().map(|t| t.rows).sum(), Instant::now());
         self.run_epoch(cut, taken, writes)?;
+        self.share.took(rows, began.elapsed());
         Ok(true)
     }
 

@@ -11,6 +11,7 @@ mod measure;
 #[path = "../../benches/nexmark/mod.rs"]
 mod nexmark_bench;
 
+mod backpressure;
 mod bounded;
 mod client;
 mod clocked;
@@ -37,3 +38,4 @@ mod slt;
 mod temporal;
 mod text_forms;
 mod tpch;
+mod watermark_state;

@@ -25,6 +25,30 @@ pub(super) struct Taken {
     pub changes: BTreeMap<ObjectId, Vec<Delta>>,
 }
 
+impl Taken {
+    /// The first `rows` rows, and the rest. Only where rows are added and none withdrawn: their order is then no matter.
+    pub fn split(self, rows: usize) -> (Taken, Option<Taken>) {
+        let all: usize = self.changes.values().flatten().map(Delta::rows).sum();
+        if all <= rows || self.changes.values().flatten().any(|d| d.weights().is_some_and(|w| w.iter().any(|w| *w < 1))) {
+            return (self, None);
+        }
+        let (mut first, mut rest, mut left) = (BTreeMap::<_, Vec<Delta>>::new(), BTreeMap::<_, Vec<Delta>>::new(), rows);
+        for (relation, deltas) in self.changes {
+            for delta in deltas {
+                let here = left.min(delta.rows());
+                left -= here;
+                for (part, offset, length) in [(&mut first, 0, here), (&mut rest, here, delta.rows() - here)] {
+                    if length > 0 {
+                        part.entry(relation).or_default().push(delta.slice(offset, length));
+                    }
+                }
+            }
+        }
+        let (step, source_positions) = (self.step.clone(), self.source_positions.clone());
+        (Taken { step, source_positions, changes: first }, Some(Taken { step: self.step, source_positions: self.source_positions, changes: rest }))
+    }
+}
+
 /// One epoch, in memory, in the log, or both.
 pub(super) struct Entry {
     pub epoch: Epoch,
@@ -138,11 +162,16 @@ mod tests {
         let taken = Taken { step, source_positions: "s 0:[1,2)".into(), changes: BTreeMap::from([(ObjectId(7), deltas)]) };
         let bytes = encode(&taken).unwrap();
         let back = decode(&bytes, &|_| Ok(batch.schema())).unwrap();
-        assert_eq!((back.step.epoch, back.step.clock, back.step.before, back.step.after), (Epoch(12), 99, marks(5), marks(6)));
+        assert_eq!((back.step.epoch, back.step.clock), (Epoch(12), 99));
+        assert_eq!([&back.step.before, &back.step.after], [&marks(5), &marks(6)]);
         assert_eq!(back.source_positions, taken.source_positions);
         let weights = |t: &BTreeMap<ObjectId, Vec<Delta>>| t[&ObjectId(7)].iter().flat_map(|d| [d.weight(0), d.weight(1)]).collect::<Vec<_>>();
         assert_eq!(weights(&back.changes), [1, 1, -1, 2]);
         assert!(back.changes[&ObjectId(7)].iter().all(|d| *d.batch() == batch));
+        // Something is withdrawn: it is taken in whole.
+        assert!(back.split(1).1.is_none());
+        let (first, rest) = Taken { changes: BTreeMap::from([(ObjectId(7), vec![Delta::inserts(batch.clone()); 2])]), ..taken }.split(3);
+        assert_eq!([&first.changes, &rest.unwrap().changes].map(|c| c[&ObjectId(7)].iter().map(Delta::rows).sum::<usize>()), [3, 1]);
         for cut in [0, 1, 3, 20, bytes.len() - 1] {
             assert!(decode(&bytes[..cut], &|_| Ok(batch.schema())).is_err(), "{cut} bytes");
         }

@@ -8,7 +8,9 @@
 //!
 //! It takes the live lane's epochs one by one with their cuts, so at each epoch it holds what it would hold as an ordinary view, however late. An entry is kept until a
 //! checkpoint has the view's state behind it. The view takes part in checkpoints between two steps of its own: one that begins during a step goes without it, has the entries in the log
-//! instead, and the view takes no further step until the next one has begun. When the log on disk is full, input waits after all.
+//! instead, and the view takes nothing further in until the next one has begun. When the log on disk is full, input waits after all.
+//!
+//! Where a plan has nothing to do with time, an epoch that only adds rows is taken in by as many steps as it needs: rows of a dear view fan out, and memory must hold what a step gives.
 //!
 //! In reading order: this file (the lane), `entry` (what it has to take in), `epochs` (which epochs statements may read it at), `lanes` (the scheduler's side).
 
@@ -16,6 +18,7 @@ mod entry;
 mod epochs;
 mod lanes;
 
+use super::share::Share;
 use crate::catalog::object::Object;
 use crate::dataflow::worker::{Command as WorkerCommand, StepPlan, StepResult, ViewChange};
 use crate::error::{Error, Result};
@@ -32,12 +35,18 @@ use entry::{Entry, Taken};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Worker threads, and the way to them.
 pub(super) type Crew = (Vec<Sender<WorkerCommand>>, Vec<JoinHandle<()>>);
 
 /// Bytes of entries that one view has in memory; what comes beyond goes to the log at once, so that no checkpoint has much to write for it.
 const ENTRY_BYTES: usize = 8 << 20;
+
+/// Rows of its first step, of any, and how long one should take: nobody waits for it but who drops the view, yet all that it gives is in memory.
+const FIRST_SHARE: usize = 256;
+const MOST_SHARE: usize = 64 * 1024;
+const STEP_MAX: Duration = Duration::from_millis(200);
 
 /// One isolated view; see the module.
 pub struct Isolated {
@@ -58,7 +67,12 @@ pub struct Isolated {
     /// Bytes of entries in memory, and in the log.
     held: usize,
     logged: u64,
+    /// What is left of the entry that is being taken in.
+    rest: Option<Taken>,
     running: Option<Running>,
+    share: Share,
+    /// Whether it is the same to take an epoch in at once or in parts.
+    divisible: bool,
     /// The clock at which it is to be run without input, µs.
     due: i64,
     /// Bytes of its operators' state, and what they were when it last took part in a checkpoint.
@@ -77,6 +91,8 @@ pub struct Isolated {
 struct Running {
     epoch: Epoch,
     source_positions: String,
+    rows: usize,
+    began: Instant,
     results: Receiver<StepResult>,
     arrived: Vec<StepResult>,
 }
@@ -84,9 +100,10 @@ struct Running {
 impl Isolated {
     /// `fresh`: nothing of it is on disk. `frontier`: the epoch that its state is of.
     pub(super) fn start(object: Object, plan: Arc<ViewPlan>, crew: Crew, rows: RelationRows, frontier: Epoch) -> Isolated {
-        let marks = plan.fragment.nodes.iter().flat_map(|n| n.spec.watermarks()).collect();
+        let marks: BTreeSet<ObjectId> = plan.fragment.nodes.iter().flat_map(|n| n.spec.watermarks()).collect();
         // Until its operators have looked: what was due while the server was down is due now.
         let due = if plan.fragment.has_timer() { i64::MIN } else { i64::MAX };
+        let divisible = marks.is_empty() && !plan.fragment.has_timer() && plan.fragment.nodes.iter().all(|n| n.spec.name() != "TemporalJoin");
         let (workers, threads) = crew;
         Isolated {
             object,
@@ -101,7 +118,10 @@ impl Isolated {
             done: 0,
             held: 0,
             logged: 0,
+            rest: None,
             running: None,
+            share: Share::new(FIRST_SHARE, MOST_SHARE, STEP_MAX),
+            divisible,
             due,
             memory: 0,
             memory_recorded: 0,
@@ -131,7 +151,7 @@ impl Isolated {
 
     /// Nothing waits for it.
     fn is_level(&self) -> bool {
-        self.running.is_none() && self.done == self.entries.len()
+        self.done == self.entries.len()
     }
 
     /// Whether an epoch should be formed for its timer alone.
@@ -166,7 +186,12 @@ impl Isolated {
 
     /// A checkpoint is owed to it, and could begin.
     pub(super) fn awaits_checkpoint(&self) -> bool {
-        self.owed && self.running.is_none()
+        self.owed && self.is_between()
+    }
+
+    /// Its rows and state are those of its frontier.
+    fn is_between(&self) -> bool {
+        self.running.is_none() && self.rest.is_none()
     }
 
     /// Takes note of an epoch of the live lane: `changes` are those of all relations, `source_positions` says what was read for it.
@@ -206,24 +231,31 @@ impl Isolated {
 
     /// Begins the next step if there is one; `schema`: of a relation's rows.
     fn begin(&mut self, logs: &Logs, schema: &dyn Fn(ObjectId) -> Result<SchemaRef>) -> Result<()> {
-        if self.running.is_some() || self.owed {
+        if self.running.is_some() || (self.owed && self.rest.is_none()) {
             return Ok(());
         }
-        let Some(entry) = self.entries.get(self.done) else { return Ok(()) };
-        let Taken { step, source_positions, changes } = entry.read(self.object.id, logs, schema)?;
+        let taken = match (self.rest.take(), self.entries.get(self.done)) {
+            (Some(rest), _) => rest,
+            (None, Some(entry)) => entry.read(self.object.id, logs, schema)?,
+            (None, None) => return Ok(()),
+        };
+        let (taken, rest) = if self.divisible { taken.split(self.share.rows()) } else { (taken, None) };
+        let Taken { step, source_positions, changes } = taken;
+        self.rest = rest;
         let id = self.object.id;
         let moved = step.after.0.iter().filter(|(s, w)| step.before.0.get(s) != Some(w)).map(|(s, _)| *s).collect();
         let due = if self.due <= step.clock { BTreeSet::from([id]) } else { BTreeSet::new() };
         let plan = Arc::new(StepPlan { views: vec![id], fed: changes.keys().copied().collect(), moved, due, taps: BTreeSet::new() });
         let step = Arc::new(step);
         let (reply, results) = crossbeam_channel::bounded(self.workers.len());
+        let rows = changes.values().flatten().map(Delta::rows).sum();
         let feeds = changes.into_iter().map(|(r, deltas)| (r, deltas.into_iter().map(|d| (None, d)).collect())).collect();
         let shares = super::scheduler::deal(self.workers.len(), feeds, |_| false);
         for (worker, feeds) in self.workers.iter().zip(shares) {
             let command = WorkerCommand::Step { step: step.clone(), plan: plan.clone(), feeds, reply: reply.clone() };
             worker.send(command).map_err(|_| Error::internal("a worker thread has ended"))?;
         }
-        self.running = Some(Running { epoch: step.epoch, source_positions, results, arrived: Vec::new() });
+        self.running = Some(Running { epoch: step.epoch, source_positions, rows, began: Instant::now(), results, arrived: Vec::new() });
         Ok(())
     }
 
@@ -236,7 +268,8 @@ impl Isolated {
         if running.arrived.len() < self.workers.len() {
             return Ok(false);
         }
-        let Some(Running { epoch, source_positions, arrived, .. }) = self.running.take() else { return Ok(false) };
+        let Some(Running { epoch, source_positions, rows, began, arrived, .. }) = self.running.take() else { return Ok(false) };
+        self.share.took(rows, began.elapsed());
         (self.memory, self.due) = (0, i64::MAX);
         for result in arrived {
             result.result?;
@@ -251,8 +284,10 @@ impl Isolated {
                 }
             }
         }
-        self.done += 1;
-        self.frontier = self.entries.get(self.done).map_or(live, |next| Epoch(next.epoch.0 - 1));
+        if self.rest.is_none() {
+            self.done += 1;
+            self.frontier = self.entries.get(self.done).map_or(live, |next| Epoch(next.epoch.0 - 1));
+        }
         Ok(true)
     }
 
@@ -264,7 +299,7 @@ impl Isolated {
         told: &dyn Fn(&ViewChange, Epoch, &str) -> Result<()>,
         parts: &mut Vec<Ops>,
     ) -> Result<()> {
-        if self.running.is_some() {
+        if !self.is_between() {
             self.owed = true;
         } else {
             let (reply, results) = crossbeam_channel::bounded(self.workers.len());
