@@ -37,12 +37,17 @@ pub fn growing(plan: &ViewPlan, endless: &dyn Fn(ObjectId) -> bool) -> Vec<Growi
         let few = has_few_keys(node, nodes);
         // A temporal join keeps rows of its right side alone.
         let kept = if node.spec.name() == "TemporalJoin" { node.inputs.get(1).is_some_and(&flows_in) } else { flow };
-        let grows = kept
-            && node.spec.state_tables().iter().any(|t| match t.bounded_by {
-                Bound::Keys(_) => !few,
-                Bound::Rows(_) | Bound::Nothing => true,
-                Bound::Watermark | Bound::Constant(_) | Bound::View => false,
-            });
+        let is_endless = |bound: Bound| match bound {
+            Bound::Keys(_) => !few,
+            Bound::Rows(_) | Bound::Nothing => true,
+            Bound::Watermark | Bound::Constant(_) | Bound::View => false,
+        };
+        let tables = node.spec.state_tables();
+        let grows = match node.spec.name() {
+            // Each side's rows are in a table of their own.
+            "AsofJoin" => node.inputs.iter().zip(&tables).any(|(input, table)| flows_in(input) && is_endless(table.bounded_by)),
+            _ => kept && tables.iter().any(|t| is_endless(t.bounded_by)),
+        };
         if grows {
             let growing = worded(node);
             if !found.contains(&growing) {
@@ -91,6 +96,21 @@ fn worded(node: &FragmentNode) -> Growing {
             how: "keeps every row of its sources",
             hint: "join on equal windows of TUMBLE or HOP, bound the times of both sides by an interval, or keep recent rows only with a temporal filter",
         },
+        "AsofJoin" => {
+            let on = details.split_once(" on ").map_or(details.as_str(), |(_, on)| on).split(';').next().unwrap_or_default();
+            let forgets = node.spec.state_tables().iter().all(|t| t.bounded_by != Bound::Nothing);
+            let (how, hint) = match forgets {
+                true => (
+                    "keeps the newest row of every key that ever comes",
+                    "keys that are few, such as currencies, need nothing; else join what keeps recent rows only",
+                ),
+                false => (
+                    "keeps every row of its sources",
+                    "join sources and append-only tables whose times have watermarks by >= or >: then recent rows and the newest of each key are kept",
+                ),
+            };
+            Growing { operator: format!("ASOF JOIN ON {on}"), how, hint }
+        }
         "Distinct" => Growing { operator: "DISTINCT".to_string(), how: "keeps every different row that ever comes", hint: WINDOW },
         "TopK" => {
             let keys = between(&details, "partition by (", ')');
@@ -159,6 +179,11 @@ mod tests {
             ("SELECT DISTINCT auction FROM e", &["DISTINCT"]),
             ("SELECT e.auction FROM e JOIN e AS f ON e.auction = f.price", &["JOIN ON auction = price"]),
             ("SELECT e.auction FROM e JOIN p ON e.auction = p.seller AND p.ts BETWEEN e.ts AND e.ts + INTERVAL '1 hour'", &[]),
+            ("SELECT e.auction FROM e JOIN p ON e.auction = p.seller AND tw_asof(e.ts >= p.ts)", &[]),
+            ("SELECT p.name FROM p JOIN e ON e.auction = p.seller AND tw_asof(p.ts >= e.ts)", &["ASOF JOIN ON seller = auction AND nearest ts >= ts"]),
+            ("SELECT e.auction FROM e JOIN p ON e.auction = p.seller AND tw_asof(e.ts <= p.ts)", &["ASOF JOIN ON auction = seller AND nearest ts <= ts"]),
+            ("SELECT e.auction FROM e JOIN b ON tw_asof(e.price >= b.w)", &["ASOF JOIN ON nearest price >= w"]),
+            ("SELECT a.id FROM a JOIN b ON a.g = b.k AND tw_asof(a.v >= b.w)", &[]),
             ("SELECT e.auction FROM e JOIN a ON e.auction = a.id", &["JOIN ON auction = id"]),
             ("SELECT auction, tw_window_start(ts, INTERVAL '10 seconds') AS ws, count(*) AS n FROM e GROUP BY 1, 2", &[]),
             ("SELECT auction FROM e WHERE price > 10", &[]),

@@ -1,8 +1,9 @@
 //! Logical plan -> incremental plan. In reading order: `relation` (what a query scans), `optimize` (which rewrites of DataFusion's are
-//! safe), `lower` (logical node -> specs), `node` (the graph while it is built), `time` (event time through expressions), `bounds` (time between columns), `expr` and `arithmetic` (scalar
+//! safe), `lower` (logical node -> specs), `node` (the graph while it is built), `time` (event time through expressions), `bounds` (time between columns), `asof` (joins with the nearest row), `expr` and `arithmetic` (scalar
 //! SQL), `explain`. No input, output, clock or state in here: a plan is a function of the query and what its relations are.
 
 pub mod arithmetic;
+pub mod asof;
 mod bounds;
 pub mod comparable;
 mod error;

@@ -13,6 +13,7 @@
 //! | EliminateDuplicatedExpr, EliminateFilter | yes | smaller keys, fewer operators |
 //! | EliminateOuterJoin | yes | an inner join keeps no counts of partners; valid at every epoch, for the filter above drops the padded rows |
 //! | PushDownFilter | yes | rows that cannot matter never reach state |
+//! | LeftConditions (ours) | yes | the same for the left side of an ASOF join, which PushDownFilter does not know |
 //! | OptimizeProjections | yes | columns nobody reads never reach state |
 //! | UnionsToFilter | no | needs both sides to be one scan; saves nothing that sharing of equal sub-plans does not |
 //! | ReplaceDistinctWithAggregate | no | DISTINCT and DISTINCT ON have operators of their own, which keep less |
@@ -25,6 +26,7 @@
 //! | CommonSubexprEliminate, ExtractLeafExpressions, PushDownLeafProjections | no | they evaluate expressions where the query does not, so other rows would fail |
 
 use super::arithmetic;
+use super::asof;
 use super::comparable::with_comparable_constants;
 use super::lower::processing_time;
 use super::lower::temporal::{CLOCKS, is_maintained, reads_clock, refused};
@@ -56,7 +58,7 @@ const PASSES: u8 = 5;
 
 /// The plan that is lowered. Error: something in it has no value that could be maintained.
 pub(crate) fn optimize(plan: &LogicalPlan) -> Result<LogicalPlan> {
-    let plan = processing_time::as_windows(plan.clone())?;
+    let plan = asof::lifted(processing_time::as_windows(plan.clone())?)?;
     refuse_unstable(&plan)?;
     refuse_many_rows(&plan)?;
     let plan = arithmetic::checked(plan)?;
@@ -84,6 +86,7 @@ fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
+        Arc::new(asof::LeftConditions),
         Arc::new(OptimizeProjections::new()),
     ]
 }

@@ -51,6 +51,8 @@ pub fn placed(error: Error, source: &Source, tree: &impl Visit) -> Error {
         Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } if error.message().starts_with("a subquery") => Some(e.span().start),
         _ => None,
     });
+    let in_time = || error.message().contains("ASOF JOIN") || error.message().contains("FOR SYSTEM_TIME AS OF");
+    let found = found.or_else(|| in_time().then(|| super::asof::place(tree)).flatten());
     match found.and_then(|place| source.position(place)) {
         Some(position) => error.at(position),
         None => error,

@@ -16,6 +16,7 @@
 //! | `outer_relation.column` in a subquery | `public.outer_relation.column`, which cannot be a column's field |
 //! | `FETCH FIRST n ROWS ONLY` | `LIMIT n` |
 //! | windows and `WITH TIES` | see [`super::over`] |
+//! | `ASOF JOIN`, `FOR SYSTEM_TIME AS OF t` | see [`super::asof`] |
 //! | `FROM generate_series(1, 3) g` | `… g(g)`, the name that Postgres gives the column |
 
 use super::aggregate_forms;
@@ -102,6 +103,7 @@ impl Rewrite for Forms {
         }
         super::multisets::rewrite(&mut query.body);
         super::using::rewrite(&mut query.body);
+        super::asof::rewrite(&mut query.body);
         type_items(&mut query.body);
         let mut names = HashSet::new();
         relations(&query.body, &mut names);
@@ -114,6 +116,9 @@ impl Rewrite for Forms {
 
     fn table_factor(&mut self, factor: &mut TableFactor) {
         super::set_returning::in_from(factor);
+        if let TableFactor::NestedJoin { table_with_joins, .. } = factor {
+            super::asof::joins(table_with_joins);
+        }
         let TableFactor::Table { name, alias, args: Some(_), .. } = factor else { return };
         if function_name(name).as_deref() != Some("generate_series") {
             return;

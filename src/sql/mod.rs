@@ -2,6 +2,7 @@
 //! results are those of Postgres. What the plan is for (a view, a SELECT, DML) is decided in `node`.
 
 mod aggregate_forms;
+mod asof;
 pub mod ast;
 pub mod bind;
 pub mod errors;

@@ -78,10 +78,14 @@ impl RelationPlanner for Windows {
     }
 }
 
-/// A relation as of processing time (no other version is let through by `parse::refuse`): its name says so to the planner. Under no other name it is what it was.
+/// A relation as of processing time: its name says so to the planner. Under no other name it is what it was. (Other times are conditions of joins by now, see [`super::asof`].)
 fn as_of_proctime(mut relation: TableFactor, context: &mut dyn RelationPlannerContext) -> Result<RelationPlanning> {
     let TableFactor::Table { name, alias, version, .. } = &mut relation else { return Ok(RelationPlanning::Original(Box::new(relation))) };
-    *version = None;
+    if version.take().is_some_and(|v| !super::asof::is_proctime(&v)) {
+        return Err(external(
+            Error::not_supported("FOR SYSTEM_TIME AS OF in this place is not supported").with_hint("it stands on the right side of a join in FROM"),
+        ));
+    }
     let Some(last) = name.0.last().and_then(|part| part.as_ident()).cloned() else { return Ok(RelationPlanning::Original(Box::new(relation))) };
     let schema = match name.0.as_slice() {
         [schema, _] => schema.as_ident().cloned().unwrap_or_else(|| ast::Ident::new(PUBLIC)),

@@ -63,6 +63,20 @@ fn recursive_examples_run_twice() {
 }
 
 #[test]
+fn asof_example_runs_twice() {
+    let server = Server::start();
+    let mut client = server.connect();
+    for _ in 0..2 {
+        client.run(&example("asof.sql"));
+        let slippage = "SELECT string_agg(id || ' ' || coalesce(over_bid::text, '-'), ', ' ORDER BY id) FROM slippage";
+        assert_eq!(client.one(slippage), "1 -, 2 0.05, 3 0.05");
+    }
+    // 30 minutes of orders; the sources end, so all of them close.
+    client.until("SELECT count(*) FROM revenue_per_minute", "30", PATIENCE);
+    client.until("SELECT sum(orders) FROM revenue_per_minute", "18000", PATIENCE);
+}
+
+#[test]
 fn kafka_examples_run() {
     let kafka = Kafka::shared();
     let server = Server::start();

@@ -71,6 +71,7 @@ fn joins_in_time_go_on_after_a_kill() {
          CREATE TABLE clicked (id INT, ts TIMESTAMP, WATERMARK FOR ts AS ts) APPEND ONLY; \
          CREATE TABLE price (id INT PRIMARY KEY, cents INT); \
          CREATE MATERIALIZED VIEW fate AS SELECT s.id, s.ts AS shown, c.ts AS clicked FROM shown s LEFT JOIN clicked c ON s.id = c.id AND c.ts BETWEEN s.ts AND s.ts + INTERVAL '10 seconds'; \
+         CREATE MATERIALIZED VIEW nearest AS SELECT c.id, c.ts - s.ts AS passed FROM clicked c ASOF LEFT JOIN shown s MATCH_CONDITION (c.ts >= s.ts) ON c.id = s.id; \
          CREATE MATERIALIZED VIEW paid AS SELECT c.id, c.ts, p.cents FROM clicked c JOIN price FOR SYSTEM_TIME AS OF PROCTIME() p ON c.id = p.id",
     );
     let at = |seconds: i64| format!("'2024-01-01 10:00:00'::timestamp + INTERVAL '{seconds} seconds'");
@@ -83,6 +84,8 @@ fn joins_in_time_go_on_after_a_kill() {
         client.run(&format!("INSERT INTO clicked VALUES (1, {})", at(20 * n + 10)));
         client.run(&format!("INSERT INTO clicked VALUES (2, {})", at(20 * n + 5)));
         assert_eq!(client.one(summary), format!("{} {} {}", n + 1, n + 1, n + 1), "round {n}");
+        let nearest = "SELECT string_agg(id || ' ' || passed, ',') FROM nearest";
+        assert_eq!(client.one(nearest), vec!["1 00:00:10"; n as usize + 1].join(","), "round {n}");
         let seen = client.texts("SELECT id, shown, clicked FROM fate ORDER BY shown");
         if n % 3 == 1 {
             if n % 2 == 0 {
@@ -93,6 +96,7 @@ fn joins_in_time_go_on_after_a_kill() {
             let mut client = server.connect();
             assert_eq!(client.texts("SELECT id, shown, clicked FROM fate ORDER BY shown"), seen, "after the kill in round {n}");
             assert_eq!(client.one(summary), format!("{} {} {}", n + 1, n + 1, n + 1), "after the kill in round {n}");
+            assert_eq!(client.one(nearest), vec!["1 00:00:10"; n as usize + 1].join(","), "after the kill in round {n}");
         }
     }
     let mut client = server.connect();

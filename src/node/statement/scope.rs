@@ -7,6 +7,7 @@ use crate::dataflow::ops::recursion::{Beyond, Limit};
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::{Engine, Snapshot};
 use crate::plan::Relation;
+use crate::plan::asof::batch::in_batch;
 use crate::plan::recursion::{MutualRecursion, refuse_in_batch};
 use crate::plan::relation::{RelationSource, attach};
 use crate::sql::bind::{Named, Names};
@@ -100,5 +101,5 @@ impl Names for Scope<'_> {
 /// The plan with rows of `snapshot` under its scans.
 pub fn with_rows(plan: LogicalPlan, snapshot: &dyn Snapshot) -> Result<LogicalPlan> {
     refuse_in_batch(&plan)?;
-    Ok(attach(plan, &mut |relation| snapshot.provider(relation.id).map_err(|e| DataFusionError::External(Box::new(e))))?)
+    Ok(attach(in_batch(plan)?, &mut |relation| snapshot.provider(relation.id).map_err(|e| DataFusionError::External(Box::new(e))))?)
 }

@@ -8,7 +8,7 @@ use crate::node::engine_api::Snapshot;
 use crate::plan::relation::scanned;
 use crate::sql::ast::Statement;
 use crate::sql::bind::{Bound, Parameters};
-use crate::sql::errors::untranslated;
+use crate::sql::errors::{placed, untranslated};
 use crate::sql::names::{name_columns, substitute};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -75,7 +75,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, query: &as
     {
         return Ok(Outcome::rows(Results::ready(columns, batch, "SELECT")));
     }
-    let plan = with_rows(bound.plan, snapshot.as_ref())?;
+    let plan = with_rows(bound.plan, snapshot.as_ref()).map_err(|e| placed(e, &statement.source, query))?;
     let (schema, stream) = context.binder.run(plan, context.now).await?;
     let stream = context.pool.stream(stream.map_err(untranslated).boxed());
     Ok(Outcome::rows(Results { columns, schema, stream, tag: "SELECT" }))

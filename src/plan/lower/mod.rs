@@ -1,6 +1,7 @@
 //! One file per kind of logical node, each saying which specs maintain it. What cannot be maintained is refused here, with what to write instead.
 
 pub(crate) mod aggregate;
+mod asof_join;
 pub(crate) mod columns;
 mod filter;
 mod grouping_sets;
@@ -22,6 +23,7 @@ mod values;
 mod window;
 
 use crate::error::{Error, Result};
+use crate::plan::asof::AsofJoin;
 use crate::plan::node::{Planner, Stream};
 use crate::plan::recursion::MutualRecursion;
 use datafusion::logical_expr::LogicalPlan;
@@ -54,6 +56,9 @@ impl Planner<'_> {
             LogicalPlan::Extension(extension) => {
                 if let Some(recursion) = MutualRecursion::of(extension) {
                     return self.mutual_recursion(recursion);
+                }
+                if let Some(join) = AsofJoin::of(extension) {
+                    return self.asof_join(join);
                 }
                 let name = extension.node.name().to_string();
                 Err(refuse(&format!("{name} cannot be maintained incrementally"), "run it as a SELECT over a view"))

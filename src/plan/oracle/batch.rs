@@ -5,6 +5,7 @@ use super::sessions::{self, Sessions};
 use super::world::{Cut, E, LATE, SESSIONS, judges, relations};
 use crate::error::Result;
 use crate::plan::arithmetic::checked;
+use crate::plan::asof::batch::in_batch;
 use crate::plan::null_safe::with_unmixed_keys;
 use crate::plan::relation::{RelationSource, attach};
 use crate::sql::functions::{aggregates, scalars, session_window, windows};
@@ -79,7 +80,7 @@ impl Judge {
 
     /// The query's rows over all input taken so far.
     pub fn answer(&self, plan: &LogicalPlan) -> Result<Rows> {
-        let plan = attach(checked(plan.clone())?, &mut |relation| {
+        let plan = attach(checked(in_batch(plan.clone())?)?, &mut |relation| {
             let batches = self.input.get(&relation.id).cloned().unwrap_or_default();
             Ok(Arc::new(MemTable::try_new(relation.schema.clone(), vec![batches])?) as Arc<dyn TableProvider>)
         })?;

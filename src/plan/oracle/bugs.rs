@@ -49,6 +49,8 @@ fn a_dropped_retraction() {
     name("ORDER BY v DESC NULLS LAST, id LIMIT", "TopK");
     name("m >= {clock:now()}", "TemporalFilter");
     name("x LEFT JOIN (SELECT * FROM p WHERE {used:ts}) y", "IntervalJoin");
+    name("tw_asof(a.v >= b.w)", "AsofJoin");
+    name("tw_asof(x.ts >= y.ts)", "AsofJoin");
     name("SELECT price, ts, ws, we FROM", "Session");
     name("SELECT t.k, b.w FROM t JOIN b", "Recursion");
     name("sum(v) OVER (PARTITION BY g ORDER BY id ROWS", "Over");

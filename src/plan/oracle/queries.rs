@@ -2,6 +2,7 @@
 //!
 //! In a query over events, `{used:E}` stands for "the row was in time for a window that ends at E": TRUE in the view, which finds out by itself, and a comparison with the
 //! row's watermark column in the batch query. `{closed:E}` likewise for EMIT ON WINDOW CLOSE and the newest watermark. `{clock:now()}` is the call in the view and the epoch's clock in the batch query.
+//! `{rows:r}` is relation r in the view, and its rows that were in time in the batch query; `{at:t}` is FOR SYSTEM_TIME AS OF t in the view, and the ASOF join with y.ts in the batch query.
 //! `{sessions:Q}` is the query Q in the view, and the judge's own `e_sessions` in the batch query.
 
 use super::world::Random;
@@ -38,7 +39,11 @@ impl Query {
 
     /// The text for the view.
     pub fn view(&self) -> String {
-        replace(&self.sql, |what, text| if matches!(what, "clock" | "sessions") { text.to_string() } else { "TRUE".to_string() })
+        replace(&self.sql, |what, text| match what {
+            "clock" | "sessions" | "rows" => text.to_string(),
+            "at" => format!("tw_version_at({text})"),
+            _ => "TRUE".to_string(),
+        })
     }
 
     /// The text for the judge, after an epoch that ended with these watermarks at this clock.
@@ -51,6 +56,8 @@ impl Query {
         let watermark = now.of(&sources);
         replace(&self.sql, |what, end| match what {
             "sessions" => "e_sessions".to_string(),
+            "rows" => format!("(SELECT * FROM {end} WHERE ts IS NULL OR ts > wm)"),
+            "at" => format!("tw_asof({end} >= y.ts)"),
             "clock" => format!("arrow_cast({clock}, 'Timestamp(Microsecond, Some(\"UTC\"))')"),
             "used" => format!("({end} IS NULL OR {end} > {}{})", alias(end), self.late_column),
             // No promise yet: nothing is closed.
@@ -161,6 +168,7 @@ pub fn fixed() -> Vec<Query> {
     all.extend(events());
     all.extend(super::timed::intervals());
     all.extend(super::timed::filters());
+    all.extend(super::timed::nearest());
     all.extend(other_windows());
     all
 }
@@ -280,7 +288,7 @@ pub fn random(random: &mut Random) -> Query {
 
 /// A query with integer columns x and y.
 fn select(random: &mut Random, depth: u32) -> String {
-    match random.below(if depth == 0 { 2 } else { 11 }) {
+    match random.below(if depth == 0 { 2 } else { 12 }) {
         0 => format!(
             "SELECT {} AS x, {} AS y FROM a{}",
             random.pick(&["id", "g", "v"]),
@@ -322,6 +330,14 @@ fn select(random: &mut Random, depth: u32) -> String {
             random.pick(&["", "NOT"]),
             select(random, depth - 1),
             random.pick(&["", " AND r.y > q.y"])
+        ),
+        11 => format!(
+            "SELECT l.x AS x, {} AS y FROM ({}) l {} ({}) r ON {}",
+            random.pick(&["r.y", "r.x", "l.y"]),
+            select(random, depth - 1),
+            random.pick(&["JOIN", "LEFT JOIN"]),
+            select(random, depth - 1),
+            random.pick(&["l.x = r.x AND tw_asof(l.y >= r.y)", "l.x = r.x AND tw_asof(r.y > l.y)", "tw_asof(l.y > r.x)", "tw_asof(l.x = r.x AND l.y <= r.y)"])
         ),
         8 => format!("SELECT DISTINCT x, y FROM ({}) q", select(random, depth - 1)),
         _ => over(random, depth),

@@ -73,3 +73,48 @@ pub fn filters() -> Vec<Query> {
     ];
     all.map(Query::new).to_vec()
 }
+
+/// Joins with the nearest row: of tables whose rows change, ties among them; of sources, behind whose watermarks state goes and rows are late.
+pub fn nearest() -> Vec<Query> {
+    let tables = [
+        "SELECT a.id, a.v, b.w, b.u FROM a JOIN b ON a.g = b.k AND tw_asof(a.v >= b.w)",
+        "SELECT a.id, a.v, b.w, b.u FROM a LEFT JOIN b ON a.g = b.k AND tw_asof(a.v > b.w)",
+        "SELECT a.id, b.u FROM a LEFT JOIN b ON a.g = b.k AND tw_asof(a.v <= b.w)",
+        "SELECT a.id, b.w FROM a JOIN b ON tw_asof(b.k = a.g AND b.w > a.v)",
+        "SELECT a.id, b.w, b.k FROM a LEFT JOIN b ON tw_asof(a.v >= b.w)",
+        "SELECT a.id, a.s, b.u FROM a LEFT JOIN b ON a.g = b.k AND tw_asof(a.s <= b.u)",
+        "SELECT a.id, a.f, b.w, b.u FROM a JOIN b ON a.g + 1 = b.k AND tw_asof(a.f > b.w)",
+        // The right side has one row at most: columns nobody reads are not kept.
+        "SELECT b.k, b.w, a.v FROM b LEFT JOIN a ON b.k = a.g AND tw_asof(b.w >= a.id)",
+        // Conditions above go below on the left side only; aggregates and joins above follow corrections.
+        "SELECT a.id, b.u FROM a JOIN b ON a.g = b.k AND tw_asof(a.v >= b.w) WHERE a.id > 3 AND b.u <> 'x' AND a.v > b.w",
+        "SELECT b.u, count(*) AS n, sum(a.v) AS t FROM a LEFT JOIN b ON a.g = b.k AND tw_asof(a.v >= b.w) GROUP BY b.u",
+        "SELECT x.id, x.w, y.w AS v FROM (SELECT a.id, a.g, b.w FROM a JOIN b ON a.g = b.k AND tw_asof(a.v >= b.w)) x LEFT JOIN b y ON x.g = y.k AND tw_asof(x.w < y.w)",
+        "SELECT x.id, y.n FROM a x JOIN (SELECT g, v, count(*) AS n FROM a GROUP BY g, v) y ON x.g = y.g AND tw_asof(x.id >= y.v)",
+        "SELECT id, EXISTS (SELECT 1 FROM b JOIN a c ON b.k = c.g AND tw_asof(b.w >= c.v) WHERE c.id = a.id) AS x FROM a",
+        // An endless left side and a changing right one: nothing is forgotten, nothing is late.
+        "SELECT e.auction, e.ts, y.m FROM e LEFT JOIN (SELECT seller, max(ts) AS m FROM p GROUP BY seller, name) y ON e.auction = y.seller AND tw_asof(e.ts >= y.m)",
+    ];
+    let late = format!("SELECT {LATE_E} + {LATE_P} AS n");
+    let select = "SELECT x.auction, x.price, x.ts AS xt, y.seller, y.name, y.ts AS yt";
+    let sources = ["x.ts >= y.ts", "x.ts > y.ts", "x.ts <= y.ts", "x.ts < y.ts"];
+    let of_sources = |kind: &str, on: &str| Query::new(format!("{select} FROM {E} x {kind} {P} y ON x.auction = y.seller AND tw_asof({on})"));
+    let mut all = tables.map(Query::new).to_vec();
+    all.extend(sources.map(|on| of_sources("LEFT JOIN", on).counting_late(late.clone())));
+    all.push(of_sources("JOIN", sources[0]).counting_late(late.clone()));
+    let version = |kind: &str| format!("{select} FROM {{rows:e}} x {kind} {{rows:p}} y ON x.auction = y.seller AND {{at:x.ts}}");
+    let window = "tw_window_end(x.ts, INTERVAL '10 seconds')";
+    all.extend([
+        Query::new(version("JOIN")).counting_late(late.clone()),
+        Query::new(version("LEFT JOIN")).counting_late(late.clone()),
+        Query::new(format!("{select} FROM {E} x LEFT JOIN {P} y ON tw_asof(x.ts >= y.ts)")).counting_late(late.clone()),
+        // A time without a watermark on the left: right rows stay, late ones are not used.
+        Query::new(format!("SELECT x.auction, x.wm, y.name FROM e x JOIN {P} y ON x.auction = y.seller AND tw_asof(x.wm >= y.ts)")).counting_late(format!("SELECT {LATE_P} AS n")),
+        Query::new(format!("SELECT x.auction, x.wm, y.name FROM e x LEFT JOIN {P} y ON x.auction = y.seller AND tw_asof(x.wm < y.ts)")).counting_late(format!("SELECT {LATE_P} AS n")),
+        // The left side's time closes windows above.
+        Query { late_column: "wm2", ..Query::new(format!(
+            "SELECT {window} AS we, count(y.name) AS n FROM (SELECT * FROM e WHERE ts > wm) x LEFT JOIN (SELECT * FROM p WHERE ts > wm) y ON x.auction = y.seller AND tw_asof(x.ts >= y.ts) GROUP BY {window}"
+        )) },
+    ]);
+    all
+}

@@ -4,6 +4,7 @@
 pub mod aggregate;
 pub mod arithmetic;
 pub mod array;
+pub mod asof;
 pub mod bytes;
 pub mod cast;
 pub mod clock;
@@ -35,6 +36,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         window::functions(),
         arithmetic::functions(),
         array::functions(),
+        asof::functions(),
         bytes::functions(),
         clock::functions(),
         conditional::functions(),

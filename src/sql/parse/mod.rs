@@ -4,6 +4,7 @@
 //! No text may hurt the server: depth is bounded before any recursion (54001), and whatever a tree holds that we do not
 //! act on is refused (0A000) in `refuse`, never passed over.
 
+mod asof;
 mod create_index;
 mod create_relation;
 mod create_sink;
@@ -65,7 +66,7 @@ fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
     let outcome = Tokenizer::new(&Tidewater, source.text()).tokenize_with_location_into_buf(&mut tokens);
     tokens.retain(|t| !matches!(t.token, Token::Whitespace(_)));
     match outcome {
-        Ok(()) => windows::exclusions(source, recursion::unify(windows::unify(tokens))),
+        Ok(()) => windows::exclusions(source, asof::unify(source, recursion::unify(windows::unify(tokens)))?),
         Err(e) => Err(token_error(source, &e.message, e.location)),
     }
 }

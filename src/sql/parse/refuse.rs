@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::sql::aggregate_forms;
 use crate::sql::over::ties_refused;
 use crate::sql::walk::{self, Read};
-use datafusion::sql::sqlparser::ast::{self, Expr, SelectFlavor, SetExpr, Spanned, Statement, TableFactor, TableVersion, Visit};
+use datafusion::sql::sqlparser::ast::{self, Expr, SelectFlavor, SetExpr, Spanned, Statement, TableFactor, Visit};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use std::ops::ControlFlow;
 
@@ -180,6 +180,11 @@ impl Parts<'_> {
         }
     }
 
+    fn joins_in_time(&mut self, table: &ast::TableWithJoins) -> ControlFlow<()> {
+        let Some((what, hint, at)) = crate::sql::asof::refused(table) else { return ControlFlow::Continue(()) };
+        self.refuse_with(refusal(what).with_hint(hint), at)
+    }
+
     fn refuse(&mut self, what: &str, at: &impl Spanned) -> ControlFlow<()> {
         self.refuse_with(refusal(what), at)
     }
@@ -220,13 +225,8 @@ impl Read for Parts<'_> {
 
     fn table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         match factor {
-            TableFactor::Table { name, with_hints, version, partitions, json_path, sample, index_hints, .. } => {
+            TableFactor::Table { name, with_hints, partitions, json_path, sample, index_hints, .. } => {
                 self.reserved_name(name)?;
-                if version.as_ref().is_some_and(|v| !is_proctime(v)) {
-                    let error = refusal("FOR SYSTEM_TIME AS OF another time than PROCTIME()")
-                        .with_hint("FOR SYSTEM_TIME AS OF PROCTIME() joins with the rows of the moment; for those of another time keep versions in a table");
-                    return self.refuse_with(error, factor);
-                }
                 if sample.is_some() {
                     return self.refuse("TABLESAMPLE", factor);
                 }
@@ -236,6 +236,7 @@ impl Read for Parts<'_> {
                 ControlFlow::Continue(())
             }
             TableFactor::Derived { sample: Some(_), .. } => self.refuse("TABLESAMPLE", factor),
+            TableFactor::NestedJoin { table_with_joins, .. } => self.joins_in_time(table_with_joins),
             TableFactor::TableFunction { .. }
             | TableFactor::JsonTable { .. }
             | TableFactor::OpenJsonTable { .. }
@@ -277,6 +278,7 @@ fn set_expr(parts: &mut Parts<'_>, body: &SetExpr) -> ControlFlow<()> {
                 || s.value_table_mode.is_some()
                 || s.select_modifiers.is_some()
                 || !matches!(s.flavor, SelectFlavor::Standard);
+            s.from.iter().try_for_each(|table| parts.joins_in_time(table))?;
             if crate::sql::using::is_unclear(s) {
                 let error = refusal("this full join over columns of the same name").with_hint("write ON, and coalesce(a.k, b.k) for the column");
                 return parts.refuse_with(error, s.as_ref());
@@ -294,9 +296,4 @@ fn set_expr(parts: &mut Parts<'_>, body: &SetExpr) -> ControlFlow<()> {
         SetExpr::Table(_) => parts.refuse("TABLE as a query", body),
         SetExpr::Query(_) | SetExpr::Values(_) => ControlFlow::Continue(()),
     }
-}
-
-/// `PROCTIME()`, the one time as of which relations are joined.
-fn is_proctime(version: &TableVersion) -> bool {
-    matches!(version, TableVersion::ForSystemTimeAsOf(Expr::Function(f)) if f.name.to_string().eq_ignore_ascii_case("proctime"))
 }

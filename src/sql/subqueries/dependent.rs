@@ -13,8 +13,10 @@
 //! | `UNION` | of inputs that all have them |
 
 use super::domain::{Domain, filtered, same};
+use super::lateral::in_time;
 use super::{Unnesting, columns, named, narrowed, positioned};
 use crate::error::Error;
+use crate::sql::asof::is_in_time;
 use crate::sql::functions::table::external;
 use datafusion::common::{Column, DFSchema, NullEquality, Result, TableReference};
 use datafusion::functions_window::expr_fn::row_number;
@@ -205,6 +207,9 @@ impl Unnesting {
     /// A join of which at least one side, or the condition, refers to the values.
     fn both(&mut self, join: Join, domain: &Domain<'_>) -> Result<Dependent> {
         use JoinType as J;
+        if join.filter.as_ref().is_some_and(is_in_time) {
+            return Err(in_time());
+        }
         let (in_left, in_right) = (domain.is_used(&join.left)?, domain.is_used(&join.right)?);
         let (with_left, with_right) = match join.join_type {
             J::Inner => (in_left || !in_right, in_right),

@@ -3,6 +3,9 @@
 use super::domain::{Domain, filtered, outside};
 use super::simple::has_subquery;
 use super::{Unnesting, narrowed};
+use crate::error::Error;
+use crate::sql::asof::is_in_time;
+use crate::sql::functions::table::external;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, JoinType, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
@@ -11,6 +14,9 @@ use std::sync::Arc;
 
 impl Unnesting {
     pub(super) fn join(&mut self, join: Join) -> Result<Transformed<LogicalPlan>> {
+        if join.filter.as_ref().is_some_and(is_in_time) && (is_lateral(&join.right) || join.filter.as_ref().is_some_and(has_subquery)) {
+            return Err(in_time());
+        }
         if is_lateral(&join.right) && matches!(join.join_type, JoinType::Inner | JoinType::Left) {
             return self.lateral(join).map(Transformed::yes);
         }
@@ -43,6 +49,14 @@ impl Unnesting {
         let joined = LogicalPlanBuilder::from(left.clone()).join_on(rows, join.join_type, [domain.condition(strict)?])?.build()?;
         narrowed(joined, &schema)
     }
+}
+
+/// A join with the nearest row in time, for each of some outer values.
+pub(super) fn in_time() -> datafusion::error::DataFusionError {
+    external(
+        Error::not_supported("an ASOF JOIN, or one FOR SYSTEM_TIME AS OF, over outer references or with a subquery in its condition is not supported")
+            .with_hint("make the join first, in FROM or WITH, and refer to its result"),
+    )
 }
 
 fn is_lateral(plan: &LogicalPlan) -> bool {

@@ -13,8 +13,9 @@
 //! *Retraction* is a negative weight and goes through the same formulas. Rows with a NULL key match nothing and are not stored, but
 //! are preserved; under `IS NOT DISTINCT FROM` they match like values. *State*: rows (`Multiset`) and counts by key; semi and anti joins keep no rows of the other side unless there is a
 //! residual. Without equal keys all rows meet under the empty key on one worker. *Forgotten*: when both keys contain the same window, what belongs to closed windows; otherwise never
-//! (but see [`interval`]).
+//! (but see [`interval`]). Joins with the nearest row in time are [`asof`].
 
+pub mod asof;
 pub mod interval;
 mod pairs;
 mod preserved;
