@@ -37,6 +37,8 @@ pub const CHECKPOINT_SECONDS: &str = "tidewater_checkpoint_seconds";
 pub const CHECKPOINTS: &str = "tidewater_checkpoints_total";
 /// Bytes that the engine's state holds in memory.
 pub const STATE_MEMORY: &str = "tidewater_state_memory_bytes";
+/// Bytes of the store's files.
+pub const STATE_DISK: &str = "tidewater_state_disk_bytes";
 /// The limit set by --memory.
 pub const MEMORY_LIMIT: &str = "tidewater_memory_limit_bytes";
 /// Memory of the process, as the operating system counts it.
@@ -74,6 +76,7 @@ const METRICS: &[(&str, Shape, Unit, &str)] = &[
     (CHECKPOINT_SECONDS, Shape::Histogram, Unit::Seconds, "time that one checkpoint takes"),
     (CHECKPOINTS, Shape::Counter, Unit::Count, "checkpoints written"),
     (STATE_MEMORY, Shape::Gauge, Unit::Bytes, "bytes of state held in memory"),
+    (STATE_DISK, Shape::Gauge, Unit::Bytes, "bytes of the store's files"),
     (MEMORY_LIMIT, Shape::Gauge, Unit::Bytes, "the limit set by --memory"),
     (PROCESS_MEMORY, Shape::Gauge, Unit::Bytes, "resident memory of the process"),
     (PROCESS_CPU, Shape::Gauge, Unit::Seconds, "processor time of the process since its start"),

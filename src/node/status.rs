@@ -43,7 +43,9 @@ impl Status for NodeStatus {
         counter!(names::STATEMENTS, "outcome" => "error").absolute(errors);
         let shared = &engine.shared;
         let checkpoint = shared.system.checkpoint_status();
-        gauge!(names::EPOCH).set(shared.published().epoch.0 as f64);
+        let published = shared.published();
+        gauge!(names::EPOCH).set(published.epoch.0 as f64);
+        gauge!(names::STATE_DISK).set(published.snapshot.file_bytes(&[], &[u8::MAX]) as f64);
         gauge!(names::DURABLE_EPOCH).set(checkpoint.epoch.0 as f64);
         gauge!(names::STATE_MEMORY).set(shared.system.state_bytes() as f64);
         counter!(names::CHECKPOINTS).absolute(checkpoint.count);
