@@ -137,7 +137,8 @@ struct Plan {
     slots: Vec<Slot>,
     pace: Pace,
     prepared: bool,
-    /// Partitions whose rows are all made.
+    /// Readers, and those whose rows are all made. A partition that has ended is not opened again after a restart.
+    opened: AtomicU32,
     ready: AtomicU32,
 }
 
@@ -145,7 +146,15 @@ impl GeneratedSource {
     /// `generator` makes the declared columns that are not metadata, in declared order, in types that cast to the declared ones.
     pub fn new(request: &SourceRequest<'_>, shape: &Shape, rows: Option<i64>, generator: Box<dyn Generator>) -> Result<Self> {
         let slots = request.metadata.iter().map(|m| slot(request.connector, m.as_ref())).collect::<Result<_>>()?;
-        let plan = Plan { generator, schema: request.declared.clone(), slots, pace: Pace::new(shape.rate), prepared: shape.prepared, ready: AtomicU32::new(0) };
+        let plan = Plan {
+            generator,
+            schema: request.declared.clone(),
+            slots,
+            pace: Pace::new(shape.rate),
+            prepared: shape.prepared,
+            opened: AtomicU32::new(0),
+            ready: AtomicU32::new(0),
+        };
         Ok(GeneratedSource { plan: Arc::new(plan), rows, partitions: shape.partitions })
     }
 }
@@ -227,6 +236,7 @@ impl Source for GeneratedSource {
     fn open(&self, partition: Partition, from: Position) -> Result<Box<dyn Reader>> {
         let next = from.max(0);
         self.plan.pace.begin(next, Instant::now());
+        self.plan.opened.fetch_add(1, Ordering::AcqRel);
         Ok(Box::new(GeneratedReader {
             plan: self.plan.clone(),
             maker: self.plan.generator.maker(),
@@ -275,11 +285,20 @@ impl Reader for GeneratedReader {
             self.made = Some(made);
             self.plan.ready.fetch_add(1, Ordering::AcqRel);
         }
-        if i64::from(self.plan.ready.load(Ordering::Acquire)) < self.partitions {
+        if self.plan.ready.load(Ordering::Acquire) < self.plan.opened.load(Ordering::Acquire) {
             std::thread::sleep(wait.min(Duration::from_millis(1)));
             return Ok(Polled::Nothing { caught_up: false });
         }
         Ok(self.made.as_mut().and_then(VecDeque::pop_front).map_or(Polled::End, Polled::Batch))
+    }
+}
+
+impl Drop for GeneratedReader {
+    fn drop(&mut self) {
+        if self.made.is_none() {
+            // The others do not wait for it.
+            self.plan.ready.fetch_add(1, Ordering::AcqRel);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::checkpoints::SourceRecord;
 use super::engine_api::When;
 use super::feed::{Feed, PartitionState};
 use super::scheduler::Scheduler;
+use super::share::FIRST_EPOCH_ROWS;
 use crate::catalog::catalog;
 use crate::catalog::object::{Body, Object};
 use crate::connectors::connector::{Partition, Source};
@@ -83,6 +84,7 @@ impl Scheduler {
             self.main.feeds.insert(object.id, feed);
         }
         self.main.views.push(object.id);
+        self.share.begin_again(FIRST_EPOCH_ROWS);
         self.make_running(&object, plan.clone())?;
         if let Some(rows) = self.relation_rows(&object, &plan)? {
             rows.ready = true;

@@ -9,7 +9,7 @@ use super::pool::Pool;
 use super::recover::{self, Replan};
 use super::scheduler::{Lane, Scheduler};
 use super::session::{self, SessionBackend};
-use super::share::Share;
+use super::share::{FIRST_EPOCH_ROWS, Share};
 use super::shared::Shared;
 use super::statement::replan::replan;
 use super::status::NodeStatus;
@@ -74,8 +74,7 @@ fn access(trust: Trust) -> Access {
     }
 }
 
-/// Rows of the first epoch, when nothing is known of what rows cost, and how long an epoch should take at most.
-const FIRST_EPOCH_ROWS: usize = 16 * 1024;
+/// How long an epoch should take at most.
 const EPOCH_MAX: Duration = Duration::from_millis(200);
 /// Sessions at once; each costs a task and some buffers.
 const MAX_CONNECTIONS: usize = 1000;

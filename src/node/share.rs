@@ -11,6 +11,8 @@ pub struct Share {
     longest: Duration,
 }
 
+/// Rows of a live lane's first step, and of the first with another view in it.
+pub const FIRST_EPOCH_ROWS: usize = 2 * 1024;
 /// The fewest rows of a step: below it, fixed costs are all there is.
 const LEAST: usize = 16;
 
@@ -18,6 +20,11 @@ impl Share {
     /// Begins with `first` rows, and never gives more than `most`; steps are to take no more than `longest`.
     pub fn new(first: usize, most: usize, longest: Duration) -> Share {
         Share { rows: first.min(most), most, longest }
+    }
+
+    /// What rows cost is another thing from now on: begins again with no more than `first` rows.
+    pub fn begin_again(&mut self, first: usize) {
+        self.rows = self.rows.min(first);
     }
 
     pub fn rows(&self) -> usize {
@@ -51,6 +58,8 @@ mod tests {
         assert_eq!(share.rows(), 800, "too long: half of what it was");
         (0..20).for_each(|_| share.took(100_000, ms(1)));
         assert_eq!(share.rows(), 64_000);
+        share.begin_again(1000);
+        assert_eq!(share.rows(), 1000);
         (0..20).for_each(|_| share.took(share.rows(), ms(500)));
         assert_eq!(share.rows(), 16);
     }
