@@ -12,8 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pg::backend::{Backend, Description, Execution, Notice, Parameter, Parsed, ResultColumn, Session};
 use crate::pg::types::{field_of, oid_of};
 use crate::plan::arithmetic::CheckedArithmetic;
-use crate::plan::comparable::with_comparable_constants;
-use crate::plan::null_safe::with_unmixed_keys;
+use crate::plan::optimize::with_sound_rules;
 use crate::sql::ast::{Statement, StatementKind};
 use crate::sql::bind::Binder;
 use crate::sql::parse;
@@ -34,7 +33,7 @@ use std::sync::Arc;
 
 /// A binder with the rules of the house. `partitions`: threads that one query may use.
 pub fn binder(partitions: usize, runtime: Arc<RuntimeEnv>) -> Result<Binder> {
-    let optimizer = Optimizer::with_rules(with_unmixed_keys(with_comparable_constants(Optimizer::new().rules)));
+    let optimizer = Optimizer::with_rules(with_sound_rules(Optimizer::new().rules));
     Binder::new(vec![Arc::new(CheckedArithmetic)], optimizer, runtime, partitions)
 }
 

@@ -8,6 +8,7 @@ use super::encode::Format;
 use super::frame::utf8;
 use super::types::{self, PgType};
 use crate::error::{Error, Kind, Result};
+use crate::types::float::Float;
 use crate::types::text::decimal::{Literal, Unscaled};
 use crate::types::text::{TextStyle, json, parse_value};
 use arrow::array::{
@@ -86,8 +87,8 @@ fn decode_scalar(scalar: PgType, value: &[u8]) -> Result<ArrayRef> {
         types::INT4 => Arc::new(Int32Array::from(vec![i32::from_be_bytes(bytes(value)?)])),
         types::INT8 => Arc::new(Int64Array::from(vec![i64::from_be_bytes(bytes(value)?)])),
         types::OID | types::REGPROC | types::REGCLASS | types::REGTYPE => Arc::new(Int64Array::from(vec![u32::from_be_bytes(bytes(value)?) as i64])),
-        types::FLOAT4 => Arc::new(Float32Array::from(vec![Some(f32::from_be_bytes(bytes(value)?)).filter(|v| !v.is_nan()).unwrap_or(f32::NAN)])),
-        types::FLOAT8 => Arc::new(Float64Array::from(vec![Some(f64::from_be_bytes(bytes(value)?)).filter(|v| !v.is_nan()).unwrap_or(f64::NAN)])),
+        types::FLOAT4 => Arc::new(Float32Array::from(vec![f32::from_be_bytes(bytes(value)?).one_nan()])),
+        types::FLOAT8 => Arc::new(Float64Array::from(vec![f64::from_be_bytes(bytes(value)?).one_nan()])),
         types::NUMERIC => decode_numeric(value)?,
         types::BYTEA => Arc::new(BinaryArray::from(vec![value])),
         types::UUID => Arc::new(FixedSizeBinaryArray::try_from_iter([bytes::<16>(value)?].into_iter())?),

@@ -5,6 +5,7 @@
 
 use super::error::of_arrow;
 use crate::error::{Error, Kind};
+use crate::types::float::Float;
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum};
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
@@ -147,8 +148,8 @@ impl Checked {
     fn compute(&self, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
         let result = self.kernel(left, right)?;
         let floats = match result.data_type() {
-            DataType::Float32 => self.floats::<Float32Type>(&result, left, right, f32::NAN),
-            DataType::Float64 => self.floats::<Float64Type>(&result, left, right, f64::NAN),
+            DataType::Float32 => self.floats::<Float32Type>(&result, left, right),
+            DataType::Float64 => self.floats::<Float64Type>(&result, left, right),
             _ => return Ok(result),
         };
         floats.map_err(|e| ArrowError::ExternalError(Box::new(e)))
@@ -156,13 +157,7 @@ impl Checked {
 
     /// Refuses infinite results of finite operands, and division by zero. NaN becomes the one NaN that comparisons know: the processor's own
     /// (of Infinity - Infinity, and of -NaN) has a sign and would be the least of all values. The common case is one pass over the result.
-    fn floats<T: ArrowPrimitiveType<Native: Into<f64>>>(
-        &self,
-        result: &ArrayRef,
-        left: &dyn Datum,
-        right: &dyn Datum,
-        nan: T::Native,
-    ) -> Result<ArrayRef, Error> {
+    fn floats<T: ArrowPrimitiveType<Native: Into<f64> + Float>>(&self, result: &ArrayRef, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, Error> {
         let values = result.as_primitive::<T>();
         if values.values().iter().all(|v| (*v).into().is_finite()) {
             return Ok(Arc::clone(result));
@@ -181,7 +176,7 @@ impl Checked {
                 return Err(Error::new(Kind::NumericOutOfRange, "value out of range: overflow"));
             }
         }
-        Ok(Arc::new(values.unary::<_, T>(|v| if v.into().is_nan() { nan } else { v })))
+        Ok(Arc::new(values.unary::<_, T>(Float::one_nan)))
     }
 }
 

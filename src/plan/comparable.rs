@@ -6,6 +6,8 @@
 //! A list of constants (`f IN (0, 1, 2, 3)`) is looked up by the bits of the row's value: at the end one with a zero gets the other zero too. (A NaN needs none: those of
 //! rows are all the same one, from input as from arithmetic.)
 
+use super::optimize::{Rule, around};
+use crate::types::float::Float;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::InList;
@@ -101,18 +103,8 @@ fn is_zero(expr: &Expr) -> bool {
 }
 
 /// The rules with the first one around that which folds constants, and the second one at the end.
-pub fn with_comparable_constants(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let simplify = SimplifyExpressions::new();
-    rules
-        .into_iter()
-        .flat_map(|rule| -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-            match rule.name() == simplify.name() {
-                true => vec![Arc::new(ComparableConstants), rule, Arc::new(ComparableConstants)],
-                false => vec![rule],
-            }
-        })
-        .chain([Arc::new(BothZeros) as Arc<dyn OptimizerRule + Send + Sync>])
-        .collect()
+pub(super) fn with_comparable_constants(rules: Vec<Rule>) -> Vec<Rule> {
+    around(rules, SimplifyExpressions::new().name(), || Arc::new(ComparableConstants)).chain([Arc::new(BothZeros) as Rule]).collect()
 }
 
 fn comparison(expr: Expr) -> Result<Transformed<Expr>> {
@@ -138,11 +130,11 @@ fn comparison(expr: Expr) -> Result<Transformed<Expr>> {
 fn constant(expr: Expr) -> Transformed<Expr> {
     match expr {
         Expr::Literal(ScalarValue::Float64(Some(v)), mark) => {
-            let plain = if v.is_nan() { f64::NAN } else { v + 0.0 };
+            let plain = v.canonical();
             Transformed::new_transformed(Expr::Literal(ScalarValue::Float64(Some(plain)), mark), plain.to_bits() != v.to_bits())
         }
         Expr::Literal(ScalarValue::Float32(Some(v)), mark) => {
-            let plain = if v.is_nan() { f32::NAN } else { v + 0.0 };
+            let plain = v.canonical();
             Transformed::new_transformed(Expr::Literal(ScalarValue::Float32(Some(plain)), mark), plain.to_bits() != v.to_bits())
         }
         other => Transformed::no(other),

@@ -14,8 +14,8 @@ pub mod index;
 pub mod lazy;
 mod lower;
 mod node;
-pub mod null_safe;
-mod optimize;
+mod null_safe;
+pub mod optimize;
 #[cfg(test)]
 mod oracle;
 pub mod recursion;

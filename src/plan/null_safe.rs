@@ -9,6 +9,7 @@
 //!   ON a.x IS NOT DISTINCT FROM b.x AND a.y = b.y        plain key y; x is compared for each pair
 //! ```
 
+use super::optimize::{Rule, around};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{NullEquality, Result};
 use datafusion::logical_expr::utils::conjunction;
@@ -49,13 +50,7 @@ impl OptimizerRule for NullSafeConditions {
 }
 
 /// The rules with this one around that which finds keys of joins, which then has the last word too.
-pub fn with_unmixed_keys(rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+pub(super) fn with_unmixed_keys(rules: Vec<Rule>) -> Vec<Rule> {
     let keys = ExtractEquijoinPredicate::new();
-    let around = |rule: Arc<dyn OptimizerRule + Send + Sync>| -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-        match rule.name() == keys.name() {
-            true => vec![Arc::new(NullSafeConditions), rule, Arc::new(NullSafeConditions)],
-            false => vec![rule],
-        }
-    };
-    rules.into_iter().flat_map(around).chain([Arc::new(ExtractEquijoinPredicate::new()) as _]).collect()
+    around(rules, keys.name(), || Arc::new(NullSafeConditions)).chain([Arc::new(ExtractEquijoinPredicate::new()) as Rule]).collect()
 }

@@ -69,10 +69,23 @@ pub(crate) fn optimize(plan: &LogicalPlan) -> Result<LogicalPlan> {
     config.optimizer.max_passes = usize::from(PASSES);
     let mut context = OptimizerContext::new_with_config_options(Arc::new(config));
     context = context.with_max_passes(PASSES).without_query_execution_start_time();
-    Ok(Optimizer::with_rules(with_unmixed_keys(with_comparable_constants(rules()))).optimize(plan, &context, |_, _| {})?)
+    Ok(Optimizer::with_rules(with_sound_rules(rules())).optimize(plan, &context, |_, _| {})?)
 }
 
-fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+/// One rewrite of plans.
+pub type Rule = Arc<dyn OptimizerRule + Send + Sync>;
+
+/// DataFusion's rules with ours around those that are wrong by themselves, for views and for SELECTs (`comparable`, `null_safe`).
+pub fn with_sound_rules(rules: Vec<Rule>) -> Vec<Rule> {
+    with_unmixed_keys(with_comparable_constants(rules))
+}
+
+/// The rules with one of `ours` before and one behind each that has this name.
+pub(super) fn around(rules: Vec<Rule>, name: &str, ours: impl Fn() -> Rule) -> impl Iterator<Item = Rule> {
+    rules.into_iter().flat_map(move |rule| if rule.name() == name { vec![ours(), rule, ours()] } else { vec![rule] })
+}
+
+fn rules() -> Vec<Rule> {
     vec![
         Arc::new(RewriteSetComparison::new()),
         Arc::new(OptimizeUnions::new()),

@@ -169,14 +169,7 @@ pub(super) fn is_in_time(condition: &logical::Expr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::sql::forms;
-    use crate::sql::parse;
-
-    fn of(text: &str) -> String {
-        let mut query = parse::query(text).unwrap();
-        forms::rewrite(&mut query);
-        query.to_string()
-    }
+    use crate::sql::forms::tests::rewritten;
 
     #[test]
     fn every_spelling_becomes_a_condition() {
@@ -194,7 +187,7 @@ mod tests {
             ("SELECT 1::int FROM a JOIN b FOR SYSTEM_TIME AS OF a.t AS x ON a.k = x.k", "JOIN b AS x ON (a.k = x.k) AND tw_version_at(a.t)"),
             ("SELECT 1::int FROM c JOIN (a ASOF JOIN b ON a.t >= b.t) ON true", "JOIN (a INNER JOIN b ON tw_asof(a.t >= b.t)) ON true"),
         ] {
-            let text = of(form);
+            let text = rewritten(form);
             assert!(text.ends_with(becomes), "{form}\n{text}");
         }
     }

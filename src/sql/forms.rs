@@ -329,9 +329,16 @@ pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::sql::parse;
+
+    /// The query that a query becomes.
+    pub(in crate::sql) fn rewritten(text: &str) -> String {
+        let mut query = parse::query(text).unwrap();
+        rewrite(&mut query);
+        query.to_string()
+    }
 
     fn of(text: &str) -> String {
         let mut expr = parse::expression(text).unwrap();
@@ -363,15 +370,13 @@ mod tests {
 
     #[test]
     fn a_relation_of_the_outer_query_is_told_from_a_column() {
-        let mut query = parse::query("select name from city where exists (select 1 from person p where p.city = city.id)").unwrap();
-        rewrite(&mut query);
-        assert!(query.to_string().ends_with("WHERE p.city = public.city.id)"), "{query}");
+        let query = rewritten("select name from city where exists (select 1 from person p where p.city = city.id)");
+        assert!(query.ends_with("WHERE p.city = public.city.id)"), "{query}");
     }
 
     #[test]
     fn select_lists_and_series_are_what_postgres_makes_them() {
-        let mut query = parse::query("select 1, -2, a from generate_series(1, 3) g fetch first 2 rows only").unwrap();
-        rewrite(&mut query);
-        assert_eq!(query.to_string(), "SELECT 1::INT, -2::INT, a FROM generate_series(1, 3) g (g) LIMIT 2");
+        let query = rewritten("select 1, -2, a from generate_series(1, 3) g fetch first 2 rows only");
+        assert_eq!(query, "SELECT 1::INT, -2::INT, a FROM generate_series(1, 3) g (g) LIMIT 2");
     }
 }

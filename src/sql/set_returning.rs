@@ -134,14 +134,7 @@ fn template() -> Option<Box<Query>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::sql::forms;
-    use crate::sql::parse;
-
-    fn of(text: &str) -> String {
-        let mut query = parse::query(text).unwrap();
-        forms::rewrite(&mut query);
-        query.to_string()
-    }
+    use crate::sql::forms::tests::rewritten;
 
     #[test]
     fn functions_of_rows_become_unnested_arrays() {
@@ -155,7 +148,7 @@ mod tests {
             ("SELECT * FROM t, generate_series(1, n) AS g", "SELECT * FROM t, LATERAL (SELECT unnest(tw_series(1, n)) AS g) AS g (g)"),
             ("SELECT * FROM generate_series(1, 3)", "SELECT * FROM generate_series(1, 3) AS generate_series (generate_series)"),
         ] {
-            assert_eq!(of(form), becomes, "{form}");
+            assert_eq!(rewritten(form), becomes, "{form}");
         }
     }
 }

@@ -187,14 +187,7 @@ impl Rewrite for Mentions<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::sql::forms;
-    use crate::sql::parse;
-
-    fn of(text: &str) -> String {
-        let mut query = parse::query(text).unwrap();
-        forms::rewrite(&mut query);
-        query.to_string()
-    }
+    use crate::sql::forms::tests::rewritten;
 
     #[test]
     fn a_full_join_merges_its_columns() {
@@ -206,7 +199,7 @@ mod tests {
             ("SELECT * FROM a x FULL JOIN b USING (k)", "SELECT coalesce(x.k, b.k) AS k, x.* EXCEPT (k), b.* EXCEPT (k) FROM a x FULL JOIN b USING(k)"),
             ("SELECT k FROM a LEFT JOIN b USING (k)", "SELECT k FROM a LEFT JOIN b USING(k)"),
         ] {
-            assert_eq!(of(form), becomes, "{form}");
+            assert_eq!(rewritten(form), becomes, "{form}");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod delta;
 pub mod expr;
+pub mod float;
 pub mod ids;
 pub mod key;
 pub mod pretty;

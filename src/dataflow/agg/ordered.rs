@@ -89,20 +89,7 @@ impl Accumulator for Ordered {
     fn store(&self, _slot: Slot, _out: &mut Vec<u8>) {}
 
     fn update(&mut self, update: &Update<'_>, columns: &[ArrayRef], table: Option<&mut Multiset>) -> Result<()> {
-        let table = table.ok_or_else(no_table)?;
-        let (arguments, order) = columns.split_at(self.arguments);
-        let stored = order.iter().chain(arguments).cloned().collect::<Vec<_>>();
-        let mut rows = Rows::default();
-        self.codec.encode(&stored, &mut rows)?;
-        let mut groups = Vec::new();
-        table.resolve(update.touched.keys, update.touched.hashes, &mut groups);
-        let nulls = arguments[0].logical_nulls().filter(|_| matches!(self.collected, Collected::Text));
-        for (i, group) in update.groups.iter().enumerate() {
-            if nulls.as_ref().is_none_or(|n| n.is_valid(i)) {
-                table.add(groups[*group as usize], rows.row(i), update.weight(i));
-            }
-        }
-        Ok(())
+        collect(table.ok_or_else(no_table)?, &self.codec, update, columns.split_at(self.arguments), matches!(self.collected, Collected::Text))
     }
 
     fn result(&mut self, touched: &Touched<'_>, table: Option<&mut Multiset>) -> Result<Results> {
@@ -128,6 +115,28 @@ impl Accumulator for Ordered {
     }
 }
 
-fn no_table() -> Error {
+/// Keeps the rows of arguments by their groups, in the order of the order columns. `skip_nulls`: not those whose first argument is NULL.
+pub(super) fn collect(
+    table: &mut Multiset,
+    codec: &Codec,
+    update: &Update<'_>,
+    (arguments, order): (&[ArrayRef], &[ArrayRef]),
+    skip_nulls: bool,
+) -> Result<()> {
+    let stored = order.iter().chain(arguments).cloned().collect::<Vec<_>>();
+    let mut rows = Rows::default();
+    codec.encode(&stored, &mut rows)?;
+    let mut groups = Vec::new();
+    table.resolve(update.touched.keys, update.touched.hashes, &mut groups);
+    let nulls = arguments[0].logical_nulls().filter(|_| skip_nulls);
+    for (i, group) in update.groups.iter().enumerate() {
+        if nulls.as_ref().is_none_or(|n| n.is_valid(i)) {
+            table.add(groups[*group as usize], rows.row(i), update.weight(i));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn no_table() -> Error {
     Error::internal("an ordered aggregate has no multiset")
 }

@@ -4,11 +4,12 @@
 
 use super::accumulator::{Accumulator, Results, Touched, Update};
 use super::bytes::Reader;
+use super::ordered::{collect, no_table};
 use crate::error::{Error, Result};
 use crate::state::keyed::Slot;
 use crate::state::multiset::Multiset;
-use crate::types::key::{Codec, Order, Rows};
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, UInt32Array};
+use crate::types::key::{Codec, Order};
+use arrow::array::{ArrayRef, AsArray, Float64Array, UInt32Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Float64Type};
 
@@ -92,20 +93,7 @@ impl Accumulator for Picked {
     fn store(&self, _slot: Slot, _out: &mut Vec<u8>) {}
 
     fn update(&mut self, update: &Update<'_>, columns: &[ArrayRef], table: Option<&mut Multiset>) -> Result<()> {
-        let table = table.ok_or_else(no_table)?;
-        let (argument, order) = columns.split_at(1);
-        let stored = order.iter().chain(argument).cloned().collect::<Vec<_>>();
-        let mut rows = Rows::default();
-        self.codec.encode(&stored, &mut rows)?;
-        let mut groups = Vec::new();
-        table.resolve(update.touched.keys, update.touched.hashes, &mut groups);
-        let nulls = argument[0].logical_nulls().filter(|_| !matches!(self.pick, Pick::First | Pick::Last));
-        for (i, group) in update.groups.iter().enumerate() {
-            if nulls.as_ref().is_none_or(|n| n.is_valid(i)) {
-                table.add(groups[*group as usize], rows.row(i), update.weight(i));
-            }
-        }
-        Ok(())
+        collect(table.ok_or_else(no_table)?, &self.codec, update, columns.split_at(1), !matches!(self.pick, Pick::First | Pick::Last))
     }
 
     fn result(&mut self, touched: &Touched<'_>, table: Option<&mut Multiset>) -> Result<Results> {
@@ -135,10 +123,6 @@ impl Accumulator for Picked {
         let values = columns.last().ok_or_else(|| Error::internal("an ordered aggregate without an argument"))?;
         Ok(self.value(values, &picked)?.into())
     }
-}
-
-fn no_table() -> Error {
-    Error::internal("an ordered aggregate has no multiset")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use super::{Order, Rows, VALUE, check};
 use crate::error::{Error, Result};
+use crate::types::float::Float;
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, BooleanArray, FixedSizeBinaryArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -335,13 +336,12 @@ fn copy_escaped(out: &mut [u8], value: &[u8]) -> usize {
 }
 
 fn f32_bytes(value: f32) -> [u8; 4] {
-    let bits = if value.is_nan() { f32::NAN.to_bits() & 0x7FFF_FFFF } else { (value + 0.0).to_bits() };
+    let bits = value.canonical().to_bits();
     (if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }).to_be_bytes()
 }
 
 fn f64_bytes(value: f64) -> [u8; 8] {
-    // Adding 0.0 turns -0.0 into 0.0 and changes nothing else.
-    let bits = if value.is_nan() { f64::NAN.to_bits() & (u64::MAX >> 1) } else { (value + 0.0).to_bits() };
+    let bits = value.canonical().to_bits();
     (if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }).to_be_bytes()
 }
 

@@ -5,6 +5,7 @@
 
 use super::{invalid_syntax, trim};
 use crate::error::{Error, Kind, Result};
+use crate::types::float::Float;
 use std::str::FromStr;
 
 pub fn write_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
@@ -153,14 +154,13 @@ pub fn parse_integer<T: FromStr<Err = std::num::ParseIntError>>(text: &str, type
 pub fn parse_f64(text: &str) -> Result<f64> {
     let value = parse_float::<f64>(text, "double precision")?;
     check_float(text, value.is_infinite(), value == 0.0, "double precision")?;
-    // Comparisons know one NaN, without a sign.
-    Ok(if value.is_nan() { f64::NAN } else { value })
+    Ok(value.one_nan())
 }
 
 pub fn parse_f32(text: &str) -> Result<f32> {
     let value = parse_float::<f32>(text, "real")?;
     check_float(text, value.is_infinite(), value == 0.0, "real")?;
-    Ok(if value.is_nan() { f32::NAN } else { value })
+    Ok(value.one_nan())
 }
 
 fn parse_float<T: FromStr>(text: &str, type_name: &str) -> Result<T> {

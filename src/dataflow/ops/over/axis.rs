@@ -4,6 +4,7 @@
 
 use super::frame::Distance;
 use crate::error::{Error, Result};
+use crate::types::float::Float;
 use crate::types::text::calendar::{Date, MICROS_PER_DAY, days_in_month};
 use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, Float32Array, Float64Array, PrimitiveArray};
 use arrow::compute::cast;
@@ -112,8 +113,7 @@ fn clamped<T: ArrowPrimitiveType>(value: i128, least: i128, most: i128, narrow: 
 
 /// Doubles as integers in their order: -0 is 0, every NaN the one that is greatest.
 fn of_real(value: f64) -> i128 {
-    let plain = if value.is_nan() { f64::NAN.abs() } else { value + 0.0 };
-    ordered(plain.to_bits() as i64).into()
+    ordered(value.canonical().to_bits() as i64).into()
 }
 
 fn to_real(value: i128) -> f64 {
