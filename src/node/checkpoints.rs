@@ -245,12 +245,13 @@ impl Scheduler {
     }
 
     /// Memory beyond its share is given back, by everybody in proportion.
-    fn evict(&self) -> Result<()> {
-        let all = self.all_state_bytes();
-        let over = all.saturating_sub(self.shared.limits.state_bytes * 4 / 5);
+    fn evict(&mut self) -> Result<()> {
+        let (all, kept) = (self.all_state_bytes(), self.shared.limits.state_bytes * 4 / 5);
+        let over = all.saturating_sub(kept);
         if over == 0 {
             return Ok(());
         }
+        self.checkpoints.state_bytes = self.checkpoints.state_bytes.min(kept);
         let part = |of: usize| (over as u128 * of as u128 / all as u128) as usize;
         self.isolated.iter().try_for_each(|view| view.evict(part(view.memory())))?;
         self.send_all(|| WorkerCommand::Evict { bytes: part(self.state_bytes) / self.workers.len() })

@@ -177,6 +177,8 @@ pub struct Limits {
 
 /// Rows of one epoch: enough to share fixed costs and fold equal keys, few enough to stay under 50 ms.
 const EPOCH_ROWS: usize = 64 * 1024;
+/// An epoch's rows take no more than this power of two of the memory each: a join makes several kilobytes of state and changes of one.
+const EPOCH_MEMORY: u32 = 14;
 /// Rows of one step of a building view: what a live view may have to wait for.
 const BUILD_ROWS: usize = 64 * 1024;
 /// What a checkpoint writes costs its size several times over in buffers, and fresh pages cost more than what is written to them.
@@ -195,20 +197,21 @@ impl Config {
         usize::try_from(self.memory).unwrap_or(usize::MAX)
     }
 
-    /// A quarter of the memory for RocksDB's cache, an eighth for its memtables.
+    /// An eighth of the memory for RocksDB's cache, a sixteenth for its memtables.
     pub fn rocks_options(&self) -> RocksOptions {
-        RocksOptions { block_cache_bytes: self.memory() / 4, write_buffer_bytes: (self.memory() / 8).min(256 << 20), ..RocksOptions::default() }
+        RocksOptions { block_cache_bytes: self.memory() / 8, write_buffer_bytes: (self.memory() / 16).min(256 << 20), ..RocksOptions::default() }
     }
 
-    /// A quarter of the memory for operator state, an eighth for rows of views that are not in the store.
+    /// A quarter of the memory for operator state, a sixteenth for rows of views that are not in the store. Both may be exceeded while a checkpoint is under way, which holds a copy
+    /// of what it writes: that is another half.
     pub fn limits(&self) -> Limits {
         Limits {
-            epoch_rows: EPOCH_ROWS,
+            epoch_rows: EPOCH_ROWS.min(self.memory() >> EPOCH_MEMORY),
             build_rows: BUILD_ROWS,
             checkpoint_interval: self.checkpoint_interval,
             state_bytes: self.memory() / 4,
-            dirty_bytes: (self.memory() / 16).min(DIRTY_BYTES),
-            run_bytes: self.memory() / 8,
+            dirty_bytes: (self.memory() / 32).min(DIRTY_BYTES),
+            run_bytes: self.memory() / 16,
             queue_bytes: (self.memory() / 16).min(QUEUE_BYTES),
             reader_bytes: self.memory() / 8,
             spill: Some(self.data_dir.join("spill")),

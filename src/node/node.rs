@@ -153,7 +153,7 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
         clock: i64::MIN,
         due: BTreeMap::new(),
         sequence: Epoch::default(),
-        checkpoints: CheckpointState::new(Checkpointer::start(committed)?, snapshot, &record),
+        checkpoints: CheckpointState::new(Checkpointer::start(committed, 2 * shared.limits.dirty_bytes)?, snapshot, &record),
         state_bytes: 0,
         share: Share::new(FIRST_EPOCH_ROWS, shared.limits.epoch_rows, EPOCH_MAX),
         feeds_shown: std::time::Instant::now(),

@@ -8,16 +8,21 @@ use parking_lot::Mutex;
 
 /// Size of every buffer here.
 pub(super) const BYTES: usize = 1 << 20;
-/// Buffers kept: as many as the largest checkpoint fills (`node::config`, dirty bytes), so that a burst does not stay for ever.
-const MOST: usize = 160;
 
 struct Spare {
     buffers: Vec<Vec<u8>>,
     /// The fewest there were since `settle`.
     fewest: usize,
+    /// Kept at most.
+    most: usize,
 }
 
-static SPARE: Mutex<Spare> = Mutex::new(Spare { buffers: Vec::new(), fewest: 0 });
+static SPARE: Mutex<Spare> = Mutex::new(Spare { buffers: Vec::new(), fewest: 0, most: 128 });
+
+/// From now on no more than `bytes` are kept for the next `take`: what a checkpoint fills, so that a burst does not stay for ever.
+pub(super) fn keep(bytes: usize) {
+    SPARE.lock().most = bytes / BYTES;
+}
 
 /// An empty buffer of [`BYTES`] bytes.
 pub(super) fn take() -> Vec<u8> {
@@ -33,7 +38,7 @@ pub(super) fn give(mut buffer: Vec<u8>) {
     if buffer.capacity() == BYTES {
         buffer.clear();
         let mut spare = SPARE.lock();
-        if spare.buffers.len() < MOST {
+        if spare.buffers.len() < spare.most {
             spare.buffers.push(buffer);
         }
     }

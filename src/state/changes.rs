@@ -3,18 +3,17 @@
 //! It serves twice. At a checkpoint the current segment becomes merges. And a group that is read back must see what the store does not have yet: the changes of
 //! one group are chained, newest first, so they are found without a search structure, and adding costs an append.
 
+use super::arena::{Arena, At};
+use super::paged::Paged;
 use super::slots::Slot;
 use std::collections::VecDeque;
-
-/// Buffers up to eight times this are kept however little is written.
-const SMALL: usize = 64 << 10;
 
 /// Where a change stands in the log, counted from 1 for ever; 0: nowhere.
 pub(super) type Position = u64;
 
 struct Change {
     previous: Position,
-    start: usize,
+    at: At,
     weight: i64,
     slot: Slot,
     length: u32,
@@ -24,17 +23,17 @@ struct Segment {
     round: u32,
     /// Position of its first change.
     first: Position,
-    changes: Vec<Change>,
-    rows: Vec<u8>,
+    changes: Paged<Change>,
+    rows: Arena,
 }
 
 impl Segment {
     fn new(round: u32, first: Position) -> Segment {
-        Segment { round, first, changes: Vec::new(), rows: Vec::new() }
+        Segment { round, first, changes: Paged::default(), rows: Arena::default() }
     }
 
     fn row(&self, change: &Change) -> &[u8] {
-        &self.rows[change.start..change.start + change.length as usize]
+        self.rows.get(change.at, change.length as usize)
     }
 
     fn end(&self) -> Position {
@@ -46,13 +45,11 @@ pub(super) struct Changes {
     /// Rounds handed over and not committed, oldest first.
     handed_over: VecDeque<Segment>,
     current: Segment,
-    /// Buffers of a committed segment: new ones of this size would be fresh pages, which cost more than what is written to them.
-    spare: Option<Segment>,
 }
 
 impl Changes {
     pub(super) fn new(round: u32) -> Changes {
-        Changes { handed_over: VecDeque::new(), current: Segment::new(round, 1), spare: None }
+        Changes { handed_over: VecDeque::new(), current: Segment::new(round, 1) }
     }
 
     /// Where the next change will stand.
@@ -63,9 +60,8 @@ impl Changes {
     /// `previous`: the group's newest change so far. Returns the new one.
     pub(super) fn push(&mut self, slot: Slot, previous: Position, row: &[u8], weight: i64) -> Position {
         let position = self.current.end();
-        let start = self.current.rows.len();
-        self.current.rows.extend_from_slice(row);
-        self.current.changes.push(Change { previous, start, weight, slot, length: row.len() as u32 });
+        let at = self.current.rows.push(&[], row);
+        self.current.changes.push(Change { previous, at, weight, slot, length: row.len() as u32 });
         position
     }
 
@@ -108,25 +104,17 @@ impl Changes {
 
     pub(super) fn hand_over(&mut self, next_round: u32) {
         let first = self.current.end();
-        let next = match self.spare.take() {
-            Some(spare) => Segment { round: next_round, first, ..spare },
-            None => Segment::new(next_round, first),
-        };
-        self.handed_over.push_back(std::mem::replace(&mut self.current, next));
+        self.handed_over.push_back(std::mem::replace(&mut self.current, Segment::new(next_round, first)));
     }
 
     /// Drops rounds up to `round`.
     pub(super) fn commit(&mut self, round: u32) {
         while self.handed_over.front().is_some_and(|s| s.round <= round) {
-            let Some(mut segment) = self.handed_over.pop_front() else { return };
-            segment.changes.clear();
-            segment.rows.clear();
-            // One that was hardly used gives its memory back: the load has fallen.
-            self.spare = Some(segment).filter(|s| s.rows.capacity() <= self.current.rows.len().max(SMALL) * 8);
+            self.handed_over.pop_front();
         }
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.handed_over.iter().chain([&self.current]).chain(&self.spare).map(|s| s.changes.capacity() * size_of::<Change>() + s.rows.capacity()).sum()
+        self.handed_over.iter().chain([&self.current]).map(|s| s.changes.len() * size_of::<Change>() + s.rows.bytes()).sum()
     }
 }

@@ -15,37 +15,26 @@
 //!   0x52   records of the node      name                                                value
 //! ```
 
-use super::buffers;
+use super::arena::{Arena, At};
 use crate::error::{Error, Kind, Result};
-
-/// Bytes of the first chunk of operations.
-const FIRST_CHUNK: usize = 256;
 
 /// Number of a checkpoint; rises by one with each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u32);
 
-/// Operations on the store, in the order they were added, in chunks of memory that are used again. Of several on one key, all apply in order; a range deletion
+/// Operations on the store, in the order they were added. Of several on one key, all apply in order; a range deletion
 /// applies before every other operation of the same `Ops`.
 #[derive(Clone, Debug, Default)]
 pub struct Ops {
-    /// Each key and its value stand in one chunk, back to back.
-    chunks: Vec<Vec<u8>>,
-    bytes: usize,
+    /// Each key and its value, back to back.
+    arena: Arena,
     items: Vec<Item>,
     ranges: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-impl Drop for Ops {
-    fn drop(&mut self) {
-        self.chunks.drain(..).for_each(buffers::give);
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Item {
-    chunk: u32,
-    start: u32,
+    at: At,
     key: u32,
     value: u32,
     action: Action,
@@ -79,28 +68,9 @@ impl Ops {
 
     /// The general form: the key is the concatenation of `key_parts`.
     pub fn push(&mut self, action: Action, key_parts: &[&[u8]], value: &[u8]) {
-        let key = key_parts.iter().map(|part| part.len()).sum::<usize>();
-        let size = key + value.len();
-        let at = self.chunk_for(size);
-        let chunk = &mut self.chunks[at];
-        let start = chunk.len() as u32;
-        key_parts.iter().for_each(|part| chunk.extend_from_slice(part));
-        chunk.extend_from_slice(value);
-        self.bytes += size;
-        self.items.push(Item { chunk: at as u32, start, key: key as u32, value: value.len() as u32, action });
-    }
-
-    /// A chunk with room for `size` more bytes: the first ones are small, for most operations come alone.
-    fn chunk_for(&mut self, size: usize) -> usize {
-        if self.chunks.last().is_none_or(|c| c.capacity() - c.len() < size) {
-            let wanted = (self.bytes * 2).max(FIRST_CHUNK).max(size);
-            self.chunks.push(match wanted {
-                _ if size > buffers::BYTES => Vec::with_capacity(size),
-                _ if wanted >= buffers::BYTES => buffers::take(),
-                _ => Vec::with_capacity(wanted),
-            });
-        }
-        self.chunks.len() - 1
+        let key = key_parts.iter().map(|part| part.len()).sum::<usize>() as u32;
+        let at = self.arena.push(key_parts, value);
+        self.items.push(Item { at, key, value: value.len() as u32, action });
     }
 
     /// Makes room for `items` more operations.
@@ -110,13 +80,12 @@ impl Ops {
 
     /// Moves all of `other` behind these.
     pub fn append(&mut self, mut other: Ops) {
-        let shift = self.chunks.len() as u32;
-        self.chunks.append(&mut other.chunks);
-        self.bytes += other.bytes;
+        let moved = self.arena.append(std::mem::take(&mut other.arena));
+        other.items.iter_mut().for_each(|item| item.at = moved(item.at));
         if self.items.is_empty() {
-            self.items = std::mem::take(&mut other.items);
+            self.items = other.items;
         } else {
-            self.items.extend(other.items.iter().map(|i| Item { chunk: i.chunk + shift, ..*i }));
+            self.items.append(&mut other.items);
         }
         self.ranges.append(&mut other.ranges);
     }
@@ -131,7 +100,7 @@ impl Ops {
 
     /// Bytes of keys and values.
     pub fn size(&self) -> usize {
-        self.bytes
+        self.arena.bytes()
     }
 
     pub fn ranges(&self) -> &[(Vec<u8>, Vec<u8>)] {
@@ -193,14 +162,12 @@ impl Ops {
     }
 
     fn key(&self, item: &Item) -> &[u8] {
-        let start = item.start as usize;
-        &self.chunks[item.chunk as usize][start..start + item.key as usize]
+        self.arena.get(item.at, item.key as usize)
     }
 
     fn item(&self, i: &Item) -> (Action, &[u8], &[u8]) {
-        let (chunk, start) = (&self.chunks[i.chunk as usize], i.start as usize);
-        let end = start + i.key as usize;
-        (i.action, &chunk[start..end], &chunk[end..end + i.value as usize])
+        let (key, value) = self.arena.get(i.at, (i.key + i.value) as usize).split_at(i.key as usize);
+        (i.action, key, value)
     }
 }
 

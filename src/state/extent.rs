@@ -138,6 +138,7 @@ impl Extent {
             window.slots.sort_unstable();
             window.slots.dedup();
             window.slots.retain(|s| keeps(*s));
+            window.slots.shrink_to_fit();
             window.stale = 0;
         }
     }

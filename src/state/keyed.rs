@@ -35,7 +35,10 @@ pub trait SlotValues {
     /// The slot was evicted or its window closed: free what it holds.
     fn clear(&mut self, slot: Slot);
 
-    /// Bytes of heap that the slot holds.
+    /// Bytes of each slot in the columns themselves.
+    fn width(&self) -> usize;
+
+    /// Bytes of heap that the slot holds besides.
     fn bytes(&self, _slot: Slot) -> usize {
         0
     }
@@ -87,6 +90,9 @@ struct Marks {
     flags: Vec<u8>,
     written: Vec<u32>,
 }
+
+/// Bytes of them per slot.
+const MARKS: usize = 5;
 
 impl Marks {
     fn reset(&mut self, slot: Slot) {
@@ -308,9 +314,9 @@ impl Keyed {
         }
     }
 
-    /// Bytes of the table itself (keys, hash table), without the operator's columns.
-    pub fn memory(&self) -> usize {
-        self.slots.memory() + self.marks.flags.capacity() * 5 + (self.dirty.capacity() + self.deleted.capacity()) * 4 + self.extent.memory()
+    /// Bytes of the keys in memory, with the operator's columns, without what slots hold on the heap.
+    pub fn memory(&self, values: &dyn SlotValues) -> usize {
+        self.slots.memory() + self.slots.live() * (MARKS + values.width()) + (self.dirty.capacity() + self.deleted.capacity()) * 4 + self.extent.memory()
     }
 
     fn next_idle(&mut self) -> Option<Slot> {
@@ -338,7 +344,7 @@ impl Keyed {
     }
 
     fn drop_slot(&mut self, slot: Slot, values: &mut dyn SlotValues) -> usize {
-        let freed = values.bytes(slot) + self.slots.freed_by(slot);
+        let freed = values.width() + values.bytes(slot) + MARKS + self.slots.freed_by(slot);
         let window = self.extent.window(self.slots.key(slot));
         let stored = self.marks.flags[slot as usize] & STORED != 0;
         values.clear(slot);

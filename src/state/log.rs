@@ -225,7 +225,9 @@ impl Drop for Checkpointer {
 }
 
 impl Checkpointer {
-    pub fn start(committed: Arc<Committed>) -> Result<Checkpointer> {
+    /// `spare`: bytes of buffers that are kept from one checkpoint to the next.
+    pub fn start(committed: Arc<Committed>, spare: usize) -> Result<Checkpointer> {
+        buffers::keep(spare);
         let (commits, work) = crossbeam_channel::bounded::<Commit>(1);
         let (finished, done) = crossbeam_channel::bounded(1);
         let run = move || {

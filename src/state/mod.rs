@@ -1,6 +1,7 @@
 //! What is remembered: state tables as a write-back cache over an ordered store, checkpoints, the epoch log
 //! and table logs.
 
+mod arena;
 mod buffers;
 mod changes;
 pub mod checkpoint;
@@ -11,6 +12,7 @@ pub mod keyed;
 pub mod log;
 pub mod memory;
 pub mod multiset;
+mod paged;
 pub mod rocks;
 mod rowset;
 pub mod run;

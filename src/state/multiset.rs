@@ -19,6 +19,7 @@ use super::checkpoint::{Action, Generation, Ops, weight};
 use super::committed::{Committed, Rounds};
 use super::extent::{self, Extent};
 use super::keyed::{Layout, Slot, TableContext};
+use super::paged::Paged;
 use super::rowset::RowSet;
 use super::slots::Slots;
 use super::store::after_prefix;
@@ -35,7 +36,7 @@ const LAST_STEP: usize = 4096;
 /// One worker's share of one state table.
 pub struct Multiset {
     slots: Slots,
-    groups: Vec<Group>,
+    groups: Paged<Group>,
     changes: Changes,
     /// Groups that were without rows when last looked at: of no use once that is committed.
     empty: Vec<Slot>,
@@ -92,7 +93,7 @@ impl Multiset {
         let rounds = Rounds::new();
         Multiset {
             slots: Slots::default(),
-            groups: Vec::new(),
+            groups: Paged::default(),
             changes: Changes::new(rounds.current()),
             empty: Vec::new(),
             extent: Extent::new(extent::MULTISET, table, layout, context),
@@ -113,9 +114,10 @@ impl Multiset {
             let known = if extent.add(keys.row(i), slot) { Known::Nothing } else { Known::All };
             let group = Group { known, born: changes.end(), listed: true, ..Group::default() };
             empty.push(slot);
-            match groups.get_mut(slot as usize) {
-                Some(old) => *old = group,
-                None => groups.push(group),
+            if (slot as usize) < groups.len() {
+                groups[slot as usize] = group;
+            } else {
+                groups.push(group);
             }
             slot
         });
@@ -414,7 +416,7 @@ impl Multiset {
 
     pub fn memory(&self) -> usize {
         self.slots.memory()
-            + self.groups.capacity() * size_of::<Group>()
+            + self.slots.live() * size_of::<Group>()
             + self.row_bytes
             + self.changes.memory()
             + self.empty.capacity() * size_of::<Slot>()

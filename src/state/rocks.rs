@@ -5,7 +5,7 @@
 //! | merge operator that adds `i64` | multiset and view weights change without being read |
 //! | compaction filter | a weight that has come to zero leaves the disk |
 //! | prefix extractor over multiset groups, bloom filters over it and over whole keys | look-ups of what is not there cost no disk read |
-//! | index and filter blocks in the block cache, one write-buffer manager | memory is bounded whatever the state's size |
+//! | index and filter blocks in parts, in the block cache; one write-buffer manager | memory is bounded whatever the state's size |
 //! | WAL on, synced by request | logged writes survive `kill -9`, synced ones power loss |
 //!
 //! A write below [`RocksOptions::ingest_bytes`] is one `WriteBatch`. The operations of a larger one on tables and records become sorted SST files, which are ingested in one
@@ -22,8 +22,9 @@ use super::store::{Accesses, Durability, Snapshot, Store, after_prefix};
 use crate::error::{Error, Kind, Result};
 use crate::types::key::window_of_key;
 use rocksdb::{
-    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions, CompactionDecision, DB, DBCompressionType, DBRawIterator,
-    DataBlockIndexType, IngestExternalFileOptions, MergeOperands, Options, Range, ReadOptions, SliceTransform, SstFileWriter, WriteBatch, WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions, CompactionDecision, DB,
+    DBCompressionType, DBRawIterator, DataBlockIndexType, IngestExternalFileOptions, MergeOperands, Options, Range, ReadOptions, SliceTransform, SstFileWriter,
+    WriteBatch, WriteBufferManager,
 };
 use self_cell::self_cell;
 use std::path::{Path, PathBuf};
@@ -432,6 +433,10 @@ fn table_options(cache: Option<&Cache>) -> BlockBasedOptions {
     // Most look-ups are of one key: a hash index within blocks of 8 KiB finds it without a binary search.
     table.set_block_size(8 << 10);
     table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+    // In parts of a block's size: a file's whole filter is larger than what a shard of a small cache holds, and would be read again for every look-up.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(8 << 10);
     if let Some(cache) = cache {
         table.set_block_cache(cache);
         table.set_cache_index_and_filter_blocks(true);

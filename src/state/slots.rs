@@ -5,6 +5,7 @@
 //! visited. (The *low* bits, for a worker owns a contiguous range of the high ones.) The slot holds the key itself if it is short. [`Slots::find_all`] goes
 //! in two passes over a chunk of keys, so that the misses of one key do not wait for those of another.
 
+use super::paged::Paged;
 use crate::types::key::Rows;
 
 pub type Slot = u32;
@@ -27,13 +28,16 @@ struct Entry {
 #[derive(Default)]
 pub(super) struct Slots {
     index: Vec<u64>,
-    entries: Vec<Entry>,
+    entries: Paged<Entry>,
     /// Bit 0: in use; bit 1: used since the clock's hand passed.
     marks: Vec<u8>,
     free: Vec<Slot>,
     hand: usize,
     heap_bytes: usize,
 }
+
+/// Bytes of a key besides its heap: entry, mark, and two cells of the index.
+const PER_KEY: usize = size_of::<Entry>() + 1 + 16;
 
 const IN_USE: u8 = 1;
 const RECENT: u8 = 2;
@@ -231,13 +235,14 @@ impl Slots {
         None
     }
 
+    /// Bytes of the keys that are there: what those gave back that are gone is used again.
     pub(super) fn memory(&self) -> usize {
-        self.index.capacity() * 8 + self.entries.capacity() * (size_of::<Entry>() + 1) + self.free.capacity() * 4 + self.heap_bytes
+        self.live() * PER_KEY + self.heap_bytes
     }
 
     /// Bytes that removing this key gives back.
     pub(super) fn freed_by(&self, slot: Slot) -> usize {
-        self.entries[slot as usize].key.heap() + size_of::<Entry>() + 1 + 16
+        self.entries[slot as usize].key.heap() + PER_KEY
     }
 }
 

@@ -34,6 +34,10 @@ impl SlotValues for Values {
     fn clear(&mut self, slot: Slot) {
         self.0[slot as usize] = 0;
     }
+
+    fn width(&self) -> usize {
+        size_of::<i64>()
+    }
 }
 
 impl Counts {
@@ -98,6 +102,6 @@ impl Counts {
     }
 
     pub fn memory(&self) -> usize {
-        self.keyed.memory() + self.values.0.capacity() * size_of::<i64>()
+        self.keyed.memory(&self.values)
     }
 }

@@ -112,6 +112,10 @@ impl SlotValues for StoredRows {
         self.set(slot, None);
     }
 
+    fn width(&self) -> usize {
+        size_of::<Option<Box<[u8]>>>()
+    }
+
     fn bytes(&self, slot: Slot) -> usize {
         self.get(slot).map_or(0, <[u8]>::len)
     }
@@ -192,7 +196,7 @@ impl Operator for Running {
     }
 
     fn memory(&self) -> usize {
-        self.keyed.memory() + self.rows.rows.capacity() * size_of::<Option<Box<[u8]>>>() + self.rows.bytes
+        self.keyed.memory(&self.rows) + self.rows.bytes
     }
 
     fn evict(&mut self, bytes: usize) {

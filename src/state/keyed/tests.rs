@@ -27,6 +27,10 @@ impl SlotValues for Sums {
     fn clear(&mut self, slot: Slot) {
         self.0[slot as usize] = i64::MIN; // whoever uses it without `load` is found out
     }
+
+    fn width(&self) -> usize {
+        size_of::<i64>()
+    }
 }
 
 fn context(store: &Arc<Committed>, fresh: bool, cache_entries: Option<usize>) -> TableContext {

@@ -65,7 +65,7 @@ fn deleted_state_is_gone_from_every_kind_of_table() {
 fn a_commit_is_seen_when_it_is_reported_and_a_failed_one_is_not_seen() {
     let store = MemoryStore::new();
     let committed = Committed::new(Arc::new(store.clone()), Generation(0));
-    let checkpointer = Checkpointer::start(committed.clone()).unwrap();
+    let checkpointer = Checkpointer::start(committed.clone(), 1 << 20).unwrap();
     let commit = |generation: u32| {
         let mut ops = Ops::default();
         ops.put(&key(space::RECORD, &[b"checkpoint"]), &generation.to_be_bytes());

@@ -25,10 +25,6 @@ impl Columns {
     pub fn present(&self, slot: Slot) -> bool {
         self.rows[slot as usize] > 0 || self.emitted[slot as usize]
     }
-
-    pub fn memory(&self) -> usize {
-        self.rows.capacity() * (9 + 32 * self.accumulators.len())
-    }
 }
 
 impl SlotValues for Columns {
@@ -60,6 +56,10 @@ impl SlotValues for Columns {
     fn clear(&mut self, slot: Slot) {
         (self.rows[slot as usize], self.emitted[slot as usize]) = (0, false);
         self.accumulators.iter_mut().for_each(|a| a.clear(slot));
+    }
+
+    fn width(&self) -> usize {
+        9 + 32 * self.accumulators.len()
     }
 
     fn bytes(&self, slot: Slot) -> usize {

@@ -365,13 +365,13 @@ impl Operator for Running {
     }
 
     fn memory(&self) -> usize {
-        self.keyed.memory() + self.columns.memory() + self.calls.iter().map(Call::memory).sum::<usize>()
+        self.keyed.memory(&self.columns) + self.calls.iter().map(Call::memory).sum::<usize>()
     }
 
     fn evict(&mut self, bytes: usize) {
         let total = self.memory().max(1);
         let share = |part: usize| (bytes as u128 * part as u128 / total as u128) as usize;
-        let own = share(self.keyed.memory() + self.columns.memory());
+        let own = share(self.keyed.memory(&self.columns));
         self.keyed.evict(own, &mut self.columns);
         for call in &mut self.calls {
             call.evict((bytes as u128 * call.memory() as u128 / total as u128) as usize);

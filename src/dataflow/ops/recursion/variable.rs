@@ -170,6 +170,10 @@ impl SlotValues for Values {
         self.0[slot as usize] = Levels::default();
     }
 
+    fn width(&self) -> usize {
+        size_of::<Levels>()
+    }
+
     fn bytes(&self, slot: Slot) -> usize {
         match &self.0[slot as usize].derived {
             Few::Several(all) => all.capacity() * size_of::<(i64, i64)>(),
@@ -327,6 +331,6 @@ impl Derivations {
     }
 
     pub fn memory(&self) -> usize {
-        self.keyed.memory() + self.values.0.capacity() * size_of::<Levels>()
+        self.keyed.memory(&self.values)
     }
 }

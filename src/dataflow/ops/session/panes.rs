@@ -60,6 +60,10 @@ impl SlotValues for Spans {
     fn clear(&mut self, slot: Slot) {
         self.0[slot as usize] = None;
     }
+
+    fn width(&self) -> usize {
+        size_of::<Option<Span>>()
+    }
 }
 
 impl Panes {
@@ -90,6 +94,6 @@ impl Panes {
     }
 
     pub fn memory(&self) -> usize {
-        self.keyed.memory() + self.spans.0.capacity() * size_of::<Option<Span>>()
+        self.keyed.memory(&self.spans)
     }
 }
