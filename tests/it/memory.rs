@@ -104,6 +104,34 @@ fn more_live_keys_than_memory_holds() {
     assert!(peak < bound, "{peak} MiB are resident, {bound} allowed");
 }
 
+/// No row is ever forgotten (the watermark is a day behind), and each meets one that came shortly before: both sides' tables, their look-ups of keys that are nowhere, and the log of changes.
+#[test]
+fn joins_of_more_rows_than_memory_holds() {
+    let memory = setting("MEMORY", "512MiB");
+    for (name, within) in [("plain", ""), ("in_time", " AND y.ts BETWEEN x.ts - INTERVAL '1 second' AND x.ts + INTERVAL '1 second'")] {
+        let rows: i64 = setting("LIVE_KEYS", "1200000").parse().unwrap();
+        let server = Server::with(&["--memory", &memory]);
+        let mut client = server.connect();
+        client.run(&format!(
+            "CREATE SOURCE event (n BIGINT, earlier BIGINT AS (n - 100), ts TIMESTAMP AS (TIMESTAMP '2024-01-01' + n * INTERVAL '20 microseconds'), \
+             WATERMARK FOR ts AS ts - INTERVAL '1 day') WITH (connector = 'datagen', rows = '{rows}', fields.n.kind = 'sequence', fields.n.start = '0')"
+        ));
+        client.run("SET background_ddl = true");
+        client.run(&format!("CREATE MATERIALIZED VIEW pairs AS SELECT count(*) AS n, sum(x.n) AS total FROM event x JOIN event y ON x.n = y.earlier{within}"));
+        let (start, mut peak) = (Instant::now(), 0);
+        while progress(&mut client) < rows {
+            peak = peak.max(memory_of(server.pid(), "VmRSS") / 1024);
+            assert!(start.elapsed() < Duration::from_secs(3600), "it does not end");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let (pairs, seconds) = (rows - 100, start.elapsed().as_secs_f64());
+        client.until("SELECT n || ' ' || total FROM pairs", &format!("{pairs} {}", pairs * (pairs - 1) / 2), Duration::from_secs(120));
+        println!("{name}: {rows} rows in {seconds:.1} s, {:.0} rows/s, at most {peak} MiB resident of --memory {memory}", rows as f64 / seconds);
+        let bound = mebibytes(&memory) * 5 / 4;
+        assert!(peak < bound, "{peak} MiB are resident, {bound} allowed");
+    }
+}
+
 /// Rows taken in: of the job while the view is built, of the source afterwards.
 fn progress(client: &mut Client) -> i64 {
     let rows = client.texts("SELECT rows FROM tidewater.jobs UNION ALL SELECT sum(rows) FROM tidewater.sources");
