@@ -403,14 +403,15 @@ impl Shared {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::connectors::connector::SourceRequest;
     use crate::types::time::ManualClock;
     use arrow::array::AsArray;
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
-    fn numbers(options: &[(&str, &str)]) -> Arc<dyn Source> {
+    /// Numbers from the generator.
+    pub(crate) fn numbers(options: &[(&str, &str)]) -> Arc<dyn Source> {
         let options: BTreeMap<String, String> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let request = SourceRequest {
             name: "n",
@@ -428,7 +429,8 @@ mod tests {
         crate::connectors::build(&request).unwrap()
     }
 
-    fn preparation(source: &Arc<dyn Source>) -> Preparation {
+    /// That changes nothing.
+    pub(crate) fn preparation(source: &Arc<dyn Source>) -> Preparation {
         Preparation {
             full_schema: source.schema(),
             generated: vec![],

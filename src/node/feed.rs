@@ -27,6 +27,9 @@ pub struct PartitionState {
     pub bytes: u64,
     pub dead_letters: u64,
     pub tombstones: u64,
+    /// Nothing more will come; rows may still wait. It has ended when they are taken: a checkpoint before that must have it read again.
+    #[serde(skip)]
+    pub ending: bool,
     #[serde(skip)]
     pub idle: bool,
     /// Since when the other side has confirmed that nothing waits, µs of the engine's clock.
@@ -136,7 +139,7 @@ impl Feed {
             Event::Ended { partition } => {
                 let state = self.partitions.entry(partition).or_default();
                 self.changed |= !state.ended;
-                state.ended = true;
+                state.ending = true;
             }
             Event::Found { partition, from } => {
                 self.changed = true;
@@ -248,7 +251,7 @@ impl Feed {
     pub fn left(&self) -> Option<u64> {
         let of_partition = |(partition, state): (&Partition, &PartitionState)| {
             let waiting: i64 = self.waiting.get(partition).map_or(0, |q| q.iter().map(|b| b.to - b.from).sum());
-            let beyond = if state.ended || state.caught_up_since.is_some() { Some(0) } else { state.lag };
+            let beyond = if state.ending || state.ended || state.caught_up_since.is_some() { Some(0) } else { state.lag };
             Some((waiting + beyond?).max(0) as u64)
         };
         self.partitions.iter().map(of_partition).sum()
@@ -297,18 +300,16 @@ impl Feed {
         let idle_timeout = self.idle_timeout;
         for (partition, state) in &mut self.partitions {
             let waits = self.waiting.get(partition).is_some_and(|q| !q.is_empty());
+            state.ended |= state.ending && !waits;
             state.idle = !waits && !state.ended && idle_since(state, idle_timeout, clock);
         }
-        // A partition's end counts once its last rows are in.
-        let ended =
-            |p: &Partition, s: &PartitionState, waiting: &BTreeMap<Partition, VecDeque<Box<Prepared>>>| s.ended && waiting.get(p).is_none_or(|q| q.is_empty());
-        let all_ended = !self.partitions.is_empty() && self.partitions.iter().all(|(p, s)| ended(p, s, &self.waiting));
-        let promise = self.partitions.iter().filter(|(p, s)| !s.idle && !ended(p, s, &self.waiting)).map(|(_, s)| s.watermark.unwrap_or(WATERMARK_NONE)).min();
+        let all_ended = !self.partitions.is_empty() && self.partitions.values().all(|s| s.ended);
+        let promise = self.partitions.values().filter(|s| !s.idle && !s.ended).map(|s| s.watermark.unwrap_or(WATERMARK_NONE)).min();
         let watermark = if all_ended { WATERMARK_END } else { promise.unwrap_or(self.watermark) };
         self.watermark = self.watermark.max(watermark);
         taken.cut.watermark = self.watermark;
         taken.cut.idle = self.partitions.iter().filter(|(_, s)| s.idle).map(|(p, _)| *p).collect();
-        taken.cut.ended = self.partitions.iter().filter(|(p, s)| ended(p, s, &self.waiting)).map(|(p, _)| *p).collect();
+        taken.cut.ended = self.partitions.iter().filter(|(_, s)| s.ended).map(|(p, _)| *p).collect();
     }
 
     /// The checkpoint holds everything up to these positions.
@@ -361,4 +362,31 @@ fn split_front(batch: &mut Prepared, end: Position) -> Part {
     batch.skewed = later_skewed;
     batch.bytes -= part.bytes;
     part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connectors::pump::PumpConfig;
+    use crate::connectors::pump::tests::{numbers, preparation};
+
+    #[test]
+    fn a_partition_has_ended_when_its_last_row_is_taken() {
+        let source = numbers(&[("fields.n.kind", "sequence"), ("rows", "1000")]);
+        let pump = Pump::start(source.clone(), [(0, 0)].into(), preparation(&source), PumpConfig::default()).unwrap();
+        let mut feed = Feed::new(ObjectId(1), source, pump, [(0, PartitionState::default())].into(), WATERMARK_NONE, None);
+        let start = Instant::now();
+        while !feed.partitions[&0].ending {
+            assert!(start.elapsed() < Duration::from_secs(60), "the pump does not end");
+            feed.drain(0);
+            std::thread::yield_now();
+        }
+        // What a checkpoint keeps now must have the rest read again.
+        let first = feed.take(400, 0).unwrap();
+        assert_eq!((first.rows, feed.partitions[&0].position, feed.partitions[&0].ended), (400, 400, false));
+        assert!(first.cut.ended.is_empty() && first.cut.watermark < WATERMARK_END);
+        let rest = feed.take(1000, 0).unwrap();
+        assert_eq!((rest.rows, feed.partitions[&0].position, feed.partitions[&0].ended), (600, 1000, true));
+        assert_eq!(rest.cut.watermark, WATERMARK_END);
+    }
 }
