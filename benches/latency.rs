@@ -59,7 +59,7 @@ fn kafka_slow_bench_latency_of_the_fraud_rule() {
     let kafka = Kafka::shared();
     warm_up(kafka);
     kafka.create_topic("latency_fraud", PARTITIONS as i32);
-    let server = Server::start();
+    let server = Server::with(&["--memory", "4GiB"]);
     let mut client = server.connect();
     client.run(&format!(
         "CREATE SOURCE payments (card BIGINT, merchant BIGINT, amount NUMERIC(10, 2), ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5 seconds') \

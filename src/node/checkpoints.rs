@@ -59,6 +59,11 @@ pub struct SourceRecord {
 
 pub const RECORD: &str = "checkpoint";
 
+/// A checkpoint is followed by a pause of so many times what it took, at most by this one: writing state shall not take the machine from those who make it. What a restart has to
+/// read again grows as much.
+const PAUSE: u32 = 2;
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 /// The checkpoint under way, and what waits for it.
 pub struct CheckpointState {
     checkpointer: Checkpointer,
@@ -66,6 +71,8 @@ pub struct CheckpointState {
     pub last_epoch: Epoch,
     generation: Generation,
     started: Instant,
+    /// How long the last one took.
+    took: Duration,
     /// Bytes of operator state when the last one started.
     state_bytes: usize,
     under_way: Option<UnderWay>,
@@ -86,6 +93,7 @@ impl CheckpointState {
             last_epoch: record.epoch,
             generation: Generation(record.generation),
             started: Instant::now(),
+            took: Duration::ZERO,
             state_bytes: 0,
             under_way: None,
             flushes: Vec::new(),
@@ -117,7 +125,8 @@ impl Scheduler {
         if state.under_way.is_some() || (!self.dirty() && state.flushes.is_empty()) {
             return Ok(());
         }
-        let due = state.started.elapsed() >= self.shared.limits.checkpoint_interval
+        let pause = (state.took * (1 + PAUSE)).min(LONGEST_PAUSE);
+        let due = state.started.elapsed() >= self.shared.limits.checkpoint_interval.max(pause)
             || !state.flushes.is_empty()
             || self.run_bytes() > self.shared.limits.run_bytes
             || self.grown() > self.shared.limits.dirty_bytes
@@ -236,6 +245,7 @@ impl Scheduler {
             feed.committed();
         }
         let took = self.checkpoints.started.elapsed();
+        self.checkpoints.took = took;
         self.shared.system.checkpointed(under_way.epoch, took);
         histogram!(metrics::CHECKPOINT_SECONDS).record(took);
         for reply in under_way.replies {

@@ -1,32 +1,33 @@
 //! The one NaN and the one zero of floating-point values: Postgres calls all NaNs equal and greater than every number, and -0.0 equal to 0.0, while bits
 //! tell them apart (and a NaN with a sign is the least of all values by its bits).
 
+use std::ops::Add;
+
 /// What `real` and `double precision` have in common here.
-pub trait Float: Copy {
+pub trait Float: Copy + Default + PartialOrd + Add<Output = Self> {
+    /// The NaN without a sign.
+    const NAN: Self;
+
     /// Every NaN becomes the one without a sign.
-    fn one_nan(self) -> Self;
+    fn one_nan(self) -> Self {
+        // Only a NaN cannot be compared with itself.
+        if self.partial_cmp(&self).is_none() { Self::NAN } else { self }
+    }
 
     /// The same, and -0.0 becomes 0.0: equal values have equal bits.
-    fn canonical(self) -> Self;
+    fn canonical(self) -> Self {
+        // Adding 0.0 turns -0.0 into 0.0 and changes no other number; what it makes of the bits of a NaN is not promised.
+        (self + Self::default()).one_nan()
+    }
 }
 
-macro_rules! float {
-    ($t:ty) => {
-        impl Float for $t {
-            fn one_nan(self) -> Self {
-                if self.is_nan() { <$t>::NAN.abs() } else { self }
-            }
-
-            fn canonical(self) -> Self {
-                // Adding 0.0 turns -0.0 into 0.0 and changes nothing else; what it makes of the bits of a NaN is not promised.
-                if self.is_nan() { self.one_nan() } else { self + 0.0 }
-            }
-        }
-    };
+impl Float for f32 {
+    const NAN: f32 = f32::NAN.abs();
 }
 
-float!(f32);
-float!(f64);
+impl Float for f64 {
+    const NAN: f64 = f64::NAN.abs();
+}
 
 #[cfg(test)]
 mod tests {
