@@ -141,7 +141,8 @@ fn threads(query: &str) -> String {
 
 /// One query on a fresh server, from CREATE (of batches in memory: from the first row) to the complete result.
 fn measure(query: &str, way: Way, count: usize, rows: u64, prefix: &str) -> Result<Figures, String> {
-    let mut server = Server::with(&["--threads", &threads(query), "--memory", "8GiB"]);
+    let memory = std::env::var("BENCH_MEMORY").unwrap_or_else(|_| "8GiB".to_string());
+    let mut server = Server::with(&["--threads", &threads(query), "--memory", &memory]);
     let mut client = server.connect();
     create_sources(&mut client, query, way, count, prefix)?;
     let (mut cpu_before, mut start) = (cpu_seconds(server.pid()), Instant::now());
