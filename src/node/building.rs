@@ -219,7 +219,7 @@ impl Scheduler {
         let step = Step { epoch: self.epoch, clock, before: building.lane.watermarks.clone(), after };
         let began = Instant::now();
         let (changes, _) = self.step(&step, building.lane.views.clone(), feeds, BTreeSet::new())?;
-        building.share.took(rows, began.elapsed());
+        building.share.took(rows, rows >= building.share.rows(), began.elapsed());
         building.lane.watermarks = step.after;
         self.keep_changes(building, changes, &read)?;
         self.show_progress(building);

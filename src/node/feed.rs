@@ -163,9 +163,14 @@ impl Feed {
         }
     }
 
+    /// Whether rows wait.
+    pub fn waits(&self) -> bool {
+        self.waiting.values().any(|q| !q.is_empty())
+    }
+
     /// Whether an epoch would take something: rows, or a watermark that moves without rows.
     pub fn ready(&self, clock: i64) -> bool {
-        self.waiting.values().any(|q| !q.is_empty()) || self.changed || self.partitions.values().any(|p| !p.idle && !p.ended && self.turns_idle(p, clock))
+        self.waits() || self.changed || self.partitions.values().any(|p| !p.idle && !p.ended && self.turns_idle(p, clock))
     }
 
     fn turns_idle(&self, partition: &PartitionState, clock: i64) -> bool {

@@ -204,7 +204,7 @@ impl Scheduler {
         }
         let mut cut = Cut { epoch: self.epoch.next(), clock, ..Cut::default() };
         let mut taken = BTreeMap::new();
-        let share = (self.share.rows() / self.main.feeds.len().max(1)).max(1);
+        let share = (self.share.rows() / self.main.feeds.values().filter(|f| f.ready(clock)).count().max(1)).max(1);
         for (source, feed) in &mut self.main.feeds {
             if !feed.ready(clock) {
                 continue;
@@ -220,7 +220,8 @@ impl Scheduler {
         self.shared.logs.append_cut(cut.epoch, &cut.encode())?;
         let (rows, began) = (taken.values().map(|t| t.rows).sum(), Instant::now());
         self.run_epoch(cut, taken, writes)?;
-        self.share.took(rows, began.elapsed());
+        let full = self.main.feeds.values().any(Feed::waits);
+        self.share.took(rows, full, began.elapsed());
         Ok(true)
     }
 

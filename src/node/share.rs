@@ -31,11 +31,11 @@ impl Share {
         self.rows
     }
 
-    /// Takes note of a step.
-    pub fn took(&mut self, rows: usize, time: Duration) {
+    /// Takes note of a step. `full`: more rows waited than it was to take.
+    pub fn took(&mut self, rows: usize, full: bool, time: Duration) {
         if time > self.longest && rows > 0 {
             self.rows = (self.rows.min(rows) / 2).max(LEAST);
-        } else if time < self.longest / 2 && rows >= self.rows {
+        } else if time < self.longest / 2 && full {
             self.rows = (self.rows * 2).min(self.most);
         }
     }
@@ -49,18 +49,18 @@ mod tests {
     fn a_share_follows_what_steps_take() {
         let ms = Duration::from_millis;
         let mut share = Share::new(1000, 64_000, ms(100));
-        share.took(1000, ms(10));
+        share.took(1000, true, ms(10));
         assert_eq!(share.rows(), 2000, "short and full: twice as many");
-        share.took(700, ms(10));
-        share.took(2000, ms(70));
+        share.took(700, false, ms(10));
+        share.took(2000, true, ms(70));
         assert_eq!(share.rows(), 2000, "not full, or long enough: the same");
-        share.took(1600, ms(300));
+        share.took(1600, true, ms(300));
         assert_eq!(share.rows(), 800, "too long: half of what it was");
-        (0..20).for_each(|_| share.took(100_000, ms(1)));
+        (0..20).for_each(|_| share.took(100_000, true, ms(1)));
         assert_eq!(share.rows(), 64_000);
         share.begin_again(1000);
         assert_eq!(share.rows(), 1000);
-        (0..20).for_each(|_| share.took(share.rows(), ms(500)));
+        (0..20).for_each(|_| share.took(share.rows(), true, ms(500)));
         assert_eq!(share.rows(), 16);
     }
 }

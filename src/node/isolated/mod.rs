@@ -269,7 +269,7 @@ impl Isolated {
             return Ok(false);
         }
         let Some(Running { epoch, source_positions, rows, began, arrived, .. }) = self.running.take() else { return Ok(false) };
-        self.share.took(rows, began.elapsed());
+        self.share.took(rows, rows >= self.share.rows(), began.elapsed());
         (self.memory, self.due) = (0, i64::MAX);
         for result in arrived {
             result.result?;
