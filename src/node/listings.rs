@@ -216,7 +216,8 @@ fn views(shared: &Shared) -> Vec<ArrayRef> {
     let catalog = shared.catalog.load();
     let all: Vec<Arc<Object>> = catalog.objects().filter(|o| matches!(o.body, Body::MaterializedView(_))).cloned().collect();
     let building = shared.system.building();
-    let (epoch, clock) = (shared.published().epoch.0, shared.system.shown_clock());
+    let published = shared.published();
+    let (epoch, clock) = (published.epoch.0, shared.system.shown_clock());
     let shown: Vec<(u64, i64)> = all.iter().map(|o| shared.shown(o).map_or((0, 0), |(epoch, clock)| (epoch.0, clock))).collect();
     let lag = |shown: &(u64, i64)| (shown.0 > 0).then(|| (epoch.saturating_sub(shown.0) as i64, (clock - shown.1).max(0) as f64 / 1e6));
     let counters: Vec<(u64, u64)> = shared.system.durable(|d| {
@@ -231,6 +232,8 @@ fn views(shared: &Shared) -> Vec<ArrayRef> {
         strings(all.iter().map(|o| match o {
             o if building.contains_key(&o.id) => "building",
             o if o.is_isolated() => "isolated",
+            // The checkpoint with which it joins the live lane is still under way: it cannot be read yet.
+            o if !published.is_ready(o.id) => "building",
             _ => "live",
         })),
         Arc::new(shown.iter().map(|s| lag(s).map(|l| l.0)).collect::<Int64Array>()),
