@@ -13,7 +13,7 @@ use super::engine_api::When;
 use super::feed::{self, Feed, ReadRange};
 use super::resume::BuildingRecord;
 use super::scheduler::{Lane, Scheduler};
-use super::share::{FIRST_EPOCH_ROWS, Share};
+use super::share::Share;
 use super::system::Progress;
 use crate::catalog::object::Object;
 use crate::connectors::connector::Partition;
@@ -341,7 +341,7 @@ impl Scheduler {
             self.main.watermarks.0.entry(source).or_insert(watermark);
         }
         self.main.views.push(object.id);
-        self.share.begin_again(FIRST_EPOCH_ROWS);
+        self.share.begin_again();
         self.make_running(&object, plan.clone())?;
         self.relation_rows(&object, &plan)?;
         self.announce(&object, Some(&plan));

@@ -125,8 +125,8 @@ impl Scheduler {
         if state.under_way.is_some() || (!self.dirty() && state.flushes.is_empty()) {
             return Ok(());
         }
-        let pause = (state.took * (1 + PAUSE)).min(LONGEST_PAUSE);
-        let due = state.started.elapsed() >= self.shared.limits.checkpoint_interval.max(pause)
+        let rested = state.took + (state.took * PAUSE).min(LONGEST_PAUSE);
+        let due = state.started.elapsed() >= self.shared.limits.checkpoint_interval.max(rested)
             || !state.flushes.is_empty()
             || self.run_bytes() > self.shared.limits.run_bytes
             || self.grown() > self.shared.limits.dirty_bytes

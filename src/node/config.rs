@@ -177,8 +177,8 @@ pub struct Limits {
 
 /// Rows of one epoch: enough to share fixed costs and fold equal keys, few enough to stay under 50 ms.
 const EPOCH_ROWS: usize = 64 * 1024;
-/// An epoch's rows take no more than this power of two of the memory each: a join makes several kilobytes of state and changes of one.
-const EPOCH_MEMORY: u32 = 14;
+/// Memory for each row of an epoch: a join makes several kilobytes of state and changes of one.
+const EPOCH_ROW_BYTES: usize = 16 << 10;
 /// Rows of one step of a building view: what a live view may have to wait for.
 const BUILD_ROWS: usize = 64 * 1024;
 /// What a checkpoint writes costs its size several times over in buffers, and fresh pages cost more than what is written to them.
@@ -206,7 +206,7 @@ impl Config {
     /// of what it writes: that is another half.
     pub fn limits(&self) -> Limits {
         Limits {
-            epoch_rows: EPOCH_ROWS.min(self.memory() >> EPOCH_MEMORY),
+            epoch_rows: EPOCH_ROWS.min(self.memory() / EPOCH_ROW_BYTES),
             build_rows: BUILD_ROWS,
             checkpoint_interval: self.checkpoint_interval,
             state_bytes: self.memory() / 4,

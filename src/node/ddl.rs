@@ -4,7 +4,6 @@ use super::checkpoints::SourceRecord;
 use super::engine_api::When;
 use super::feed::{Feed, PartitionState};
 use super::scheduler::Scheduler;
-use super::share::FIRST_EPOCH_ROWS;
 use crate::catalog::catalog;
 use crate::catalog::object::{Body, Object};
 use crate::connectors::connector::{Partition, Source};
@@ -84,7 +83,7 @@ impl Scheduler {
             self.main.feeds.insert(object.id, feed);
         }
         self.main.views.push(object.id);
-        self.share.begin_again(FIRST_EPOCH_ROWS);
+        self.share.begin_again();
         self.make_running(&object, plan.clone())?;
         if let Some(rows) = self.relation_rows(&object, &plan)? {
             rows.ready = true;

@@ -9,7 +9,7 @@ use super::pool::Pool;
 use super::recover::{self, Replan};
 use super::scheduler::{Lane, Scheduler};
 use super::session::{self, SessionBackend};
-use super::share::{FIRST_EPOCH_ROWS, Share};
+use super::share::Share;
 use super::shared::Shared;
 use super::statement::replan::replan;
 use super::status::NodeStatus;
@@ -74,7 +74,8 @@ fn access(trust: Trust) -> Access {
     }
 }
 
-/// How long an epoch should take at most.
+/// Rows of the first epoch, and of the first with another view in it, and how long an epoch should take at most.
+const FIRST_EPOCH_ROWS: usize = 2 * 1024;
 const EPOCH_MAX: Duration = Duration::from_millis(200);
 /// Sessions at once; each costs a task and some buffers.
 const MAX_CONNECTIONS: usize = 1000;

@@ -194,17 +194,19 @@ impl Scheduler {
         let clock = self.now();
         let mut ready = !self.writes.is_empty() || self.main.views.iter().any(|view| self.is_due(*view, clock));
         ready |= self.isolated.iter().any(|view| view.awaits_epoch(clock));
+        let mut fed = 0;
         for feed in self.main.feeds.values_mut() {
             feed.drain(clock);
-            ready |= feed.ready(clock);
+            fed += usize::from(feed.ready(clock));
         }
+        ready |= fed > 0;
         if !ready || self.awaits_joining() || self.isolated_log_is_full() {
             self.show_feeds();
             return Ok(false);
         }
         let mut cut = Cut { epoch: self.epoch.next(), clock, ..Cut::default() };
         let mut taken = BTreeMap::new();
-        let share = (self.share.rows() / self.main.feeds.values().filter(|f| f.ready(clock)).count().max(1)).max(1);
+        let share = (self.share.rows() / fed.max(1)).max(1);
         for (source, feed) in &mut self.main.feeds {
             if !feed.ready(clock) {
                 continue;

@@ -7,24 +7,23 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
     rows: usize,
+    first: usize,
     most: usize,
     longest: Duration,
 }
 
-/// Rows of a live lane's first step, and of the first with another view in it.
-pub const FIRST_EPOCH_ROWS: usize = 2 * 1024;
 /// The fewest rows of a step: below it, fixed costs are all there is.
 const LEAST: usize = 16;
 
 impl Share {
     /// Begins with `first` rows, and never gives more than `most`; steps are to take no more than `longest`.
     pub fn new(first: usize, most: usize, longest: Duration) -> Share {
-        Share { rows: first.min(most), most, longest }
+        Share { rows: first.min(most), first, most, longest }
     }
 
-    /// What rows cost is another thing from now on: begins again with no more than `first` rows.
-    pub fn begin_again(&mut self, first: usize) {
-        self.rows = self.rows.min(first);
+    /// What rows cost is another thing from now on: begins again with no more rows than at first.
+    pub fn begin_again(&mut self) {
+        self.rows = self.rows.min(self.first);
     }
 
     pub fn rows(&self) -> usize {
@@ -58,7 +57,7 @@ mod tests {
         assert_eq!(share.rows(), 800, "too long: half of what it was");
         (0..20).for_each(|_| share.took(100_000, true, ms(1)));
         assert_eq!(share.rows(), 64_000);
-        share.begin_again(1000);
+        share.begin_again();
         assert_eq!(share.rows(), 1000);
         (0..20).for_each(|_| share.took(share.rows(), true, ms(500)));
         assert_eq!(share.rows(), 16);

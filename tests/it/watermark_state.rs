@@ -1,7 +1,7 @@
 //! State behind a watermark is freed: event time runs far ahead of the clock, 50,000 events for each of its seconds, through windows, sessions and a join in time; what is held in memory
 //! and on disk in the last third of it is what was held in the middle one. The first is too short to tell: memory grows there until it holds what comes between two checkpoints.
 //!
-//! `EVENT_SECONDS=86400` is a day; its windows are longer in proportion, up to a minute.
+//! `EVENT_SECONDS=86400` is a day (`make soak`); its windows are longer in proportion, up to a minute.
 
 use crate::memory::resident_mebibytes;
 use crate::server::Server;

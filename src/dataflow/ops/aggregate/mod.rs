@@ -374,7 +374,7 @@ impl Operator for Running {
         let own = share(self.keyed.memory(&self.columns));
         self.keyed.evict(own, &mut self.columns);
         for call in &mut self.calls {
-            call.evict((bytes as u128 * call.memory() as u128 / total as u128) as usize);
+            call.evict(share(call.memory()));
         }
     }
 }
