@@ -43,7 +43,7 @@ fn slow_bench_start_and_idle_memory() {
 fn kafka_slow_bench_latency() {
     let kafka = Kafka::shared();
     warm_up(kafka);
-    println!("\nevents/s  what                   p50 ms   p99 ms  most ms");
+    println!("\nevents/s  what                     p50 ms   p99 ms  most ms");
     for rate in rates() {
         let (alone, readable) = (format!("latency_alone_{rate}"), format!("latency_{rate}"));
         [&alone, &readable].iter().for_each(|topic| kafka.create_topic(topic, PARTITIONS as i32));
@@ -55,30 +55,71 @@ fn kafka_slow_bench_latency() {
 /// From the send of the payment that completes a pattern (three merchants, more than $500, within two minutes) to a SELECT that shows the flagged card.
 #[test]
 fn kafka_slow_bench_latency_of_the_fraud_rule() {
-    const RATE: u64 = 10_000;
+    let flagged = |n: u64| n * PAYMENTS + PAYMENTS - 1;
+    let newest = format!("SELECT card % {PARTITIONS} AS part, max(card) AS n FROM flagged GROUP BY card % {PARTITIONS}");
+    print_fraud_row("fraud rule to SELECT", Rule { topic: "latency_fraud", emit: "", speed: 1, newest, total: FRAUD_RATE * seconds() / PAYMENTS }, flagged);
+}
+
+/// The same rule, results given out when a window closes: from the send of the payment with which the last partition's watermark passes the window's end to a SELECT that shows the window's cards.
+/// Event time runs ten times as fast, so that a window closes every half second.
+#[test]
+fn kafka_slow_bench_latency_on_window_close() {
+    const SPEED: u64 = 10;
+    let per_second = FRAUD_RATE / SPEED;
+    // Window n ends 5 * (n + 1) seconds after the first payment, and the watermark is 5 seconds behind; partitions take turns.
+    let closes = move |n: u64| (5 * n + 10) * per_second + PAYMENTS;
+    let newest = format!(
+        "SELECT n % {PARTITIONS} AS part, max(n) AS n FROM (SELECT CAST((extract(epoch FROM window_end) - {EPOCH}) / 5 - 1 AS BIGINT) AS n FROM flagged) w GROUP BY n % {PARTITIONS}"
+    );
+    let total = (seconds() * SPEED - 10) / 5;
+    print_fraud_row("closed window to SELECT", Rule { topic: "latency_close", emit: "EMIT ON WINDOW CLOSE", speed: SPEED, newest, total }, closes);
+}
+
+/// One way to run the fraud rule.
+struct Rule {
+    topic: &'static str,
+    emit: &'static str,
+    /// Seconds of event time in one second.
+    speed: u64,
+    /// A query of `part` and `n`, the newest number that is shown; so many numbers are awaited.
+    newest: String,
+    total: u64,
+}
+
+const FRAUD_RATE: u64 = 10_000;
+/// Of so many payments the last three are of one card, new each time, which the third completes; the others are small ones of 10,000 honest cards.
+const PAYMENTS: u64 = 100;
+/// Seconds since 1970 at which event time begins.
+const EPOCH: u64 = 1_700_000_000;
+
+/// `event`: the payment that number n waits for.
+fn print_fraud_row(what: &str, rule: Rule, event: impl Fn(u64) -> u64) {
     let kafka = Kafka::shared();
     warm_up(kafka);
-    kafka.create_topic("latency_fraud", PARTITIONS as i32);
+    kafka.create_topic(rule.topic, PARTITIONS as i32);
     let server = Server::with(&["--memory", "4GiB"]);
     let mut client = server.connect();
     client.run(&format!(
         "CREATE SOURCE payments (card BIGINT, merchant BIGINT, amount NUMERIC(10, 2), ts TIMESTAMP, WATERMARK FOR ts AS ts - INTERVAL '5 seconds') \
-         WITH (connector = 'kafka', topic = 'latency_fraud', properties.bootstrap.server = '{}') FORMAT PLAIN ENCODE JSON; \
-         CREATE MATERIALIZED VIEW flagged AS SELECT card, window_start FROM HOP(payments, ts, INTERVAL '5 seconds', INTERVAL '2 minutes') \
-           GROUP BY card, window_start, window_end HAVING count(DISTINCT merchant) >= 3 AND sum(amount) > 500; \
-         CREATE MATERIALIZED VIEW newest_flagged AS SELECT card % {PARTITIONS} AS part, max(card) AS card FROM flagged GROUP BY card % {PARTITIONS}",
-        kafka.address()
+         WITH (connector = 'kafka', topic = '{}', properties.bootstrap.server = '{}') FORMAT PLAIN ENCODE JSON; \
+         CREATE MATERIALIZED VIEW flagged AS SELECT card, window_start, window_end FROM HOP(payments, ts, INTERVAL '5 seconds', INTERVAL '2 minutes') \
+           GROUP BY card, window_start, window_end HAVING count(DISTINCT merchant) >= 3 AND sum(amount) > 500 {}; \
+         CREATE MATERIALIZED VIEW newest AS {}",
+        rule.topic,
+        kafka.address(),
+        rule.emit,
+        rule.newest
     ));
-    // Of 100 payments 97 are small ones of 10,000 honest cards; the last 3 are of one card, new each time, which the third completes.
-    let payment = |n: u64| {
-        let ts = chrono::DateTime::UNIX_EPOCH + chrono::Duration::microseconds((1_700_000_000 + n / RATE) as i64 * 1_000_000);
-        let (card, amount) = if n % 100 < 97 { (-1 - (n as i64 * 7919 % 10_000), 2) } else { ((n / 100) as i64, 200) };
-        format!("{{\"card\":{card},\"merchant\":{},\"amount\":{amount},\"ts\":\"{}\"}}", n % 100, ts.format("%F %T"))
+    let payment = move |n: u64| {
+        let ts = chrono::DateTime::UNIX_EPOCH + chrono::Duration::microseconds((EPOCH * 1_000_000 + n * rule.speed * 1_000_000 / FRAUD_RATE) as i64);
+        let honest = n % PAYMENTS < PAYMENTS - 3;
+        let (card, amount) = if honest { (-1 - (n as i64 * 7919 % 10_000), 2) } else { ((n / PAYMENTS) as i64, 200) };
+        format!("{{\"card\":{card},\"merchant\":{},\"amount\":{amount},\"ts\":\"{}\"}}", n % PAYMENTS, ts.format("%F %T%.6f"))
     };
-    let sent = Sent::start("latency_fraud", RATE, payment, |n| n / 100);
-    let latencies = seen(&mut client, "SELECT part, card FROM newest_flagged", RATE * seconds() / 100, &sent, |card| card * 100 + 99);
-    println!("\nevents/s  what                   p50 ms   p99 ms  most ms");
-    print_row(RATE, "fraud rule to SELECT", latencies);
+    let sent = Sent::start(rule.topic, FRAUD_RATE, payment, |n| n / PAYMENTS);
+    let latencies = seen(&mut client, "SELECT part, n FROM newest", rule.total, &sent, event);
+    println!("\nevents/s  what                     p50 ms   p99 ms  most ms");
+    print_row(FRAUD_RATE, what, latencies);
     sent.finish();
 }
 
@@ -89,7 +130,7 @@ const FIRST: Duration = Duration::from_secs(1);
 fn print_row(rate: u64, what: &str, mut latencies: Vec<f64>) {
     latencies.sort_by(f64::total_cmp);
     let of = |share| percentile(&latencies, share);
-    println!("{rate:>8}  {what:<20}  {:>7.1}  {:>7.1}  {:>7.1}", of(0.5), of(0.99), of(1.0));
+    println!("{rate:>8}  {what:<23}  {:>7.1}  {:>7.1}  {:>7.1}", of(0.5), of(0.99), of(1.0));
 }
 
 /// Each event's way to a consumer that does nothing else.

@@ -29,12 +29,8 @@ fn main() -> ExitCode {
 /// Memory comes in pages of 4 KiB, also what the allocator asks to have in huge ones: batches and buffers come and go, and a huge page is cleared whole
 /// for the first byte that is written to it. The figure is in docs/performance.md. Where the system does not know the call, nothing changes.
 fn without_huge_pages() {
-    // SAFETY: the call takes plain numbers and changes a flag of this process.
-    #[allow(unsafe_code)]
     #[cfg(target_os = "linux")]
-    unsafe {
-        libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0);
-    }
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 fn run(config: Config) -> Result<()> {

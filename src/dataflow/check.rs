@@ -3,7 +3,7 @@
 
 use super::operator::{Operator, Output, Spec};
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::types::delta::Delta;
 use crate::types::time::{Epoch, Step};
 use arrow::datatypes::SchemaRef;
@@ -73,8 +73,12 @@ impl Operator for Checked {
         self.operator.due()
     }
 
-    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
-        self.operator.checkpoint(generation, ops)
+    fn checkpoint(&mut self, generation: Generation) {
+        self.operator.checkpoint(generation);
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        self.operator.hand_over(piece);
     }
 
     fn committed(&mut self, generation: Generation) {

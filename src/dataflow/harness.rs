@@ -4,7 +4,7 @@
 
 use super::check::checked;
 use super::operator::{BuildContext, Distribution, Operator, Output, Spec};
-use crate::state::checkpoint::{Generation, Ops, space};
+use crate::state::checkpoint::{Generation, HandOver, Ops, space};
 use crate::state::committed::Committed;
 use crate::state::memory::MemoryStore;
 use crate::state::store::{Durability, Store};
@@ -134,6 +134,8 @@ struct Machine<'a> {
     committed: Arc<Committed>,
     operators: Vec<Box<dyn Operator>>,
     generation: Generation,
+    /// The checkpoint that is being handed over, with the epochs it contains.
+    under_way: Option<(HandOver, usize)>,
     /// Checkpoints handed over and not committed: generation, epochs contained, operations.
     waiting: Vec<(Generation, usize, Ops)>,
     durable_epochs: usize,
@@ -151,6 +153,7 @@ impl<'a> Machine<'a> {
             committed,
             operators: Vec::new(),
             generation: Generation(0),
+            under_way: None,
             waiting: Vec::new(),
             durable_epochs: 0,
         };
@@ -195,6 +198,7 @@ impl<'a> Machine<'a> {
         }
         if self.trial.forgets {
             self.checkpoint(next);
+            self.hand_over(usize::MAX);
             self.commit();
             let left = [space::KEYED, space::KEYED_WINDOWED, space::MULTISET, space::MULTISET_WINDOWED].map(|s| self.store.entries(&[s]));
             assert_eq!(left, [0; 4], "entries left after everything was retracted");
@@ -248,16 +252,29 @@ impl<'a> Machine<'a> {
         if self.random.random_bool(0.4) {
             self.checkpoint(epochs);
         }
+        let piece = self.random.random_range(1..30);
+        self.hand_over(piece);
         if self.random.random_bool(0.5) {
             self.commit();
         }
     }
 
     fn checkpoint(&mut self, epochs: usize) {
+        self.hand_over(usize::MAX);
         self.generation = Generation(self.generation.0 + 1);
-        let mut ops = Ops::default();
-        self.operators.iter_mut().for_each(|o| o.checkpoint(self.generation, &mut ops).unwrap());
-        self.waiting.push((self.generation, epochs, ops));
+        self.operators.iter_mut().for_each(|o| o.checkpoint(self.generation));
+        self.under_way = Some((HandOver::default(), epochs));
+    }
+
+    fn hand_over(&mut self, piece: usize) {
+        let Some((mut handed_over, epochs)) = self.under_way.take() else { return };
+        handed_over.allow(piece);
+        self.operators.iter_mut().for_each(|o| o.hand_over(&mut handed_over));
+        if handed_over.is_full() {
+            self.under_way = Some((handed_over, epochs));
+        } else {
+            self.waiting.push((self.generation, epochs, handed_over.into_ops()));
+        }
     }
 
     fn commit(&mut self) {
@@ -270,6 +287,7 @@ impl<'a> Machine<'a> {
 
     /// Memory is gone; the epoch to go on with is the one behind the last commit.
     fn restart(&mut self) -> usize {
+        self.under_way = None;
         self.waiting.clear();
         self.generation = self.committed.read().0;
         self.committed = Committed::new(Arc::new(self.store.clone()), self.generation);
@@ -393,6 +411,7 @@ pub fn reads_after(trial: &Trial, rows: &[Vec<(Row, i64)>], delta: &[Vec<(Row, i
     let epochs = [rows, delta].map(|ports| EpochInput { ports: ports.to_vec(), watermark: WATERMARK_NONE });
     machine.step(&epochs, 0);
     machine.checkpoint(1);
+    machine.hand_over(usize::MAX);
     machine.commit();
     machine.restart();
     let before = machine.store.accesses().reads;

@@ -4,13 +4,14 @@
 //! ```text
 //!   Spec (in the plan, shared, immutable)  --build-->  Operator (one per worker, owns its share of state)
 //!                                                        apply()       one epoch: deltas in, deltas out
-//!                                                        checkpoint()  dirty state -> ops
+//!                                                        checkpoint()  what is dirty now is owed
+//!                                                        hand_over()   a piece of what is owed -> ops
 //!                                                        committed()   those ops are durable
 //!                                                        evict()       give memory back
 //! ```
 
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::committed::Committed;
 use crate::state::keyed::TableContext;
 use crate::state::run::Run;
@@ -191,12 +192,13 @@ pub trait Operator: Send {
         None
     }
 
-    /// Appends everything changed since the last call to `ops`; it stays in memory until `committed(generation)`.
-    fn checkpoint(&mut self, _generation: Generation, _ops: &mut Ops) -> Result<()> {
-        Ok(())
-    }
+    /// A checkpoint begins: everything changed since the last one, as it is now, is owed to it.
+    fn checkpoint(&mut self, _generation: Generation) {}
 
-    /// The ops of this generation and all before are in the store.
+    /// Between steps: adds what is owed until the piece is full. It stays in memory until `committed(generation)`.
+    fn hand_over(&mut self, _piece: &mut HandOver) {}
+
+    /// What was owed to this generation and all before is in the store.
     fn committed(&mut self, _generation: Generation) {}
 
     /// Bytes of memory held.

@@ -60,8 +60,8 @@ pub fn run(fragment: &Fragment, slices: Vec<Slice>, clock: i64) -> Result<Vec<BT
     add.recv().map_err(|_| Error::internal("the trial has ended early"))??;
     steps.into_iter().try_for_each(|s| s.result)?;
     let store = MemoryStore::new();
-    let held = |ops: Result<_>| {
-        store.write(ops?, Durability::Logged)?;
+    let held = |ops| {
+        store.write(ops, Durability::Logged)?;
         count(&store)
     };
     checkpoints.into_iter().map(held).collect()

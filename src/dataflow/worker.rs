@@ -11,7 +11,7 @@
 use super::exchange::{Exchange, Partitioner};
 use super::operator::{BuildContext, Distribution, EvalErrors, Fragment, FragmentNode, Input, LateRows, Operator, Output, Sunk};
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver, Ops};
 use crate::state::run::Run;
 use crate::types::delta::Delta;
 use crate::types::ids::ObjectId;
@@ -39,9 +39,10 @@ pub enum Command {
         feeds: Vec<(ObjectId, Vec<Delta>)>,
         reply: Sender<StepResult>,
     },
+    /// Hand over the state of now; the reply comes when the last piece is in it, while steps go on.
     Checkpoint {
         generation: Generation,
-        reply: Sender<Result<Ops>>,
+        reply: Sender<Ops>,
     },
     Committed {
         generation: Generation,
@@ -77,6 +78,8 @@ pub struct StepResult {
     pub due: Vec<(ObjectId, i64)>,
     /// Bytes of state held after the step.
     pub memory: usize,
+    /// Bytes of all rows that operators gave out in the step.
+    pub made: usize,
     pub result: Result<()>,
 }
 
@@ -111,18 +114,33 @@ pub struct Worker {
     exchange: Arc<Exchange>,
     turn: u64,
     views: HashMap<ObjectId, View>,
+    /// What the checkpoint that has begun has been given so far, and who waits for it.
+    handing_over: Option<(HandOver, Sender<Ops>)>,
 }
+
+/// Operations handed over between two steps, about a millisecond's work: what an epoch may have to wait for.
+const PIECE: usize = 2048;
 
 impl Worker {
     pub fn new(context: BuildContext, exchange: Arc<Exchange>) -> Self {
-        Worker { context, exchange, turn: 0, views: HashMap::new() }
+        Worker { context, exchange, turn: 0, views: HashMap::new(), handing_over: None }
     }
 
     /// Serves commands until the channel closes.
     pub fn run(mut self, commands: Receiver<Command>) {
-        for command in commands {
+        while let Some(command) = self.next(&commands) {
             self.serve(command);
         }
+    }
+
+    /// The next command. A piece of what a checkpoint is owed goes before each, and more while there is none.
+    fn next(&mut self, commands: &Receiver<Command>) -> Option<Command> {
+        while self.hand_over(PIECE) {
+            if let Ok(command) = commands.try_recv() {
+                return Some(command);
+            }
+        }
+        commands.recv().ok()
     }
 
     /// A reply that nobody waits for any more is not an error: the scheduler has gone.
@@ -132,13 +150,16 @@ impl Worker {
                 let _ = reply.send(self.add(view, &fragment, fresh));
             }
             Command::Remove { view } => {
+                self.hand_over(usize::MAX);
                 self.views.remove(&view);
             }
             Command::Step { step, plan, feeds, reply } => {
                 let _ = reply.send(self.step(&step, &plan, feeds));
             }
             Command::Checkpoint { generation, reply } => {
-                let _ = reply.send(self.checkpoint(generation));
+                self.hand_over(usize::MAX);
+                self.operators().for_each(|o| o.checkpoint(generation));
+                self.handing_over = Some((HandOver::default(), reply));
             }
             Command::Committed { generation } => self.operators().for_each(|o| o.committed(generation)),
             Command::Evict { bytes } => self.evict(bytes),
@@ -156,10 +177,17 @@ impl Worker {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation) -> Result<Ops> {
-        let mut ops = Ops::default();
-        self.operators().try_for_each(|o| o.checkpoint(generation, &mut ops))?;
-        Ok(ops)
+    /// Hands over about so many operations; false: no checkpoint is owed any.
+    fn hand_over(&mut self, operations: usize) -> bool {
+        let Some((mut piece, reply)) = self.handing_over.take() else { return false };
+        piece.allow(operations);
+        self.operators().for_each(|o| o.hand_over(&mut piece));
+        if piece.is_full() {
+            self.handing_over = Some((piece, reply));
+        } else {
+            let _ = reply.send(piece.into_ops());
+        }
+        true
     }
 
     /// Each operator gives in proportion to what it holds.
@@ -182,6 +210,7 @@ impl Worker {
             turn: &mut self.turn,
             relations: feeds.into_iter().collect(),
             active: plan.fed.clone(),
+            made: 0,
             result: Ok(()),
         };
         let mut changes = Vec::new();
@@ -189,10 +218,10 @@ impl Worker {
             let Some(view) = self.views.get_mut(id) else { continue };
             changes.extend(run.view(*id, view));
         }
-        let StepRun { mut relations, result, .. } = run;
+        let StepRun { mut relations, made, result, .. } = run;
         let taps = plan.taps.iter().filter_map(|r| relations.remove(r).map(|d| (*r, d))).collect();
         let memory = self.operators().map(|o| o.memory()).sum();
-        StepResult { worker: self.context.worker, changes, taps, due: self.due(), memory, result }
+        StepResult { worker: self.context.worker, changes, taps, due: self.due(), memory, made, result }
     }
 
     fn due(&self) -> Vec<(ObjectId, i64)> {
@@ -233,6 +262,8 @@ struct StepRun<'a> {
     relations: BTreeMap<ObjectId, Vec<Delta>>,
     /// Relations that may have rows on some worker.
     active: BTreeSet<ObjectId>,
+    /// Bytes of all rows that operators gave out.
+    made: usize,
     /// The first failure. After it the step goes on with empty inputs, for the other workers wait at the exchanges.
     result: Result<()>,
 }
@@ -291,6 +322,7 @@ impl StepRun<'_> {
         change.sunk = out.sunk.or(change.sunk.take());
         change.late.append(&mut out.late);
         change.errors.append(&mut out.errors);
+        self.made += out.deltas.iter().map(Delta::size).sum::<usize>();
         out.deltas
     }
 

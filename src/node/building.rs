@@ -13,7 +13,7 @@ use super::engine_api::When;
 use super::feed::{self, Feed, ReadRange};
 use super::resume::BuildingRecord;
 use super::scheduler::{Lane, Scheduler};
-use super::share::Share;
+use super::share::{Share, Took};
 use super::system::Progress;
 use crate::catalog::object::Object;
 use crate::connectors::connector::Partition;
@@ -119,7 +119,7 @@ impl Scheduler {
 
     /// The first share of a view that is built.
     pub(super) fn build_share_of_rows(&self) -> Share {
-        Share::new(FIRST_SHARE, self.shared.limits.build_rows, STEP_MAX)
+        Share::new(FIRST_SHARE, self.shared.limits.build_rows, STEP_MAX, self.shared.limits.step_bytes)
     }
 
     /// Readers of all that a view reads: of relations behind what `from` has taken of them, of sources behind its positions.
@@ -219,7 +219,7 @@ impl Scheduler {
         let step = Step { epoch: self.epoch, clock, before: building.lane.watermarks.clone(), after };
         let began = Instant::now();
         let (changes, _) = self.step(&step, building.lane.views.clone(), feeds, BTreeSet::new())?;
-        building.share.took(rows, rows >= building.share.rows(), began.elapsed());
+        building.share.took(Took { rows, full: rows >= building.share.rows(), time: began.elapsed(), made: self.made });
         building.lane.watermarks = step.after;
         self.keep_changes(building, changes, &read)?;
         self.show_progress(building);

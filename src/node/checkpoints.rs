@@ -1,7 +1,8 @@
 //! Checkpoints: every so often the workers hand over their dirty state, and a thread of its own writes it in one atomic commit while epochs go on.
 //!
 //! ```text
-//!   epoch E done -> workers: dirty state as ops -> + positions, counters, catalog changes -> written, synced -> readers swap to the new snapshot
+//!   epoch E done -> positions, counters, catalog changes; workers: what is dirty is owed
+//!                -> a piece of it as ops after each epoch, until all is handed over -> written, synced -> readers swap to the new snapshot
 //! ```
 //!
 //! One is under way at a time. The commit deletes what it makes superfluous: the epoch log up to E and the table logs up to E's positions.
@@ -59,9 +60,9 @@ pub struct SourceRecord {
 
 pub const RECORD: &str = "checkpoint";
 
-/// A checkpoint is followed by a pause of so many times what it took, at most by this one: writing state shall not take the machine from those who make it. What a restart has to
-/// read again grows as much.
-const PAUSE: u32 = 2;
+/// A checkpoint is followed by a pause of so many times what it took, at most by this one: writing state takes a tenth of the time, and not the machine from those who
+/// make it. What a restart has to read again grows as much.
+const PAUSE: u32 = 9;
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The checkpoint under way, and what waits for it.
@@ -81,6 +82,12 @@ pub struct CheckpointState {
 
 struct UnderWay {
     epoch: Epoch,
+    generation: Generation,
+    /// Handed over so far, and what is still to come from workers (`None`: all has, and the checkpoint thread has it).
+    parts: Vec<Ops>,
+    handing_over: Option<Receiver<Ops>>,
+    /// Workers that have a part in it.
+    workers: usize,
     replies: Vec<oneshot::Sender<Result<()>>>,
     ready: Vec<ObjectId>,
 }
@@ -110,6 +117,24 @@ impl CheckpointState {
 
     pub fn flush(&mut self, reply: oneshot::Sender<Result<()>>) {
         self.flushes.push(reply);
+    }
+
+    /// Where workers send what they hand over.
+    pub fn handing_over(&self) -> Option<&Receiver<Ops>> {
+        self.under_way.as_ref()?.handing_over.as_ref()
+    }
+
+    /// Takes in what `next` gives of the checkpoint under way; the last part sends it to be written.
+    fn gather(&mut self, next: impl Fn(&Receiver<Ops>) -> Option<Ops>) -> Result<()> {
+        let Some(under_way) = &mut self.under_way else { return Ok(()) };
+        let Some(handing_over) = &under_way.handing_over else { return Ok(()) };
+        // The first part is of no worker.
+        while under_way.parts.len() <= under_way.workers {
+            let Some(part) = next(handing_over) else { return Ok(()) };
+            under_way.parts.push(part);
+        }
+        under_way.handing_over = None;
+        self.checkpointer.submit(Commit { generation: under_way.generation, parts: std::mem::take(&mut under_way.parts) })
     }
 
     /// How long the scheduler may sleep without missing a checkpoint.
@@ -171,30 +196,25 @@ impl Scheduler {
         self.bring_buildings_up_to_date()?;
         self.checkpoints.generation = Generation(self.checkpoints.generation.0 + 1);
         let generation = self.checkpoints.generation;
-        let (reply, results) = crossbeam_channel::bounded(self.workers.len());
+        let (reply, handing_over) = crossbeam_channel::unbounded();
         self.send_all(|| WorkerCommand::Checkpoint { generation, reply: reply.clone() })?;
-        drop(reply);
-        let mut parts = results.into_iter().collect::<Result<Vec<Ops>>>()?;
-        if parts.len() != self.workers.len() {
-            return Err(Error::internal("a worker thread has ended"));
-        }
         self.relations.values_mut().for_each(|rows| rows.seal());
-        self.checkpoint_isolated(generation, &mut parts)?;
-        let record = self.record(generation);
         let mut ops = extra;
+        let workers = self.workers.len() + self.checkpoint_isolated(generation, &reply, &mut ops)?;
+        let record = self.record(generation);
         self.shared.logs.put_record_into(RECORD, &serde_json::to_vec(&record).expect("a record has only numbers and number keys"), &mut ops);
         self.shared.logs.trim_epochs(record.epoch, &mut ops);
         for (table, position) in &record.tables {
             self.shared.logs.trim_table(*table, *position, &mut ops);
         }
         self.shared.system.checkpoint(&mut ops, &self.shared.logs);
-        parts.push(ops);
         replies.append(&mut self.checkpoints.flushes);
-        self.checkpoints.under_way = Some(UnderWay { epoch: record.epoch, replies, ready });
+        self.checkpoints.under_way =
+            Some(UnderWay { epoch: record.epoch, generation, parts: vec![ops], handing_over: Some(handing_over), workers, replies, ready });
         self.checkpoints.started = Instant::now();
         self.checkpoints.state_bytes = self.state_bytes;
         self.checkpoints.last_epoch = record.epoch;
-        self.checkpoints.checkpointer.submit(Commit { generation, parts })
+        Ok(())
     }
 
     fn record(&self, generation: Generation) -> Record {
@@ -211,8 +231,9 @@ impl Scheduler {
         }
     }
 
-    /// Takes note of a finished commit: readers go over to its snapshot, workers may forget what is in it.
-    pub(super) fn finish_checkpoint(&mut self) -> Result<()> {
+    /// Has the checkpoint under way written when all of it is handed over, and takes note when it is: readers go over to its snapshot, workers may forget what is in it.
+    pub(super) fn further_checkpoint(&mut self) -> Result<()> {
+        self.checkpoints.gather(|handing_over| handing_over.try_recv().ok())?;
         if let Ok(committed) = self.checkpoints.checkpointer.done().try_recv() {
             self.committed(committed)?;
         }
@@ -224,6 +245,7 @@ impl Scheduler {
         if self.checkpoints.under_way.is_none() {
             return Ok(());
         }
+        self.checkpoints.gather(|handing_over| handing_over.recv().ok())?;
         let committed = self.checkpoints.checkpointer.done().recv().map_err(|_| Error::internal("the checkpoint thread has ended"))?;
         self.committed(committed)
     }

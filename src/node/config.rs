@@ -154,6 +154,8 @@ pub struct Limits {
     pub epoch_rows: usize,
     /// Rows of one step of a view that is being built.
     pub build_rows: usize,
+    /// Bytes of all rows that operators give out in one step; several times that is needed to make them.
+    pub step_bytes: usize,
     pub checkpoint_interval: Duration,
     /// Bytes of operator state in memory, all workers; beyond it clean state is evicted.
     pub state_bytes: usize,
@@ -208,6 +210,7 @@ impl Config {
         Limits {
             epoch_rows: EPOCH_ROWS.min(self.memory() / EPOCH_ROW_BYTES),
             build_rows: BUILD_ROWS,
+            step_bytes: self.memory() / 16,
             checkpoint_interval: self.checkpoint_interval,
             state_bytes: self.memory() / 4,
             dirty_bytes: (self.memory() / 32).min(DIRTY_BYTES),

@@ -131,7 +131,7 @@ impl Scheduler {
                 self.delete_state(&running.plan, &mut ops);
             }
             self.shared.logs.delete_object(*id, &mut ops);
-            self.drop_isolated(*id);
+            self.drop_isolated(*id)?;
             self.main.views.retain(|v| v != id);
             self.relations.remove(id);
             self.table_positions.remove(id);

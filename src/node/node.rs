@@ -156,7 +156,8 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
         sequence: Epoch::default(),
         checkpoints: CheckpointState::new(Checkpointer::start(committed, 2 * shared.limits.dirty_bytes)?, snapshot, &record),
         state_bytes: 0,
-        share: Share::new(FIRST_EPOCH_ROWS, shared.limits.epoch_rows, EPOCH_MAX),
+        made: 0,
+        share: Share::new(FIRST_EPOCH_ROWS, shared.limits.epoch_rows, EPOCH_MAX, shared.limits.step_bytes),
         feeds_shown: std::time::Instant::now(),
         stopping: None,
     };

@@ -52,7 +52,7 @@ impl Scheduler {
         self.swap_published();
         let logged = self.logged_writes(&objects)?;
         let positions = self.replay(cuts, logged)?;
-        self.keep_epochs();
+        self.keep_epochs()?;
         Ok(positions)
     }
 

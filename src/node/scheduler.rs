@@ -15,7 +15,7 @@ use super::cut::Cut;
 use super::feed::{Feed, ReadRange, Taken};
 use super::isolated::Isolated;
 use super::metrics;
-use super::share::Share;
+use super::share::{Share, Took};
 use super::shared::{Command, Shared};
 use super::sources;
 use crate::connectors::connector::Partition;
@@ -97,6 +97,8 @@ pub struct Scheduler {
     pub(super) checkpoints: CheckpointState,
     /// Bytes of operator state after the last step, all workers, without isolated views.
     pub(super) state_bytes: usize,
+    /// Bytes of all rows that operators gave out in the last step.
+    pub(super) made: usize,
     /// Rows of the next epoch, all sources together.
     pub(super) share: Share,
     /// When `tidewater.sources` was last brought up to date without an epoch.
@@ -142,7 +144,7 @@ impl Scheduler {
             let lived = self.live_epoch()?;
             let built = self.build_some()?;
             let stepped = self.step_isolated()?;
-            self.finish_checkpoint()?;
+            self.further_checkpoint()?;
             self.start_checkpoint_if_due()?;
             if !lived && !built && !stepped {
                 self.wait();
@@ -157,6 +159,9 @@ impl Scheduler {
         any.recv(&self.commands);
         any.recv(&self.wake);
         any.recv(self.checkpoints.done());
+        if let Some(handing_over) = self.checkpoints.handing_over() {
+            any.recv(handing_over);
+        }
         for results in self.isolated.iter().filter_map(Isolated::results) {
             any.recv(results);
         }
@@ -223,7 +228,7 @@ impl Scheduler {
         let (rows, began) = (taken.values().map(|t| t.rows).sum(), Instant::now());
         self.run_epoch(cut, taken, writes)?;
         let full = self.main.feeds.values().any(Feed::waits);
-        self.share.took(rows, full, began.elapsed());
+        self.share.took(Took { rows, full, time: began.elapsed(), made: self.made });
         Ok(true)
     }
 
@@ -276,7 +281,7 @@ impl Scheduler {
         }
         self.publish(changes, &read)?;
         self.shared.system.set_shown_clock(cut.clock);
-        self.keep_epochs();
+        self.keep_epochs()?;
         histogram!(metrics::EPOCH_SECONDS).record(started.elapsed());
         histogram!(metrics::EPOCH_ROWS).record(rows as f64);
         if let Some(received) = received {
@@ -321,6 +326,7 @@ impl Scheduler {
 
     fn collect(&mut self, results: Receiver<StepResult>) -> Result<(Vec<ViewChange>, BTreeMap<ObjectId, Vec<Delta>>)> {
         let (mut changes, mut taps, mut memory, mut failure) = (Vec::new(), BTreeMap::<ObjectId, Vec<Delta>>::new(), 0, Ok(()));
+        self.made = 0;
         let mut count = 0;
         let mut due = BTreeMap::new();
         for result in results {
@@ -330,6 +336,7 @@ impl Scheduler {
                 *first = at.min(*first);
             }
             memory += result.memory;
+            self.made += result.made;
             changes.extend(result.changes);
             for (relation, deltas) in result.taps {
                 taps.entry(relation).or_default().extend(deltas);

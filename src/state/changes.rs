@@ -1,6 +1,6 @@
 //! The changes of a multiset that are not known to be in the store: an append-only log, one segment per round, dropped when the round is committed.
 //!
-//! It serves twice. At a checkpoint the current segment becomes merges. And a group that is read back must see what the store does not have yet: the changes of
+//! It serves twice. After a checkpoint has begun, the segment that it closed becomes merges, a piece at a time. And a group that is read back must see what the store does not have yet: the changes of
 //! one group are chained, newest first, so they are found without a search structure, and adding costs an append.
 
 use super::arena::{Arena, At};
@@ -45,11 +45,13 @@ pub(super) struct Changes {
     /// Rounds handed over and not committed, oldest first.
     handed_over: VecDeque<Segment>,
     current: Segment,
+    /// The first change that is not written; of those handed over, the ones from here on are owed.
+    unwritten: Position,
 }
 
 impl Changes {
     pub(super) fn new(round: u32) -> Changes {
-        Changes { handed_over: VecDeque::new(), current: Segment::new(round, 1) }
+        Changes { handed_over: VecDeque::new(), current: Segment::new(round, 1), unwritten: 1 }
     }
 
     /// Where the next change will stand.
@@ -91,15 +93,39 @@ impl Changes {
         self.handed_over.iter().rev().find(|s| position >= s.first)
     }
 
-    /// The changes of the current round, in order: position, slot, row, weight.
-    pub(super) fn current(&self) -> impl Iterator<Item = (Position, Slot, &[u8], i64)> {
-        let segment = &self.current;
-        segment.changes.iter().enumerate().map(|(i, c)| (segment.first + i as u64, c.slot, segment.row(c), c.weight))
+    /// Handed-over changes that are not written, in order: position, slot, row, weight.
+    pub(super) fn owed(&self) -> impl Iterator<Item = (Position, Slot, &[u8], i64)> {
+        (self.unwritten..self.current.first).filter_map(|position| {
+            let segment = self.segment(position)?;
+            let change = &segment.changes[(position - segment.first) as usize];
+            Some((position, change.slot, segment.row(change), change.weight))
+        })
     }
 
-    /// Number of changes of the current round.
-    pub(super) fn current_len(&self) -> usize {
-        self.current.changes.len()
+    /// Number of them.
+    pub(super) fn owed_len(&self) -> usize {
+        (self.current.first - self.unwritten) as usize
+    }
+
+    /// The first so many of them are written.
+    pub(super) fn written(&mut self, count: usize) {
+        self.unwritten += count as u64;
+    }
+
+    /// Those of one group, newest first.
+    pub(super) fn owed_of(&self, newest: Position) -> impl Iterator<Item = (&[u8], i64)> {
+        let mut position = newest;
+        std::iter::from_fn(move || {
+            loop {
+                let segment = self.segment(position).filter(|_| position >= self.unwritten)?;
+                let change = &segment.changes[(position - segment.first) as usize];
+                let owed = position < self.current.first;
+                position = change.previous;
+                if owed {
+                    return Some((segment.row(change), change.weight));
+                }
+            }
+        })
     }
 
     pub(super) fn hand_over(&mut self, next_round: u32) {

@@ -22,6 +22,55 @@ use crate::error::{Error, Kind, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u32);
 
+/// What a worker gives of its state for one checkpoint, in pieces: state tables add to it until a piece is full, and nothing is owed any more once all were
+/// asked and it is not. It begins full.
+#[derive(Debug, Default)]
+pub struct HandOver {
+    ops: Ops,
+    /// Operations that this piece may still take, about.
+    left: usize,
+}
+
+impl HandOver {
+    /// Makes room for a piece of about so many operations.
+    pub fn allow(&mut self, operations: usize) {
+        self.left = operations;
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.left == 0
+    }
+
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
+    /// For what counts as part of the piece: at most `left()` operations.
+    pub fn add(&mut self, operations: usize) -> &mut Ops {
+        self.left -= operations;
+        self.ops.reserve(operations);
+        &mut self.ops
+    }
+
+    /// What is written already.
+    pub fn append(&mut self, ops: Ops) {
+        self.ops.append(ops);
+    }
+
+    pub fn into_ops(self) -> Ops {
+        self.ops
+    }
+
+    /// Everything in one piece.
+    #[cfg(test)]
+    pub fn whole(ask: impl FnOnce(&mut HandOver)) -> Ops {
+        let mut handed_over = HandOver::default();
+        handed_over.allow(usize::MAX);
+        ask(&mut handed_over);
+        handed_over.ops
+    }
+}
+
 /// Operations on the store, in the order they were added. Of several on one key, all apply in order; a range deletion
 /// applies before every other operation of the same `Ops`.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +129,14 @@ impl Ops {
 
     /// Moves all of `other` behind these.
     pub fn append(&mut self, mut other: Ops) {
+        self.ranges.append(&mut other.ranges);
+        if other.size() < COPIED {
+            for item in &other.items {
+                let at = self.arena.push(&[other.arena.get(item.at, (item.key + item.value) as usize)], &[]);
+                self.items.push(Item { at, ..*item });
+            }
+            return;
+        }
         let moved = self.arena.append(std::mem::take(&mut other.arena));
         other.items.iter_mut().for_each(|item| item.at = moved(item.at));
         if self.items.is_empty() {
@@ -87,7 +144,6 @@ impl Ops {
         } else {
             self.items.append(&mut other.items);
         }
-        self.ranges.append(&mut other.ranges);
     }
 
     pub fn len(&self) -> usize {
@@ -183,6 +239,8 @@ pub fn is_zero_weight(key: &[u8], value: &[u8]) -> bool {
     value == [0; 8] && matches!(key.first(), Some(&(space::MULTISET | space::MULTISET_WINDOWED | space::VIEW)))
 }
 
+/// Operations of fewer bytes than this are copied when they are appended: buffers taken over would stay half empty.
+const COPIED: usize = 1 << 20;
 /// Bytes of keys that are compared at once.
 const PREFIX: usize = 16;
 /// So few keys with an equal beginning are compared as they are.

@@ -80,6 +80,11 @@ impl Rounds {
         self.current
     }
 
+    /// The newest round that was handed over, or is being so.
+    pub(super) fn handed_over(&self) -> u32 {
+        self.current - 1
+    }
+
     /// The newest round that this table knows to be in the store.
     pub(super) fn committed(&self) -> u32 {
         self.committed

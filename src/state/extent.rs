@@ -18,24 +18,20 @@ use std::collections::BTreeMap;
 /// Length of the window part of a key: a window's end, or the one byte of a NULL.
 const WINDOW: usize = 9;
 
-#[derive(Clone, Copy, Default)]
-struct Presence {
-    stored: bool,
-    partial: bool,
-}
-
 #[derive(Default)]
 pub(super) struct Window {
     /// Slots of this window. Some may have been evicted, and given to another key, since.
     pub(super) slots: Vec<Slot>,
     stale: usize,
-    presence: Presence,
+    /// Whether the store may hold entries of it, and whether it holds some that are not in memory.
+    stored: bool,
+    partial: bool,
 }
 
 impl Window {
     /// Whether the store holds entries of it that are not in memory.
     pub(super) fn is_partial(&self) -> bool {
-        self.presence.partial
+        self.partial
     }
 }
 
@@ -46,10 +42,10 @@ pub(super) struct Extent {
     owned: (u8, u8),
     /// Whether the store has been asked what it holds.
     discovered: bool,
-    /// Hash layout: the table. Windowed: the keys whose window is NULL.
-    rest: Presence,
+    /// Whether the table (windowed layout: what has NULL for a window) is partial.
+    partial: bool,
     windows: BTreeMap<i64, Window>,
-    /// Ends (first, last) of stored windows that were closed since the last checkpoint.
+    /// Ends (first, last) of stored windows that were closed since the last checkpoint began.
     closed: Vec<(i64, i64)>,
     /// Windows up to here were closed before the store could be asked.
     floor: Option<i64>,
@@ -64,7 +60,7 @@ impl Extent {
             layout,
             owned: owned_range(context.worker, context.workers),
             discovered: context.fresh,
-            rest: Presence::default(),
+            partial: false,
             windows: BTreeMap::new(),
             closed: Vec::new(),
             floor: None,
@@ -81,17 +77,17 @@ impl Extent {
             return Ok(());
         }
         let (_, snapshot) = store.read();
-        let found = Presence { stored: true, partial: true };
         let prefix = self.table_prefix();
         let end = after_prefix(&prefix);
         let mut from = prefix.clone();
         while let Some(key) = first_key(&*snapshot, &from, &end)? {
             let Some(window) = self.window(&key[prefix.len()..]) else {
-                self.rest = found;
+                self.partial = true;
                 break; // NULLs sort last
             };
             if self.floor.is_none_or(|floor| floor < window) {
-                self.windows.entry(window).or_default().presence = found;
+                let window = self.windows.entry(window).or_default();
+                (window.stored, window.partial) = (true, true);
             }
             from = after_prefix(&[&prefix[..], &window_key(window)].concat());
         }
@@ -108,31 +104,33 @@ impl Extent {
         self.windows.keys().copied().collect()
     }
 
-    fn presence(&mut self, window: Option<i64>) -> &mut Presence {
-        match window {
-            Some(window) => &mut self.windows.entry(window).or_default().presence,
-            None => &mut self.rest,
-        }
-    }
-
     /// A key is in memory now. Returns whether the store may know it.
     pub(super) fn add(&mut self, key: &[u8], slot: Slot) -> bool {
-        let Some(end) = self.window(key) else { return self.rest.partial || !self.discovered };
+        let Some(end) = self.window(key) else { return self.partial || !self.discovered };
         let window = self.windows.entry(end).or_default();
         window.slots.push(slot);
-        window.presence.partial || (!self.discovered && self.floor.is_none_or(|floor| floor < end))
+        window.partial || (!self.discovered && self.floor.is_none_or(|floor| floor < end))
     }
 
-    /// An entry of `key` is written.
-    pub(super) fn stored(&mut self, key: &[u8]) {
-        let window = self.window(key);
-        self.presence(window).stored = true;
+    /// A checkpoint begins: deletes the windows closed since the last one; the others will have entries in the store.
+    pub(super) fn checkpoint(&mut self, ops: &mut Ops) {
+        let prefix = self.table_prefix();
+        for (first, last) in self.closed.drain(..) {
+            let from = [&prefix[..], &window_key(first)].concat();
+            let to = after_prefix(&[&prefix[..], &window_key(last)].concat());
+            ops.delete_range(&from, &to);
+        }
+        self.windows.values_mut().for_each(|window| window.stored |= !window.slots.is_empty());
     }
 
     /// A key of `window` was forgotten; `stored`: the store may know it. `keeps`: whether a slot still holds a key of this window.
     pub(super) fn evicted(&mut self, window: Option<i64>, stored: bool, keeps: impl Fn(Slot) -> bool) {
-        self.presence(window).partial |= stored;
-        let Some(window) = window.and_then(|w| self.windows.get_mut(&w)) else { return };
+        let Some(window) = window else {
+            self.partial |= stored;
+            return;
+        };
+        let window = self.windows.entry(window).or_default();
+        window.partial |= stored;
         window.stale += 1;
         if window.stale * 2 > window.slots.len() {
             window.slots.sort_unstable();
@@ -159,7 +157,7 @@ impl Extent {
     pub(super) fn close_first(&mut self, upto: i64) -> Option<(i64, Window)> {
         let (&end, _) = self.windows.first_key_value().filter(|(end, _)| **end <= upto)?;
         let (_, window) = self.windows.pop_first()?;
-        if window.presence.stored {
+        if window.stored {
             match self.closed.last_mut() {
                 // Whatever lies between two windows that were closed is closed too.
                 Some((_, last)) if *last < end => *last = end,
@@ -167,16 +165,6 @@ impl Extent {
             }
         }
         Some((end, window))
-    }
-
-    /// Deletions of the windows closed since the last call.
-    pub(super) fn delete_closed(&mut self, ops: &mut Ops) {
-        let prefix = self.table_prefix();
-        for (first, last) in self.closed.drain(..) {
-            let from = [&prefix[..], &window_key(first)].concat();
-            let to = after_prefix(&[&prefix[..], &window_key(last)].concat());
-            ops.delete_range(&from, &to);
-        }
     }
 
     /// What stands before the key (or the rest of it behind the window) on disk, in `out`; returns the length of the window part.

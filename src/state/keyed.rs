@@ -6,14 +6,18 @@
 //! ```text
 //!   resolve     known key -> its slot;  unknown, table partial on disk -> new slot, loaded;  else -> new slot, empty, no read
 //!   touch       dirty                                        a dirty slot stays in memory
-//!   checkpoint  written under generation g                   stays
+//!   checkpoint  to be handed over under generation g         stays
+//!   hand_over   written, a piece at a time                   stays
 //!   committed   g is in every snapshot from now on           may be evicted: the next resolve reads it back
 //! ```
+//!
+//! What is handed over is the state of the moment of `checkpoint`, although epochs go on between the pieces: a slot whose turn has not come is written before
+//! it can change, which is when it is resolved, or when its window closes.
 //!
 //! Memory always holds the newest value of every key whose newest value is not committed, so a key that is read from the store
 //! is one whose committed value is the newest: it does not matter how far the snapshot is ahead of what the table has heard.
 
-use super::checkpoint::{Action, Generation, Ops};
+use super::checkpoint::{Action, Generation, HandOver, Ops};
 use super::committed::{Committed, Rounds};
 use super::extent::{self, Extent};
 use super::slots::Slots;
@@ -68,12 +72,17 @@ const DIRTY: u8 = 1;
 const STORED: u8 = 2;
 /// What was last handed over was a deletion.
 const DELETED: u8 = 4;
+/// The slot's value as of the checkpoint that has begun is still to be handed over.
+const OWED: u8 = 8;
 
 /// See the module. One worker's share of one state table.
 pub struct Keyed {
     slots: Slots,
     marks: Marks,
     dirty: Vec<Slot>,
+    /// Slots that are owed, or were when the checkpoint began; and what was written of them before its turn.
+    owed: Vec<Slot>,
+    early: Ops,
     /// Slots handed over as deleted: of no use once that is committed.
     deleted: Vec<Slot>,
     extent: Extent,
@@ -81,6 +90,7 @@ pub struct Keyed {
     store: Arc<Committed>,
     limit: Option<usize>,
     scratch: Vec<u8>,
+    head: Vec<u8>,
     hash: fn(&[u8]) -> u64,
 }
 
@@ -117,12 +127,15 @@ impl Keyed {
             slots: Slots::default(),
             marks: Marks::default(),
             dirty: Vec::new(),
+            owed: Vec::new(),
+            early: Ops::default(),
             deleted: Vec::new(),
             extent: Extent::new(extent::KEYED, table, layout, context),
             rounds: Rounds::new(),
             store: context.store.clone(),
             limit: context.cache_entries,
             scratch: Vec::new(),
+            head: Vec::new(),
             hash,
         }
     }
@@ -132,7 +145,7 @@ impl Keyed {
     pub fn resolve(&mut self, keys: &Rows, hashes: &[u64], values: &mut dyn SlotValues, slots: &mut Vec<Slot>) -> Result<()> {
         self.extent.discover(&self.store)?;
         let (extent, marks) = (&mut self.extent, &mut self.marks);
-        let (mut unread, mut result) = (Vec::new(), Ok(()));
+        let (mut unread, mut result, known) = (Vec::new(), Ok(()), slots.len());
         self.slots.find_all(keys, hashes, slots, |table, i| {
             let slot = table.insert(keys.row(i), hashes[i]);
             marks.reset(slot);
@@ -144,6 +157,9 @@ impl Keyed {
             slot
         });
         result?;
+        if !self.owed.is_empty() {
+            slots[known..].iter().for_each(|slot| self.write_early(*slot, values));
+        }
         if unread.is_empty() {
             return Ok(());
         }
@@ -182,11 +198,12 @@ impl Keyed {
         unread.iter().filter(|slot| flags[**slot as usize] == 0).try_for_each(|slot| values.load(*slot, None))
     }
 
-    /// The slot's value has changed: it is written at the next checkpoint. O(1), idempotent.
+    /// The slot's value has changed: it is written at the next checkpoint. O(1), idempotent. The slot was resolved in the same epoch.
     #[inline]
     pub fn touch(&mut self, slot: Slot) {
         let flags = &mut self.marks.flags[slot as usize];
         if *flags & DIRTY == 0 {
+            assert!(*flags & OWED == 0, "a slot is resolved before it changes");
             *flags |= DIRTY;
             self.dirty.push(slot);
         }
@@ -227,6 +244,7 @@ impl Keyed {
                 if values.store(slot, &mut self.scratch) {
                     closing(values, slot, self.slots.key(slot))?;
                 }
+                self.write_early(slot, values);
                 values.clear(slot);
                 self.marks.reset(slot);
                 self.slots.remove(slot);
@@ -259,35 +277,59 @@ impl Keyed {
         result
     }
 
-    /// Appends every touched slot's value (or its deletion) and closed windows to `ops`.
-    pub fn checkpoint(&mut self, generation: Generation, values: &dyn SlotValues, ops: &mut Ops) {
-        self.extent.delete_closed(ops);
-        let mut head = Vec::new();
-        ops.reserve(self.dirty.len());
+    /// A checkpoint begins: every touched slot's value of now (or its deletion) is owed to it, and the windows closed since the last one.
+    /// All that the last one was owed has been handed over.
+    pub fn checkpoint(&mut self, generation: Generation) {
+        assert!(self.owed.is_empty(), "one checkpoint at a time is handed over");
+        self.extent.checkpoint(&mut self.early);
         for slot in self.dirty.drain(..) {
             let flags = &mut self.marks.flags[slot as usize];
-            if *flags & DIRTY == 0 {
-                continue; // its window was closed
-            }
-            *flags &= !DIRTY;
-            let (key, hash) = (self.slots.key(slot), self.slots.hash(slot));
-            head.clear();
-            self.scratch.clear();
-            let window = self.extent.head(key, hash, &mut head);
-            if values.store(slot, &mut self.scratch) {
-                *flags = STORED;
-                self.extent.stored(key);
-                ops.push(Action::Put, &[&head, &key[window..]], &self.scratch);
-            } else {
-                if *flags & STORED != 0 {
-                    ops.push(Action::Delete, &[&head, &key[window..]], &[]);
-                }
-                *flags |= DELETED;
-                self.deleted.push(slot);
-            }
-            self.marks.written[slot as usize] = self.rounds.current();
+            if *flags & DIRTY != 0 {
+                *flags ^= DIRTY | OWED;
+                self.owed.push(slot);
+            } // else its window was closed
         }
         self.rounds.hand_over(generation);
+    }
+
+    /// Adds what is owed until the piece is full.
+    pub fn hand_over(&mut self, values: &dyn SlotValues, piece: &mut HandOver) {
+        piece.append(std::mem::take(&mut self.early));
+        let count = piece.left().min(self.owed.len());
+        let ops = piece.add(count);
+        for slot in self.owed.split_off(self.owed.len() - count) {
+            self.write(slot, values, ops);
+        }
+    }
+
+    fn write_early(&mut self, slot: Slot, values: &dyn SlotValues) {
+        let mut early = std::mem::take(&mut self.early);
+        self.write(slot, values, &mut early);
+        self.early = early;
+    }
+
+    /// What is owed of the slot, if anything.
+    fn write(&mut self, slot: Slot, values: &dyn SlotValues, ops: &mut Ops) {
+        let flags = &mut self.marks.flags[slot as usize];
+        if *flags & OWED == 0 {
+            return;
+        }
+        *flags &= !OWED;
+        let (key, hash) = (self.slots.key(slot), self.slots.hash(slot));
+        self.head.clear();
+        self.scratch.clear();
+        let window = self.extent.head(key, hash, &mut self.head);
+        if values.store(slot, &mut self.scratch) {
+            *flags = STORED;
+            ops.push(Action::Put, &[&self.head, &key[window..]], &self.scratch);
+        } else {
+            if *flags & STORED != 0 {
+                ops.push(Action::Delete, &[&self.head, &key[window..]], &[]);
+            }
+            *flags |= DELETED;
+            self.deleted.push(slot);
+        }
+        self.marks.written[slot as usize] = self.rounds.handed_over();
     }
 
     /// What `checkpoint(generation)` and earlier ones wrote is in the store: those slots may be evicted.
@@ -316,12 +358,15 @@ impl Keyed {
 
     /// Bytes of the keys in memory, with the operator's columns, without what slots hold on the heap.
     pub fn memory(&self, values: &dyn SlotValues) -> usize {
-        self.slots.memory() + self.slots.live() * (MARKS + values.width()) + (self.dirty.capacity() + self.deleted.capacity()) * 4 + self.extent.memory()
+        self.slots.memory()
+            + self.slots.live() * (MARKS + values.width())
+            + (self.dirty.capacity() + self.owed.capacity() + self.deleted.capacity()) * 4
+            + self.extent.memory()
     }
 
     fn next_idle(&mut self) -> Option<Slot> {
         let (marks, committed) = (&self.marks, self.rounds.committed());
-        self.slots.next_idle(|slot| marks.flags[slot as usize] & DIRTY == 0 && marks.written[slot as usize] <= committed)
+        self.slots.next_idle(|slot| marks.flags[slot as usize] & (DIRTY | OWED) == 0 && marks.written[slot as usize] <= committed)
     }
 
     /// Forgets keys whose deletion is committed. The store does not know them, so the table stays complete.
@@ -329,7 +374,7 @@ impl Keyed {
         let (mut waiting, mut freed) = (Vec::new(), 0);
         for slot in std::mem::take(&mut self.deleted) {
             let flags = self.marks.flags[slot as usize];
-            if flags & DELETED == 0 || flags & DIRTY != 0 {
+            if flags & DELETED == 0 || flags & (DIRTY | OWED) != 0 {
                 continue; // used again, or gone
             }
             if self.marks.written[slot as usize] > self.rounds.committed() {

@@ -15,7 +15,7 @@
 //! known from birth, and never read until they have been evicted; a group is evicted only when all its changes are committed.
 
 use super::changes::{Changes, Position};
-use super::checkpoint::{Action, Generation, Ops, weight};
+use super::checkpoint::{Action, Generation, HandOver, Ops, weight};
 use super::committed::{Committed, Rounds};
 use super::extent::{self, Extent};
 use super::keyed::{Layout, Slot, TableContext};
@@ -40,6 +40,8 @@ pub struct Multiset {
     changes: Changes,
     /// Groups that were without rows when last looked at: of no use once that is committed.
     empty: Vec<Slot>,
+    /// What was written for the checkpoint that has begun before its turn.
+    early: Ops,
     extent: Extent,
     rounds: Rounds,
     store: Arc<Committed>,
@@ -96,6 +98,7 @@ impl Multiset {
             groups: Paged::default(),
             changes: Changes::new(rounds.current()),
             empty: Vec::new(),
+            early: Ops::default(),
             extent: Extent::new(extent::MULTISET, table, layout, context),
             rounds,
             store: context.store.clone(),
@@ -358,6 +361,7 @@ impl Multiset {
         while let Some((end, window)) = self.extent.close_first(upto) {
             for slot in window.slots {
                 if self.slots.is_live(slot) && self.extent.window(self.slots.key(slot)) == Some(end) {
+                    self.write_early(slot);
                     self.forget(slot);
                 }
             }
@@ -371,24 +375,44 @@ impl Multiset {
         self.slots.remove(slot);
     }
 
-    pub fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) {
-        self.extent.delete_closed(ops);
+    /// A checkpoint begins: the changes since the last one are owed to it, and the windows closed since. All that the last one was owed has been handed over.
+    pub fn checkpoint(&mut self, generation: Generation) {
+        assert!(self.changes.owed_len() == 0, "one checkpoint at a time is handed over");
+        self.extent.checkpoint(&mut self.early);
+        self.rounds.hand_over(generation);
+        self.changes.hand_over(self.rounds.current());
+    }
+
+    /// Adds what is owed until the piece is full.
+    pub fn hand_over(&mut self, piece: &mut HandOver) {
+        piece.append(std::mem::take(&mut self.early));
+        let count = piece.left().min(self.changes.owed_len());
+        let ops = piece.add(count);
         let (mut prefix, mut prefix_of) = (Vec::new(), None);
-        ops.reserve(self.changes.current_len());
-        for (position, slot, row, weight) in self.changes.current() {
+        for (position, slot, row, weight) in self.changes.owed().take(count) {
             if position < self.groups[slot as usize].born {
                 continue; // its window was closed
             }
             if prefix_of != Some(slot) {
                 prefix.clear();
                 self.write_prefix(slot, &mut prefix);
-                self.extent.stored(self.slots.key(slot));
                 prefix_of = Some(slot);
             }
             ops.push(Action::Merge, &[&prefix, row], &weight.to_le_bytes());
         }
-        self.rounds.hand_over(generation);
-        self.changes.hand_over(self.rounds.current());
+        self.changes.written(count);
+    }
+
+    /// What is owed of a group that is to be forgotten.
+    fn write_early(&mut self, slot: Slot) {
+        let group = &self.groups[slot as usize];
+        if self.changes.owed_len() == 0 {
+            return;
+        }
+        let prefix = self.prefix(slot);
+        for (row, weight) in self.changes.owed_of(group.newest) {
+            self.early.push(Action::Merge, &[&prefix, row], &weight.to_le_bytes());
+        }
     }
 
     pub fn committed(&mut self, generation: Generation) {

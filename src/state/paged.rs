@@ -24,10 +24,6 @@ impl<T> Paged<T> {
         self.len
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.pages.iter().flatten()
-    }
-
     pub(super) fn push(&mut self, item: T) {
         match self.pages.last_mut() {
             Some(page) if page.len() < PAGE => page.push(item),

@@ -18,6 +18,7 @@ use crate::types::ids::TableId;
 use crate::types::key::Rows;
 use crate::types::time::Epoch;
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What key and value of a view's rows are.
@@ -133,10 +134,10 @@ impl Run {
         self.bytes.len() + self.entries.len() * size_of::<Entry>()
     }
 
-    /// The run as operations on the view's rows.
-    pub fn write(&self, table: TableId, ops: &mut Ops) {
+    /// Entries of the run (by position) as operations on the view's rows.
+    pub fn write(&self, table: TableId, entries: Range<usize>, ops: &mut Ops) {
         let prefix = view_prefix(table);
-        for entry in &self.entries {
+        for entry in &self.entries[entries] {
             let key = self.key(entry);
             match self.kind {
                 RunKind::Weighted => ops.push(Action::Merge, &[&prefix, key], &entry.weight.to_le_bytes()),

@@ -104,6 +104,12 @@ impl Delta {
         Ok(Delta { batch, weights: Some(weights) })
     }
 
+    /// Bytes of the rows themselves and their weights, however large the buffers that they are parts of.
+    pub fn size(&self) -> usize {
+        let of_column = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
+        self.batch.columns().iter().map(of_column).sum::<usize>() + self.weights.as_ref().map_or(0, |w| w.len() * 8)
+    }
+
     /// Bytes held by the columns and weights.
     pub fn bytes(&self) -> usize {
         self.batch.get_array_memory_size() + self.weights.as_ref().map_or(0, |w| w.len() * 8)

@@ -31,6 +31,7 @@ impl Clocked {
         let limits = Limits {
             epoch_rows: 64 * 1024,
             build_rows: 64 * 1024,
+            step_bytes: 64 << 20,
             checkpoint_interval: Duration::from_millis(200),
             state_bytes: 64 << 20,
             dirty_bytes: 64 << 20,

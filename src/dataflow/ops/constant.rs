@@ -6,7 +6,7 @@
 use super::counts::Counts;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::Layout;
 use crate::types::delta::Delta;
 use crate::types::ids::{TableId, owner, virtual_node};
@@ -71,9 +71,12 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
-        self.given.checkpoint(generation, ops);
-        Ok(())
+    fn checkpoint(&mut self, generation: Generation) {
+        self.given.checkpoint(generation);
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        self.given.hand_over(piece);
     }
 
     fn committed(&mut self, generation: Generation) {

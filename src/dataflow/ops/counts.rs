@@ -4,7 +4,7 @@ use crate::dataflow::agg::accumulator::grow;
 use crate::dataflow::agg::bytes::{Reader, put_integer};
 use crate::dataflow::operator::BuildContext;
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::{Keyed, Layout, Slot, SlotValues};
 use crate::types::ids::TableId;
 use crate::types::key::{Rows, hash};
@@ -85,8 +85,12 @@ impl Counts {
         self.keyed.first_window()
     }
 
-    pub fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) {
-        self.keyed.checkpoint(generation, &self.values, ops);
+    pub fn checkpoint(&mut self, generation: Generation) {
+        self.keyed.checkpoint(generation);
+    }
+
+    pub fn hand_over(&mut self, piece: &mut HandOver) {
+        self.keyed.hand_over(&self.values, piece);
     }
 
     pub fn committed(&mut self, generation: Generation) {

@@ -14,7 +14,7 @@
 use super::consolidate::{codec_of, consolidate};
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Kind, Result};
-use crate::state::checkpoint::{Generation, Ops, space};
+use crate::state::checkpoint::{Generation, HandOver, Ops, space};
 use crate::state::run::{Run, RunKind, RunStack};
 use crate::types::delta::Delta;
 use crate::types::ids::TableId;
@@ -22,6 +22,7 @@ use crate::types::key::{Codec, Order, Rows};
 use crate::types::time::Step;
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// How stored rows are keyed.
@@ -102,7 +103,15 @@ impl Spec for Materialize {
             RowKey::Append => Some(Sequence::open(self.rows, context)?),
             _ => None,
         };
-        Ok(Box::new(Running { spec: self.clone(), key_columns, key_codec: Codec::ordered(key_fields)?, row_codec, sequence, pending: RunStack::default() }))
+        Ok(Box::new(Running {
+            spec: self.clone(),
+            key_columns,
+            key_codec: Codec::ordered(key_fields)?,
+            row_codec,
+            sequence,
+            pending: RunStack::default(),
+            owed: Owed::default(),
+        }))
     }
 }
 
@@ -114,6 +123,15 @@ struct Running {
     sequence: Option<Sequence>,
     /// What the next checkpoint writes; merged as it comes, so that a key that changes often is written once.
     pending: RunStack,
+    owed: Owed,
+}
+
+/// What is still to be handed over to the checkpoint that has begun: runs, of the first one from an entry on, and the rest.
+#[derive(Default)]
+struct Owed {
+    runs: VecDeque<Arc<Run>>,
+    next: usize,
+    rest: Ops,
 }
 
 impl Running {
@@ -163,16 +181,29 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, _generation: Generation, ops: &mut Ops) -> Result<()> {
-        std::mem::take(&mut self.pending).iter().for_each(|run| run.write(self.spec.rows, ops));
+    fn checkpoint(&mut self, _generation: Generation) {
+        self.owed.runs.extend(std::mem::take(&mut self.pending).iter().cloned());
         if let Some(sequence) = &mut self.sequence {
-            sequence.checkpoint(ops);
+            sequence.checkpoint(&mut self.owed.rest);
         }
-        Ok(())
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        let Owed { runs, next, rest } = &mut self.owed;
+        piece.append(std::mem::take(rest));
+        while let Some(run) = runs.front().filter(|_| !piece.is_full()) {
+            let count = piece.left().min(run.len() - *next);
+            run.write(self.spec.rows, *next..*next + count, piece.add(count));
+            *next += count;
+            if *next == run.len() {
+                runs.pop_front();
+                *next = 0;
+            }
+        }
     }
 
     fn memory(&self) -> usize {
-        self.pending.size()
+        self.pending.size() + self.owed.runs.iter().map(|run| run.size()).sum::<usize>()
     }
 }
 
@@ -264,10 +295,14 @@ mod tests {
             out.run.into_iter().for_each(|run| runs.push(Epoch(n as u64 + 1), run));
             assert_eq!(read(&spec, kind, &store, &runs), total(&epochs[..=n], 0), "{kind:?} after epoch {n}");
             if random.random_bool(0.5) {
-                let mut ops = Ops::default();
                 generation += 1;
-                operator.checkpoint(Generation(generation), &mut ops).unwrap();
-                store.commit(Generation(generation), ops, Durability::Synced).unwrap();
+                operator.checkpoint(Generation(generation));
+                let mut handed_over = HandOver::default();
+                while handed_over.is_full() {
+                    handed_over.allow(random.random_range(1..9));
+                    operator.hand_over(&mut handed_over);
+                }
+                store.commit(Generation(generation), handed_over.into_ops(), Durability::Synced).unwrap();
                 operator.committed(Generation(generation));
                 runs = RunStack::default();
                 if random.random_bool(0.5) {

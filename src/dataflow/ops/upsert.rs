@@ -8,7 +8,7 @@ use super::groups::Groups;
 use crate::dataflow::agg::accumulator::grow;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::{Keyed, Layout, Slot, SlotValues};
 use crate::types::delta::Delta;
 use crate::types::ids::TableId;
@@ -186,9 +186,12 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
-        self.keyed.checkpoint(generation, &self.rows, ops);
-        Ok(())
+    fn checkpoint(&mut self, generation: Generation) {
+        self.keyed.checkpoint(generation);
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        self.keyed.hand_over(&self.rows, piece);
     }
 
     fn committed(&mut self, generation: Generation) {

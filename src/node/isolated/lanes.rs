@@ -16,6 +16,7 @@ use crate::state::store::Durability;
 use crate::types::delta::Delta;
 use crate::types::ids::ObjectId;
 use crate::types::time::{Epoch, Step};
+use crossbeam_channel::Sender;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ impl Scheduler {
         self.make_running(&object, plan.clone())?;
         let mut rows = self.relation_rows(&object, &plan)?.ok_or_else(|| Error::internal("an isolated view without rows"))?.clone();
         rows.ready = true;
-        let view = Isolated::start(object.clone(), plan.clone(), self.crew()?, rows, self.epoch);
+        let view = Isolated::start(object.clone(), plan.clone(), self.crew()?, rows, self.epoch, self.shared.limits.step_bytes);
         self.isolated.push(view);
         let mut ops = Ops::default();
         self.shared.logs.put_object(object.id, &catalog::encode(&object)?, &mut ops);
@@ -50,7 +51,7 @@ impl Scheduler {
             view.build()?;
         }
         self.swap_published();
-        self.keep_epochs();
+        self.keep_epochs()?;
         self.announce(&object, Some(&plan));
         self.shared.system.built(object.id);
         if let Some(reply) = reply {
@@ -67,7 +68,8 @@ impl Scheduler {
         self.relations.remove(&object.id);
         rows.ready = true;
         let frontier = record.isolated.get(&object.id).copied().unwrap_or(record.epoch);
-        let mut view = Isolated::start(object.clone(), plan.clone(), self.crew()?, rows, frontier);
+        let mut view = Isolated::start(object.clone(), plan.clone(), self.crew()?, rows, frontier, self.shared.limits.step_bytes);
+        view.since = self.shared.logs.shown(object.id)?.map_or(frontier, |shown| shown.max(frontier));
         view.build()?;
         let mut ahead = Ops::default();
         for (epoch, bytes) in self.shared.logs.isolated_epochs(object.id)? {
@@ -103,16 +105,20 @@ impl Scheduler {
         }
         drop(catalog);
         if ended {
-            self.keep_epochs();
+            self.keep_epochs()?;
         }
         Ok(ended)
     }
 
-    /// A checkpoint begins.
-    pub(in crate::node) fn checkpoint_isolated(&mut self, generation: Generation, parts: &mut Vec<Ops>) -> Result<()> {
+    /// A checkpoint begins: how many workers will send their part of it to `reply`.
+    pub(in crate::node) fn checkpoint_isolated(&mut self, generation: Generation, reply: &Sender<Ops>, ops: &mut Ops) -> Result<usize> {
         let Scheduler { isolated, shared, .. } = self;
         let told = |change: &ViewChange, epoch: Epoch, positions: &str| shared.system.record_change(change, epoch, &|| positions.to_string());
-        isolated.iter_mut().try_for_each(|view| view.checkpoint(generation, &shared.logs, &told, parts))
+        let mut workers = 0;
+        for view in isolated {
+            workers += view.checkpoint(generation, &shared.logs, &told, reply, ops)?;
+        }
+        Ok(workers)
     }
 
     /// Whether what isolated views have still to take in has no more room on disk: input waits.
@@ -121,15 +127,14 @@ impl Scheduler {
     }
 
     /// The view goes; its state and log are deleted by who drops it.
-    pub(in crate::node) fn drop_isolated(&mut self, id: ObjectId) {
-        if let Some(at) = self.isolated.iter().position(|view| view.id() == id) {
-            let threads = self.isolated.remove(at).close();
-            // A step under way ends in its own time; nobody takes what it gives.
-            self.worker_threads.extend(threads);
-            for kept in self.kept.values_mut() {
-                Arc::make_mut(kept).isolated.remove(&id);
-            }
-            self.keep_epochs();
+    pub(in crate::node) fn drop_isolated(&mut self, id: ObjectId) -> Result<()> {
+        let Some(at) = self.isolated.iter().position(|view| view.id() == id) else { return Ok(()) };
+        let threads = self.isolated.remove(at).close();
+        // A step under way ends in its own time; nobody takes what it gives.
+        self.worker_threads.extend(threads);
+        for kept in self.kept.values_mut() {
+            Arc::make_mut(kept).isolated.remove(&id);
         }
+        self.keep_epochs()
     }
 }

@@ -18,7 +18,7 @@ mod entry;
 mod epochs;
 mod lanes;
 
-use super::share::Share;
+use super::share::{Share, Took};
 use crate::catalog::object::Object;
 use crate::dataflow::worker::{Command as WorkerCommand, StepPlan, StepResult, ViewChange};
 use crate::error::{Error, Result};
@@ -57,7 +57,7 @@ pub struct Isolated {
     /// Its rows as of `frontier`.
     rows: RelationRows,
     frontier: Epoch,
-    /// Its rows are not known at epochs before this one.
+    /// Its rows are not shown at epochs before this one: they are not known, or were shown at this one by an earlier run of the server.
     since: Epoch,
     /// Sources whose watermarks its operators follow.
     marks: BTreeSet<ObjectId>,
@@ -98,8 +98,8 @@ struct Running {
 }
 
 impl Isolated {
-    /// `fresh`: nothing of it is on disk. `frontier`: the epoch that its state is of.
-    pub(super) fn start(object: Object, plan: Arc<ViewPlan>, crew: Crew, rows: RelationRows, frontier: Epoch) -> Isolated {
+    /// `fresh`: nothing of it is on disk. `frontier`: the epoch that its state is of. `step_bytes`: see `Limits`.
+    pub(super) fn start(object: Object, plan: Arc<ViewPlan>, crew: Crew, rows: RelationRows, frontier: Epoch, step_bytes: usize) -> Isolated {
         let marks: BTreeSet<ObjectId> = plan.fragment.nodes.iter().flat_map(|n| n.spec.watermarks()).collect();
         // Until its operators have looked: what was due while the server was down is due now.
         let due = if plan.fragment.has_timer() { i64::MIN } else { i64::MAX };
@@ -120,7 +120,7 @@ impl Isolated {
             logged: 0,
             rest: None,
             running: None,
-            share: Share::new(FIRST_SHARE, MOST_SHARE, STEP_MAX),
+            share: Share::new(FIRST_SHARE, MOST_SHARE, STEP_MAX, step_bytes),
             divisible,
             due,
             memory: 0,
@@ -269,7 +269,8 @@ impl Isolated {
             return Ok(false);
         }
         let Some(Running { epoch, source_positions, rows, began, arrived, .. }) = self.running.take() else { return Ok(false) };
-        self.share.took(rows, rows >= self.share.rows(), began.elapsed());
+        let made = arrived.iter().map(|result| result.made).sum();
+        self.share.took(Took { rows, full: rows >= self.share.rows(), time: began.elapsed(), made });
         (self.memory, self.due) = (0, i64::MAX);
         for result in arrived {
             result.result?;
@@ -291,35 +292,29 @@ impl Isolated {
         Ok(true)
     }
 
-    /// A checkpoint begins: hands over the state, or, in the middle of a step, sees that everything behind the durable state is in the log. `told` is given what it had set aside.
+    /// A checkpoint begins: has the state handed over, or, in the middle of a step, sees that everything behind the durable state is in the log. `told` is given what it had set aside.
+    /// Returns how many workers will send their part to `reply`.
     pub(super) fn checkpoint(
         &mut self,
         generation: Generation,
         logs: &Logs,
         told: &dyn Fn(&ViewChange, Epoch, &str) -> Result<()>,
-        parts: &mut Vec<Ops>,
-    ) -> Result<()> {
-        if !self.is_between() {
+        reply: &Sender<Ops>,
+        ops: &mut Ops,
+    ) -> Result<usize> {
+        let takes_part = self.is_between();
+        if !takes_part {
             self.owed = true;
         } else {
-            let (reply, results) = crossbeam_channel::bounded(self.workers.len());
             self.send_all(|| WorkerCommand::Checkpoint { generation, reply: reply.clone() })?;
-            drop(reply);
-            let state = results.into_iter().collect::<Result<Vec<Ops>>>()?;
-            if state.len() != self.workers.len() {
-                return Err(Error::internal("a worker thread has ended"));
-            }
-            parts.extend(state);
             self.aside.drain(..).try_for_each(|(epoch, change, positions)| told(&change, epoch, &positions))?;
-            let mut trimmed = Ops::default();
             for entry in self.entries.drain(..self.done) {
                 self.held -= entry.taken.as_ref().map_or(0, |_| entry.bytes);
                 if let Some(bytes) = entry.logged {
                     self.logged -= bytes;
-                    logs.trim_isolated(self.object.id, entry.epoch, &mut trimmed);
+                    logs.trim_isolated(self.object.id, entry.epoch, ops);
                 }
             }
-            parts.push(trimmed);
             self.rows.seal();
             (self.done, self.owed) = (0, false);
             (self.recorded, self.memory_recorded, self.handed_over) = (self.frontier, self.memory, Some(generation));
@@ -327,7 +322,7 @@ impl Isolated {
         for entry in &mut self.entries {
             self.logged += entry.log(self.object.id, logs)?;
         }
-        Ok(())
+        Ok(if takes_part { self.workers.len() } else { 0 })
     }
 
     /// The frontier of the state that the newest checkpoint has.

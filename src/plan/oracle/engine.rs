@@ -4,7 +4,7 @@ use super::world::Cut;
 use crate::dataflow::check::checked;
 use crate::dataflow::operator::{BuildContext, Fragment, FragmentNode, Input, Operator, Output};
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::committed::Committed;
 use crate::state::memory::MemoryStore;
 use crate::state::store::Durability;
@@ -26,15 +26,27 @@ pub struct Engine {
     cache_entries: Option<usize>,
     operators: Vec<Box<dyn Operator>>,
     generation: Generation,
-    /// Epochs since the last checkpoint, and what the view held after each.
+    /// Epochs since the last committed checkpoint, and what the view held after each.
     since: Vec<(Cut, Epoch, Rows)>,
     pub rows: Rows,
-    stored_rows: Rows,
     pub late: i64,
-    stored_late: i64,
+    /// What the view held at that checkpoint, and the late rows until then.
+    stored: (Rows, i64),
+    under_way: Option<UnderWay>,
     pub errors: Vec<(&'static str, String)>,
     pub bug: Option<Bug>,
 }
+
+/// A checkpoint that is handed over a piece after each epoch.
+struct UnderWay {
+    handed_over: HandOver,
+    stored: (Rows, i64),
+    /// How many of the epochs in `since` it contains.
+    epochs: usize,
+}
+
+/// Operations of a piece: few, so that a checkpoint takes several epochs.
+const PIECE: usize = 20;
 
 impl Engine {
     pub fn new(fragment: Fragment, cache_entries: Option<usize>) -> Result<Engine> {
@@ -46,9 +58,9 @@ impl Engine {
             generation: Generation(0),
             since: Vec::new(),
             rows: Rows::new(),
-            stored_rows: Rows::new(),
             late: 0,
-            stored_late: 0,
+            stored: (Rows::new(), 0),
+            under_way: None,
             errors: Vec::new(),
             bug: None,
         };
@@ -78,7 +90,7 @@ impl Engine {
     pub fn epoch(&mut self, epoch: Epoch, cut: &Cut) -> Result<()> {
         self.run(epoch, cut)?;
         self.since.push((cut.clone(), epoch, self.rows.clone()));
-        Ok(())
+        self.hand_over(PIECE)
     }
 
     fn run(&mut self, epoch: Epoch, cut: &Cut) -> Result<()> {
@@ -110,16 +122,30 @@ impl Engine {
         Ok(())
     }
 
+    /// Begins a checkpoint; the epochs that follow are run while it is handed over.
     pub fn checkpoint(&mut self) -> Result<()> {
+        self.hand_over(usize::MAX)?;
         self.generation = Generation(self.generation.0 + 1);
-        let mut ops = Ops::default();
-        self.operators.iter_mut().try_for_each(|o| o.checkpoint(self.generation, &mut ops))?;
+        self.operators.iter_mut().for_each(|o| o.checkpoint(self.generation));
+        self.under_way = Some(UnderWay { handed_over: HandOver::default(), stored: (self.rows.clone(), self.late), epochs: self.since.len() });
+        Ok(())
+    }
+
+    /// A piece of the checkpoint under way, which is committed with its last one.
+    fn hand_over(&mut self, piece: usize) -> Result<()> {
+        let Some(mut under_way) = self.under_way.take() else { return Ok(()) };
+        under_way.handed_over.allow(piece);
+        self.operators.iter_mut().for_each(|o| o.hand_over(&mut under_way.handed_over));
+        if under_way.handed_over.is_full() {
+            self.under_way = Some(under_way);
+            return Ok(());
+        }
+        let mut ops = under_way.handed_over.into_ops();
         ops.sort();
         self.store.commit(self.generation, ops, Durability::Synced)?;
         self.operators.iter_mut().for_each(|o| o.committed(self.generation));
-        self.since.clear();
-        self.stored_rows = self.rows.clone();
-        self.stored_late = self.late;
+        self.since.drain(..under_way.epochs);
+        self.stored = under_way.stored;
         Ok(())
     }
 
@@ -130,8 +156,9 @@ impl Engine {
     /// Forgets what is in memory, and replays the epochs since the checkpoint: each shows the same rows again. The error names the first that does not.
     pub fn crash(&mut self) -> Result<(), String> {
         let since = std::mem::take(&mut self.since);
-        self.rows = self.stored_rows.clone();
-        self.late = self.stored_late;
+        (self.rows, self.late) = self.stored.clone();
+        self.under_way = None;
+        self.generation = self.store.read().0;
         self.build(self.generation == Generation(0)).map_err(|e| e.to_string())?;
         for (cut, epoch, rows) in since {
             self.epoch(epoch, &cut).map_err(|e| e.to_string())?;

@@ -75,6 +75,8 @@ struct World {
     committed_model: (i64, BTreeMap<Vec<u8>, i64>),
     /// Handed over, not committed: generation, ops, watermark, model then.
     in_flight: Vec<(Generation, Ops, i64, BTreeMap<Vec<u8>, i64>)>,
+    /// Of the generation that is being handed over: what it has been given, watermark, model when it began.
+    under_way: Option<(HandOver, i64, BTreeMap<Vec<u8>, i64>)>,
     generation: u32,
 }
 
@@ -87,6 +89,7 @@ impl World {
         let mut sums = Sums::default();
         let (mut watermark, mut model) = self.committed_model.clone();
         for _ in 0..steps {
+            self.hand_over(&mut table, &sums, rng.random_range(1..20));
             match rng.random_range(0..12) {
                 0..6 => {
                     let changes: Vec<_> = (0..rng.random_range(1..20)).map(|_| (random_key(self.layout, watermark, rng), rng.random_range(-1..2))).collect();
@@ -96,10 +99,10 @@ impl World {
                     table.trim(&mut sums);
                 }
                 6 => {
+                    self.hand_over(&mut table, &sums, usize::MAX);
                     self.generation += 1;
-                    let mut ops = Ops::default();
-                    table.checkpoint(Generation(self.generation), &sums, &mut ops);
-                    self.in_flight.push((Generation(self.generation), ops, watermark, model.clone()));
+                    table.checkpoint(Generation(self.generation));
+                    self.under_way = Some((HandOver::default(), watermark, model.clone()));
                 }
                 7..9 if !self.in_flight.is_empty() => {
                     let (generation, ops, watermark, model) = self.in_flight.remove(0);
@@ -117,9 +120,21 @@ impl World {
                 _ => table.trim(&mut sums),
             }
         }
+        self.under_way = None;
         self.in_flight.clear();
         // A killed process used up its generation numbers.
         self.generation = committed.read().0.0.max(1);
+    }
+
+    fn hand_over(&mut self, table: &mut Keyed, sums: &Sums, piece: usize) {
+        let Some((mut handed_over, watermark, model)) = self.under_way.take() else { return };
+        handed_over.allow(piece);
+        table.hand_over(sums, &mut handed_over);
+        if handed_over.is_full() {
+            self.under_way = Some((handed_over, watermark, model));
+        } else {
+            self.in_flight.push((Generation(self.generation), handed_over.into_ops(), watermark, model));
+        }
     }
 }
 
@@ -146,7 +161,7 @@ fn close(table: &mut Keyed, sums: &mut Sums, upto: i64, model: &mut BTreeMap<Vec
 fn agrees_with_a_map_over_checkpoints_evictions_and_kills() {
     for (seed, layout) in (0..60).flat_map(|seed| [(seed, Layout::Hash), (seed, Layout::Windowed)]) {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut world = World { layout, store: MemoryStore::new(), committed_model: Default::default(), in_flight: Vec::new(), generation: 0 };
+        let mut world = World { layout, store: MemoryStore::new(), committed_model: Default::default(), in_flight: Vec::new(), under_way: None, generation: 0 };
         for _ in 0..4 {
             world.run(&mut rng, 150);
         }
@@ -174,8 +189,8 @@ fn a_new_table_reads_nothing_and_an_evicted_key_is_read_once() {
 }
 
 fn checkpoint(table: &mut Keyed, sums: &Sums, committed: &Committed, generation: u32) {
-    let mut ops = Ops::default();
-    table.checkpoint(Generation(generation), sums, &mut ops);
+    table.checkpoint(Generation(generation));
+    let ops = HandOver::whole(|whole| table.hand_over(sums, whole));
     committed.commit(Generation(generation), ops, Durability::Logged).unwrap();
     table.committed(Generation(generation));
 }
@@ -206,7 +221,8 @@ fn after_a_restart_with_fewer_workers_windows_close_with_all_their_entries() {
         let mut sums = Sums::default();
         let mine: Vec<_> = keys.iter().filter(|k| owner(virtual_node(hash(k)), 2) == worker).map(|k| (k.clone(), 1)).collect();
         add(&mut table, &mut sums, &mine);
-        table.checkpoint(Generation(1), &sums, &mut ops);
+        table.checkpoint(Generation(1));
+        ops.append(HandOver::whole(|whole| table.hand_over(&sums, whole)));
     }
     committed.commit(Generation(1), ops, Durability::Synced).unwrap();
     let (mut table, mut sums) = (Keyed::new(TableId(1), Layout::Windowed, &context(&committed, false, None)), Sums::default());

@@ -33,6 +33,8 @@ struct World {
     store: MemoryStore,
     committed_model: (i64, Model),
     in_flight: Vec<(Generation, Ops, i64, Model)>,
+    /// Of the generation that is being handed over: what it has been given, watermark, model when it began.
+    under_way: Option<(HandOver, i64, Model)>,
     generation: u32,
 }
 
@@ -52,14 +54,15 @@ impl World {
         let mut table = Multiset::new(TableId(7), self.layout, &context(&committed, self.generation == 0, limit));
         let (mut watermark, mut model) = self.committed_model.clone();
         for _ in 0..steps {
+            self.hand_over(&mut table, rng.random_range(1..20));
             match rng.random_range(0..14) {
                 0..5 => self.add(&mut table, &mut model, watermark, rng),
                 5 | 6 => self.look(&mut table, &model, watermark, rng),
                 7 => {
+                    self.hand_over(&mut table, usize::MAX);
                     self.generation += 1;
-                    let mut ops = Ops::default();
-                    table.checkpoint(Generation(self.generation), &mut ops);
-                    self.in_flight.push((Generation(self.generation), ops, watermark, model.clone()));
+                    table.checkpoint(Generation(self.generation));
+                    self.under_way = Some((HandOver::default(), watermark, model.clone()));
                 }
                 8..10 if !self.in_flight.is_empty() => {
                     let (generation, ops, watermark, model) = self.in_flight.remove(0);
@@ -78,8 +81,20 @@ impl World {
                 _ => table.trim(),
             }
         }
+        self.under_way = None;
         self.in_flight.clear();
         self.generation = committed.read().0.0.max(1);
+    }
+
+    fn hand_over(&mut self, table: &mut Multiset, piece: usize) {
+        let Some((mut handed_over, watermark, model)) = self.under_way.take() else { return };
+        handed_over.allow(piece);
+        table.hand_over(&mut handed_over);
+        if handed_over.is_full() {
+            self.under_way = Some((handed_over, watermark, model));
+        } else {
+            self.in_flight.push((Generation(self.generation), handed_over.into_ops(), watermark, model));
+        }
     }
 
     fn add(&self, table: &mut Multiset, model: &mut Model, watermark: i64, rng: &mut StdRng) {
@@ -159,7 +174,7 @@ fn agrees_with_a_map_over_checkpoints_evictions_and_kills() {
     for (seed, layout, rows) in (0..40).flat_map(|seed| [(seed, Layout::Hash, 5), (seed, Layout::Windowed, 5), (seed, Layout::Hash, 500)]) {
         let mut rng = StdRng::seed_from_u64(seed);
         let store = MemoryStore::new();
-        let mut world = World { layout, rows, store, committed_model: Default::default(), in_flight: Vec::new(), generation: 0 };
+        let mut world = World { layout, rows, store, committed_model: Default::default(), in_flight: Vec::new(), under_way: None, generation: 0 };
         for _ in 0..4 {
             world.run(&mut rng, 200);
         }
@@ -167,8 +182,8 @@ fn agrees_with_a_map_over_checkpoints_evictions_and_kills() {
 }
 
 fn checkpoint(table: &mut Multiset, committed: &Committed, generation: u32) {
-    let mut ops = Ops::default();
-    table.checkpoint(Generation(generation), &mut ops);
+    table.checkpoint(Generation(generation));
+    let ops = HandOver::whole(|whole| table.hand_over(whole));
     committed.commit(Generation(generation), ops, Durability::Logged).unwrap();
     table.committed(Generation(generation));
 }

@@ -66,7 +66,7 @@ impl View {
 
     fn begin_checkpoint(&mut self) {
         let mut ops = Ops::default();
-        self.unwritten.drain(..).for_each(|run| run.write(TABLE, &mut ops));
+        self.unwritten.drain(..).for_each(|run| run.write(TABLE, 0..run.len(), &mut ops));
         self.stack.seal();
         self.under_way = Some(ops);
     }

@@ -97,7 +97,7 @@ impl World {
     fn checkpoint(&mut self) {
         for run in std::mem::take(&mut self.pending) {
             let mut ops = Ops::default();
-            run.write(TABLE, &mut ops);
+            run.write(TABLE, 0..run.len(), &mut ops);
             self.store.write(ops, Durability::Synced).unwrap();
         }
         self.rows.seal();

@@ -9,7 +9,7 @@ use crate::dataflow::operator::BuildContext;
 use crate::dataflow::ops::counts::Counts;
 use crate::dataflow::ops::groups::Groups;
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::{Layout, Slot};
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -93,12 +93,21 @@ impl Call {
         self.distinct.as_mut().map_or(Ok(()), |d| d.counts.close(upto))
     }
 
-    pub fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) {
+    pub fn checkpoint(&mut self, generation: Generation) {
         if let Some(table) = &mut self.table {
-            table.checkpoint(generation, ops);
+            table.checkpoint(generation);
         }
         if let Some(distinct) = &mut self.distinct {
-            distinct.counts.checkpoint(generation, ops);
+            distinct.counts.checkpoint(generation);
+        }
+    }
+
+    pub fn hand_over(&mut self, piece: &mut HandOver) {
+        if let Some(table) = &mut self.table {
+            table.hand_over(piece);
+        }
+        if let Some(distinct) = &mut self.distinct {
+            distinct.counts.hand_over(piece);
         }
     }
 

@@ -27,7 +27,7 @@ use crate::dataflow::agg::accumulator::{Touched, Update};
 use crate::dataflow::agg::function::AggregateCall;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::{Keyed, Layout, Slot, SlotValues};
 use crate::types::delta::Delta;
 use crate::types::ids::{ObjectId, TableId, owner, virtual_node};
@@ -353,10 +353,14 @@ impl Operator for Running {
         self.spec.window.as_ref().and_then(|w| w.bound.due(self.keyed.first_window()))
     }
 
-    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
-        self.keyed.checkpoint(generation, &self.columns, ops);
-        self.calls.iter_mut().for_each(|call| call.checkpoint(generation, ops));
-        Ok(())
+    fn checkpoint(&mut self, generation: Generation) {
+        self.keyed.checkpoint(generation);
+        self.calls.iter_mut().for_each(|call| call.checkpoint(generation));
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        self.keyed.hand_over(&self.columns, piece);
+        self.calls.iter_mut().for_each(|call| call.hand_over(piece));
     }
 
     fn committed(&mut self, generation: Generation) {

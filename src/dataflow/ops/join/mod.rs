@@ -30,7 +30,7 @@ use self::side::{Change, Side};
 use super::windowed::WindowBound;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::Layout;
 use crate::types::delta::Delta;
 use crate::types::expr::ExprRef;
@@ -302,9 +302,12 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
-        self.sides.iter_mut().for_each(|side| side.checkpoint(generation, ops));
-        Ok(())
+    fn checkpoint(&mut self, generation: Generation) {
+        self.sides.iter_mut().for_each(|side| side.checkpoint(generation));
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        self.sides.iter_mut().for_each(|side| side.hand_over(piece));
     }
 
     fn committed(&mut self, generation: Generation) {

@@ -6,7 +6,7 @@ use crate::dataflow::ops::counts::Counts;
 use crate::dataflow::ops::groups::{Groups, NO_GROUP};
 use crate::dataflow::ops::windowed::WindowBound;
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::{Layout, Slot};
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -195,12 +195,21 @@ impl Side {
         self.counts.as_mut().map_or(Ok(()), |c| c.close(upto))
     }
 
-    pub fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) {
+    pub fn checkpoint(&mut self, generation: Generation) {
         if let Some(rows) = &mut self.rows {
-            rows.checkpoint(generation, ops);
+            rows.checkpoint(generation);
         }
         if let Some(counts) = &mut self.counts {
-            counts.checkpoint(generation, ops);
+            counts.checkpoint(generation);
+        }
+    }
+
+    pub fn hand_over(&mut self, piece: &mut HandOver) {
+        if let Some(rows) = &mut self.rows {
+            rows.hand_over(piece);
+        }
+        if let Some(counts) = &mut self.counts {
+            counts.hand_over(piece);
         }
     }
 

@@ -15,7 +15,7 @@ use super::side::Side;
 use super::{Join, JoinKind, JoinTables, project};
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::Layout;
 use crate::types::delta::Delta;
 use crate::types::ids::TableId;
@@ -114,9 +114,12 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
-        self.right.checkpoint(generation, ops);
-        Ok(())
+    fn checkpoint(&mut self, generation: Generation) {
+        self.right.checkpoint(generation);
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        self.right.hand_over(piece);
     }
 
     fn committed(&mut self, generation: Generation) {

@@ -5,7 +5,7 @@ use crate::dataflow::harness::{Bag, EpochInput, Row, SOURCE, Trial, Value, add, 
 use crate::dataflow::operator::{BuildContext, Output, Spec};
 use crate::dataflow::ops::windowed::{WindowBound, WindowColumn};
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::committed::Committed;
 use crate::state::memory::MemoryStore;
 use crate::state::store::Durability;
@@ -241,8 +241,9 @@ pub(super) fn entries(spec: &dyn Spec, inputs: &dyn Fn(i64) -> [Delta; 2]) -> Ve
     let epoch = |n: i64| {
         let step = Step { epoch: Epoch(n as u64), clock: 0, before: at(n - 1), after: at(n) };
         operator.apply(&step, &mut inputs(n).map(|delta| vec![delta]), &mut Output::default()).unwrap();
-        let (generation, mut ops) = (Generation(n as u32), Ops::default());
-        operator.checkpoint(generation, &mut ops).unwrap();
+        let generation = Generation(n as u32);
+        operator.checkpoint(generation);
+        let mut ops = HandOver::whole(|whole| operator.hand_over(whole));
         ops.sort();
         store.commit(generation, ops, Durability::Synced).unwrap();
         operator.committed(generation);

@@ -4,7 +4,7 @@ use super::variable::Derivations;
 use super::{LEVEL, Recursion};
 use crate::dataflow::operator::{EvalErrors, Input, Operator, Output, Spec};
 use crate::error::{Error, Kind, Result};
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::Slot;
 use crate::types::delta::Delta;
 use crate::types::time::Step;
@@ -171,9 +171,14 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
-        self.variables.iter_mut().for_each(|v| v.checkpoint(generation, ops));
-        self.nodes.iter_mut().try_for_each(|n| n.checkpoint(generation, ops))
+    fn checkpoint(&mut self, generation: Generation) {
+        self.variables.iter_mut().for_each(|v| v.checkpoint(generation));
+        self.nodes.iter_mut().for_each(|n| n.checkpoint(generation));
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        self.variables.iter_mut().for_each(|v| v.hand_over(piece));
+        self.nodes.iter_mut().for_each(|n| n.hand_over(piece));
     }
 
     fn committed(&mut self, generation: Generation) {

@@ -16,7 +16,7 @@ use crate::dataflow::operator::BuildContext;
 use crate::dataflow::ops::consolidate::types_of;
 use crate::dataflow::ops::groups::Groups;
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::{Keyed, Layout, Slot, SlotValues};
 use crate::types::delta::Delta;
 use crate::types::key::Codec;
@@ -314,8 +314,12 @@ impl Derivations {
         Ok(Delta::new(batch, changes.iter().map(|(_, weight)| *weight).collect::<Vec<_>>()))
     }
 
-    pub fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) {
-        self.keyed.checkpoint(generation, &self.values, ops);
+    pub fn checkpoint(&mut self, generation: Generation) {
+        self.keyed.checkpoint(generation);
+    }
+
+    pub fn hand_over(&mut self, piece: &mut HandOver) {
+        self.keyed.hand_over(&self.values, piece);
     }
 
     pub fn committed(&mut self, generation: Generation) {

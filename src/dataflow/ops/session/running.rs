@@ -10,7 +10,7 @@ use crate::dataflow::ops::consolidate::consolidate;
 use crate::dataflow::ops::counts::Counts;
 use crate::dataflow::ops::groups::Groups;
 use crate::error::{Error, Kind, Result};
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::{Keyed, Layout, Slot};
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -407,11 +407,16 @@ impl Operator for Running {
         self.ends.as_ref().and_then(|ends| self.spec.bound().due(ends.first_window()))
     }
 
-    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
-        self.panes.keyed.checkpoint(generation, &self.panes.spans, ops);
-        self.rows.checkpoint(generation, ops);
-        self.ends.iter_mut().for_each(|ends| ends.checkpoint(generation, ops));
-        Ok(())
+    fn checkpoint(&mut self, generation: Generation) {
+        self.panes.keyed.checkpoint(generation);
+        self.rows.checkpoint(generation);
+        self.ends.iter_mut().for_each(|ends| ends.checkpoint(generation));
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        self.panes.keyed.hand_over(&self.panes.spans, piece);
+        self.rows.hand_over(piece);
+        self.ends.iter_mut().for_each(|ends| ends.hand_over(piece));
     }
 
     fn committed(&mut self, generation: Generation) {

@@ -18,7 +18,7 @@ use super::evaluate::evaluate;
 use super::windowed::timestamps;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Kind, Result};
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::{Layout, Slot};
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -296,9 +296,12 @@ impl Operator for Running {
         self.due
     }
 
-    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
-        self.table.checkpoint(generation, ops);
-        Ok(())
+    fn checkpoint(&mut self, generation: Generation) {
+        self.table.checkpoint(generation);
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        self.table.hand_over(piece);
     }
 
     fn committed(&mut self, generation: Generation) {

@@ -18,7 +18,7 @@ use super::windowed::{WindowGroup, in_time};
 use crate::dataflow::agg::accumulator::grow;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::{Layout, Slot};
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -352,9 +352,12 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
-        self.rows.checkpoint(generation, ops);
-        Ok(())
+    fn checkpoint(&mut self, generation: Generation) {
+        self.rows.checkpoint(generation);
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        self.rows.hand_over(piece);
     }
 
     fn committed(&mut self, generation: Generation) {

@@ -28,7 +28,7 @@ use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Out
 use crate::dataflow::ops::ordered::RowCodec;
 use crate::dataflow::ops::windowed::WindowBound;
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::Layout;
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -250,10 +250,14 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
-        self.rows.iter_mut().for_each(|rows| rows.checkpoint(generation, ops));
-        self.moments.iter_mut().for_each(|m| m.keys.checkpoint(generation, ops));
-        Ok(())
+    fn checkpoint(&mut self, generation: Generation) {
+        self.rows.iter_mut().for_each(|rows| rows.checkpoint(generation));
+        self.moments.iter_mut().for_each(|m| m.keys.checkpoint(generation));
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        self.rows.iter_mut().for_each(|rows| rows.hand_over(piece));
+        self.moments.iter_mut().for_each(|m| m.keys.hand_over(piece));
     }
 
     fn committed(&mut self, generation: Generation) {

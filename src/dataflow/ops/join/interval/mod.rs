@@ -30,7 +30,7 @@ use super::{Join, JoinTables};
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::dataflow::ops::windowed::WindowBound;
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, Ops};
+use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::keyed::Layout;
 use crate::types::delta::Delta;
 use crate::types::ids::{ObjectId, TableId};
@@ -221,9 +221,12 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation, ops: &mut Ops) -> Result<()> {
-        self.sides_mut().for_each(|side| side.checkpoint(generation, ops));
-        Ok(())
+    fn checkpoint(&mut self, generation: Generation) {
+        self.sides_mut().for_each(|side| side.checkpoint(generation));
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        self.sides_mut().for_each(|side| side.hand_over(piece));
     }
 
     fn committed(&mut self, generation: Generation) {
