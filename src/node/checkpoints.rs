@@ -25,7 +25,7 @@ use crate::state::store::Snapshot;
 use crate::types::ids::ObjectId;
 use crate::types::time::{Epoch, Watermarks};
 use ::metrics::histogram;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, TryRecvError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -124,14 +124,18 @@ impl CheckpointState {
         self.under_way.as_ref()?.handing_over.as_ref()
     }
 
-    /// Takes in what `next` gives of the checkpoint under way; the last part sends it to be written.
-    fn gather(&mut self, next: impl Fn(&Receiver<Ops>) -> Option<Ops>) -> Result<()> {
+    /// Takes in what workers have handed over of the checkpoint under way, or waits for all of it; the last part sends it to be written.
+    fn gather(&mut self, wait: bool) -> Result<()> {
         let Some(under_way) = &mut self.under_way else { return Ok(()) };
         let Some(handing_over) = &under_way.handing_over else { return Ok(()) };
         // The first part is of no worker.
         while under_way.parts.len() <= under_way.workers {
-            let Some(part) = next(handing_over) else { return Ok(()) };
-            under_way.parts.push(part);
+            let part = match handing_over.try_recv() {
+                Err(TryRecvError::Empty) if wait => handing_over.recv().ok(),
+                Err(TryRecvError::Empty) => return Ok(()),
+                part => part.ok(),
+            };
+            under_way.parts.push(part.ok_or_else(|| Error::internal("a worker thread has ended"))?);
         }
         under_way.handing_over = None;
         self.checkpointer.submit(Commit { generation: under_way.generation, parts: std::mem::take(&mut under_way.parts) })
@@ -233,7 +237,7 @@ impl Scheduler {
 
     /// Has the checkpoint under way written when all of it is handed over, and takes note when it is: readers go over to its snapshot, workers may forget what is in it.
     pub(super) fn further_checkpoint(&mut self) -> Result<()> {
-        self.checkpoints.gather(|handing_over| handing_over.try_recv().ok())?;
+        self.checkpoints.gather(false)?;
         if let Ok(committed) = self.checkpoints.checkpointer.done().try_recv() {
             self.committed(committed)?;
         }
@@ -245,7 +249,7 @@ impl Scheduler {
         if self.checkpoints.under_way.is_none() {
             return Ok(());
         }
-        self.checkpoints.gather(|handing_over| handing_over.recv().ok())?;
+        self.checkpoints.gather(true)?;
         let committed = self.checkpoints.checkpointer.done().recv().map_err(|_| Error::internal("the checkpoint thread has ended"))?;
         self.committed(committed)
     }
