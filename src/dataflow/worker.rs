@@ -20,6 +20,7 @@ use crossbeam_channel::{Receiver, Sender};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What the scheduler tells every worker, in the same order.
 pub enum Command {
@@ -116,14 +117,16 @@ pub struct Worker {
     views: HashMap<ObjectId, View>,
     /// What the checkpoint that has begun has been given so far, and who waits for it.
     handing_over: Option<(HandOver, Sender<Ops>)>,
+    /// How long the last step took: under load a checkpoint gets as much, so that it does not fall behind what it is to free.
+    stepped: Duration,
 }
 
-/// Operations handed over between two steps, about a millisecond's work: what an epoch may have to wait for.
+/// Operations handed over at once, about a millisecond's work: what an epoch may have to wait for.
 const PIECE: usize = 2048;
 
 impl Worker {
     pub fn new(context: BuildContext, exchange: Arc<Exchange>) -> Self {
-        Worker { context, exchange, turn: 0, views: HashMap::new(), handing_over: None }
+        Worker { context, exchange, turn: 0, views: HashMap::new(), handing_over: None, stepped: Duration::ZERO }
     }
 
     /// Serves commands until the channel closes.
@@ -133,10 +136,13 @@ impl Worker {
         }
     }
 
-    /// The next command. A piece of what a checkpoint is owed goes before each, and more while there is none.
+    /// The next command. What a checkpoint is owed goes before it for as long as the last step took, and while there is none.
     fn next(&mut self, commands: &Receiver<Command>) -> Option<Command> {
+        let began = Instant::now();
         while self.hand_over(PIECE) {
-            if let Ok(command) = commands.try_recv() {
+            if began.elapsed() >= self.stepped
+                && let Ok(command) = commands.try_recv()
+            {
                 return Some(command);
             }
         }
@@ -154,7 +160,10 @@ impl Worker {
                 self.views.remove(&view);
             }
             Command::Step { step, plan, feeds, reply } => {
-                let _ = reply.send(self.step(&step, &plan, feeds));
+                let began = Instant::now();
+                let result = self.step(&step, &plan, feeds);
+                self.stepped = began.elapsed();
+                let _ = reply.send(result);
             }
             Command::Checkpoint { generation, reply } => {
                 self.hand_over(usize::MAX);

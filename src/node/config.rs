@@ -204,7 +204,7 @@ impl Config {
         RocksOptions { block_cache_bytes: self.memory() / 8, write_buffer_bytes: (self.memory() / 16).min(256 << 20), ..RocksOptions::default() }
     }
 
-    /// A quarter of the memory for operator state, a sixteenth for rows of views that are not in the store. Both may be exceeded while a checkpoint is under way, which holds a copy
+    /// A quarter of the memory for operator state, a twentieth for rows of views that are not in the store. Both may be exceeded while a checkpoint is under way, which holds a copy
     /// of what it writes: that is another half.
     pub fn limits(&self) -> Limits {
         Limits {
@@ -213,8 +213,8 @@ impl Config {
             step_bytes: self.memory() / 16,
             checkpoint_interval: self.checkpoint_interval,
             state_bytes: self.memory() / 4,
-            dirty_bytes: (self.memory() / 32).min(DIRTY_BYTES),
-            run_bytes: self.memory() / 16,
+            dirty_bytes: (self.memory() / 48).min(DIRTY_BYTES),
+            run_bytes: self.memory() / 20,
             queue_bytes: (self.memory() / 16).min(QUEUE_BYTES),
             reader_bytes: self.memory() / 8,
             spill: Some(self.data_dir.join("spill")),

@@ -239,8 +239,8 @@ impl Drop for Checkpointer {
     }
 }
 
-/// The checkpoint thread's: a tenth of what others get while all processors are busy.
-const NICE: i32 = 10;
+/// The checkpoint thread's: a third of what others get while all processors are busy.
+const NICE: i32 = 5;
 
 impl Checkpointer {
     /// `spare`: bytes of buffers that are kept from one checkpoint to the next.

@@ -6,7 +6,6 @@
 //! | compaction filter | a weight that has come to zero leaves the disk |
 //! | prefix extractor over multiset groups, bloom filters over it and over whole keys | look-ups of what is not there cost no disk read |
 //! | index and filter blocks in parts, in the block cache; one write-buffer manager | memory is bounded whatever the state's size |
-//! | compactions at the lowest priority | who waits for a row goes first |
 //! | WAL on, synced by request | logged writes survive `kill -9`, synced ones power loss |
 //!
 //! A write below [`RocksOptions::ingest_bytes`] is one `WriteBatch`. The operations of a larger one on tables and records become sorted SST files, which are ingested in one
@@ -24,8 +23,8 @@ use crate::error::{Error, Kind, Result};
 use crate::types::key::window_of_key;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions, CompactionDecision, DB,
-    DBCompressionType, DBRawIterator, DataBlockIndexType, Env, IngestExternalFileOptions, MergeOperands, Options, Range, ReadOptions, SliceTransform,
-    SstFileWriter, WriteBatch, WriteBufferManager,
+    DBCompressionType, DBRawIterator, DataBlockIndexType, IngestExternalFileOptions, MergeOperands, Options, Range, ReadOptions, SliceTransform, SstFileWriter,
+    WriteBatch, WriteBufferManager,
 };
 use self_cell::self_cell;
 use std::path::{Path, PathBuf};
@@ -87,10 +86,7 @@ impl RocksStore {
     /// Opens or makes the store in the folder `path`. Errors: in use, damaged, of a newer version, disk full, not writable.
     pub fn open(path: &Path, options: &RocksOptions) -> Result<Arc<RocksStore>> {
         let ingest_bytes = options.ingest_bytes;
-        let mut options = db_options(options);
-        let mut env = Env::new().map_err(|e| store_error(&e))?;
-        env.lower_thread_pool_cpu_priority();
-        options.set_env(&env);
+        let options = db_options(options);
         let family = ColumnFamilyDescriptor::new(FAMILY, options.clone());
         let db = DB::open_cf_descriptors(&options, path, [family]).map_err(|e| open_error(path, &e))?;
         let staging = path.join("ingest");
