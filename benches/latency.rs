@@ -4,6 +4,7 @@ use crate::kafka::Kafka;
 use crate::measure::{memory_mib, percentile};
 use crate::server::Server;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,7 +58,11 @@ fn kafka_slow_bench_latency() {
 fn kafka_slow_bench_latency_of_the_fraud_rule() {
     let flagged = |n: u64| n * PAYMENTS + PAYMENTS - 1;
     let newest = format!("SELECT card % {PARTITIONS} AS part, max(card) AS n FROM flagged GROUP BY card % {PARTITIONS}");
-    print_fraud_row("fraud rule to SELECT", Rule { topic: "latency_fraud", emit: "", speed: 1, newest, total: FRAUD_RATE * seconds() / PAYMENTS }, flagged);
+    print_fraud_row(
+        "fraud rule to SELECT",
+        Rule { topic: "latency_fraud", sink: None, emit: "", speed: 1, newest, total: FRAUD_RATE * seconds() / PAYMENTS },
+        flagged,
+    );
 }
 
 /// The same rule, results given out when a window closes: from the send of the payment with which the last partition's watermark passes the window's end to a SELECT that shows the window's cards.
@@ -72,12 +77,24 @@ fn kafka_slow_bench_latency_on_window_close() {
         "SELECT n % {PARTITIONS} AS part, max(n) AS n FROM (SELECT CAST((extract(epoch FROM window_end) - {EPOCH}) / 5 - 1 AS BIGINT) AS n FROM flagged) w GROUP BY n % {PARTITIONS}"
     );
     let total = (seconds() * SPEED - 10) / 5;
-    print_fraud_row("closed window to SELECT", Rule { topic: "latency_close", emit: "EMIT ON WINDOW CLOSE", speed: SPEED, newest, total }, closes);
+    print_fraud_row("closed window to SELECT", Rule { topic: "latency_close", sink: None, emit: "EMIT ON WINDOW CLOSE", speed: SPEED, newest, total }, closes);
+}
+
+/// The fraud rule once more, to a consumer of a Kafka sink's topic that reads committed records.
+#[test]
+fn kafka_slow_bench_latency_to_a_sink() {
+    let flagged = |n: u64| n * PAYMENTS + PAYMENTS - 1;
+    let newest = format!("SELECT card % {PARTITIONS} AS part, max(card) AS n FROM flagged GROUP BY card % {PARTITIONS}");
+    let (topic, sink) = ("latency_sink", Some("latency_sunk"));
+    warm_up_transactions(Kafka::shared());
+    print_fraud_row("fraud rule to a sink", Rule { topic, sink, emit: "", speed: 1, newest, total: FRAUD_RATE * seconds() / PAYMENTS }, flagged);
 }
 
 /// One way to run the fraud rule.
 struct Rule {
     topic: &'static str,
+    /// The topic of a sink in which the newest numbers are looked for; `None`: they are asked for with SELECT.
+    sink: Option<&'static str>,
     emit: &'static str,
     /// Seconds of event time in one second.
     speed: u64,
@@ -116,8 +133,19 @@ fn print_fraud_row(what: &str, rule: Rule, event: impl Fn(u64) -> u64) {
         let (card, amount) = if honest { (-1 - (n as i64 * 7919 % 10_000), 2) } else { ((n / PAYMENTS) as i64, 200) };
         format!("{{\"card\":{card},\"merchant\":{},\"amount\":{amount},\"ts\":\"{}\"}}", n % PAYMENTS, ts.format("%F %T%.6f"))
     };
+    let mut sunk = rule.sink.map(|topic| {
+        kafka.create_topic(topic, PARTITIONS as i32);
+        client.run(&format!(
+            "CREATE SINK sunk FROM newest WITH (connector = 'kafka', topic = '{topic}', properties.bootstrap.server = '{}') FORMAT UPSERT ENCODE JSON",
+            kafka.address()
+        ));
+        consumer(kafka, topic)
+    });
     let sent = Sent::start(rule.topic, FRAUD_RATE, payment, |n| n / PAYMENTS);
-    let latencies = seen(&mut client, "SELECT part, n FROM newest", rule.total, &sent, event);
+    let latencies = match &mut sunk {
+        Some(consumer) => seen(|| record(consumer), rule.total, &sent, event),
+        None => seen(|| asked(&mut client, "SELECT part, n FROM newest"), rule.total, &sent, event),
+    };
     println!("\nevents/s  what                     p50 ms   p99 ms  most ms");
     print_row(FRAUD_RATE, what, latencies);
     sent.finish();
@@ -133,14 +161,20 @@ fn print_row(rate: u64, what: &str, mut latencies: Vec<f64>) {
     println!("{rate:>8}  {what:<23}  {:>7.1}  {:>7.1}  {:>7.1}", of(0.5), of(0.99), of(1.0));
 }
 
-/// Each event's way to a consumer that does nothing else.
-fn consumed(kafka: &Kafka, topic: &str, rate: u64) -> Vec<f64> {
+/// Of all partitions from the beginning, of committed records.
+fn consumer(kafka: &Kafka, topic: &str) -> BaseConsumer {
     let mut config = rdkafka::ClientConfig::new();
     config.set("bootstrap.servers", kafka.address()).set("group.id", "latency").set("fetch.wait.max.ms", "10").set("enable.auto.commit", "false");
     let consumer: BaseConsumer = config.create().unwrap();
     let mut assignment = TopicPartitionList::new();
     (0..PARTITIONS).for_each(|p| assignment.add_partition_offset(topic, p as i32, Offset::Beginning).unwrap());
     consumer.assign(&assignment).unwrap();
+    consumer
+}
+
+/// Each event's way to a consumer that does nothing else.
+fn consumed(kafka: &Kafka, topic: &str, rate: u64) -> Vec<f64> {
+    let consumer = consumer(kafka, topic);
     let sent = Sent::start(topic, rate, |n| format!("{{\"id\":{n}}}"), |n| n);
     let (mut latencies, mut count) = (Vec::new(), 0);
     let give_up = Instant::now() + Duration::from_secs(seconds() + 60);
@@ -167,31 +201,42 @@ fn selected(kafka: &Kafka, topic: &str, rate: u64) -> Vec<f64> {
         kafka.address()
     ));
     let sent = Sent::start(topic, rate, |n| format!("{{\"id\":{n}}}"), |n| n);
-    let latencies = seen(&mut client, "SELECT part, id FROM newest", rate * seconds(), &sent, |id| id);
+    let latencies = seen(|| asked(&mut client, "SELECT part, id FROM newest"), rate * seconds(), &sent, |id| id);
     sent.finish();
     latencies
 }
 
-/// Asks again and again for the newest number of each part: number n, of part n % PARTITIONS, comes with event `event(n)`; `total` numbers are awaited.
-fn seen(client: &mut crate::client::Client, question: &str, total: u64, sent: &Sent, event: impl Fn(u64) -> u64) -> Vec<f64> {
+/// Looks again and again for the newest number of each part: number n, of part n % PARTITIONS, comes with event `event(n)`; `total` numbers are awaited.
+fn seen(mut look: impl FnMut() -> Vec<(usize, u64)>, total: u64, sent: &Sent, event: impl Fn(u64) -> u64) -> Vec<f64> {
     let (mut latencies, mut count) = (Vec::new(), 0);
     let mut next: Vec<u64> = (0..PARTITIONS).collect();
     let give_up = Instant::now() + Duration::from_secs(seconds() + 60);
     while count < total && Instant::now() < give_up {
-        let rows = client.texts(question);
+        let newest = look();
         let now = Instant::now();
-        for row in rows {
-            let (part, newest) = (row[0].parse::<usize>().unwrap(), row[1].parse::<u64>().unwrap());
+        for (part, newest) in newest {
             while next[part] <= newest {
                 latencies.extend(sent.latency(event(next[part]), now));
                 count += 1;
                 next[part] += PARTITIONS;
             }
         }
-        std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(count, total, "every event became readable");
     latencies
+}
+
+/// Part and newest number, as a statement gives them; asked a thousand times a second.
+fn asked(client: &mut crate::client::Client, question: &str) -> Vec<(usize, u64)> {
+    std::thread::sleep(Duration::from_millis(1));
+    client.texts(question).iter().map(|row| (row[0].parse().unwrap(), row[1].parse().unwrap())).collect()
+}
+
+/// The same from the next record of a sink, if one comes.
+fn record(consumer: &mut BaseConsumer) -> Vec<(usize, u64)> {
+    let Some(message) = consumer.poll(Duration::from_millis(10)) else { return Vec::new() };
+    let value: serde_json::Value = serde_json::from_slice(message.unwrap().payload().unwrap()).unwrap();
+    vec![(value["part"].as_u64().unwrap() as usize, value["n"].as_u64().unwrap())]
 }
 
 /// A broker that has just started takes 4,000 small requests a second, a warm one several times that: its queue is not what is measured.
@@ -201,6 +246,29 @@ fn warm_up(kafka: &Kafka) {
         kafka.create_topic("warm_up", PARTITIONS as i32);
         Sent::start("warm_up", 20_000, |n| format!("{{\"id\":{n}}}"), |n| n).finish();
     });
+}
+
+/// The same for its transactions: so many small ones, one after the other.
+fn warm_up_transactions(kafka: &Kafka) {
+    let transactions = 40 * seconds();
+    kafka.create_topic("warm_up_transactions", PARTITIONS as i32);
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", kafka.address()).set("transactional.id", "warm_up").set("group.id", "warm_up").set("linger.ms", "1");
+    let producer: BaseProducer = config.create().unwrap();
+    let consumer: BaseConsumer = config.create().unwrap();
+    producer.init_transactions(Duration::from_secs(30)).unwrap();
+    for n in 0..transactions {
+        producer.begin_transaction().unwrap();
+        producer.send(BaseRecord::<str, str>::to("warm_up_transactions").payload("{}")).map_err(|e| e.0).unwrap();
+        while producer.in_flight_count() > 0 {
+            producer.poll(Duration::ZERO);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut position = TopicPartitionList::new();
+        position.add_partition_offset("warm_up_transactions", 0, Offset::Offset(n as i64)).unwrap();
+        producer.send_offsets_to_transaction(&position, &consumer.group_metadata().unwrap(), Duration::from_secs(30)).unwrap();
+        producer.commit_transaction(Duration::from_secs(30)).unwrap();
+    }
 }
 
 /// Events on their way into a topic, at an even rate.

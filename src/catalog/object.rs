@@ -159,6 +159,12 @@ pub struct Sink {
     pub columns: Vec<Column>,
     /// `WITH` options as written, names lower-cased, checked at CREATE; the connector among them.
     pub options: BTreeMap<String, String>,
+    /// How its rows are published; `None`: they are not.
+    #[serde(default)]
+    pub format: Option<SinkFormat>,
+    /// With the name, what the other side knows this sink by, and no other of any server.
+    #[serde(default)]
+    pub token: String,
     /// As of a materialized view.
     pub state: Vec<TableId>,
     /// As of a materialized view.
@@ -166,6 +172,14 @@ pub struct Sink {
     /// As of a materialized view.
     #[serde(default)]
     pub building: bool,
+}
+
+/// `FORMAT {PLAIN | UPSERT} ENCODE JSON` of a sink.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SinkFormat {
+    pub upsert: bool,
+    /// Columns of the records' key as the user named them; empty: those that the query is known to be unique in.
+    pub key: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

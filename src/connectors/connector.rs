@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::formats::format::Payloads;
+use crate::types::records::Record;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use std::collections::BTreeMap;
@@ -104,6 +105,24 @@ impl RawRecords {
     }
 }
 
+/// The other side of a sink: takes records in transactions, and keeps with them how far they go. Used by one thread. Errors of kind `Connector` may pass; the caller
+/// begins again at `open`. Others will not.
+pub trait Publisher: Send {
+    /// Whether the other side is there; at CREATE.
+    fn check(&self) -> Result<()>;
+
+    /// Connects, shuts out whoever published for this sink before, and says behind which position all is published; `None`: nothing ever was.
+    fn open(&mut self) -> Result<Option<u64>>;
+
+    /// Begins a transaction: what is sent in it is seen by nobody before `commit`.
+    fn begin(&mut self) -> Result<()>;
+
+    fn send(&mut self, record: Record<'_>) -> Result<()>;
+
+    /// What was sent since `begin` is published, and all before `position` with it: both or neither. After an error only `open` tells which.
+    fn commit(&mut self, position: u64) -> Result<()>;
+}
+
 /// A record that could not be decoded.
 #[derive(Clone, Debug)]
 pub struct DeadRecord {
@@ -152,6 +171,13 @@ impl Metadata {
             Metadata::Payload => "payload",
         }
     }
+}
+
+/// What CREATE SINK says to a connector. `id`: of this sink and no other, for ever.
+pub struct SinkRequest<'a> {
+    pub name: &'a str,
+    pub id: &'a str,
+    pub options: &'a BTreeMap<String, String>,
 }
 
 pub fn unknown_connector(name: &str, known: &[&str]) -> Error {

@@ -16,9 +16,8 @@ pub mod prepare;
 pub mod pump;
 
 use crate::error::{Error, Kind, Result};
-use connector::{Source, SourceRequest};
+use connector::{Publisher, SinkRequest, Source, SourceRequest};
 use options::{OptionSpec, Options};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A connector: its name in `connector = '…'`, one sentence about it, and its options.
@@ -58,17 +57,31 @@ pub struct SinkConnector {
     pub name: &'static str,
     pub help: &'static str,
     pub options: &'static [OptionSpec],
+    /// `None`: it keeps nothing, so there is nothing to publish, and no format.
+    publisher: Option<MakePublisher>,
 }
 
-/// All connectors that can be written to.
-pub const SINKS: &[SinkConnector] = &[SinkConnector {
-    name: "blackhole",
-    help: "Keeps nothing: the query is maintained, its changes are counted (`tidewater.sinks`) and dropped.",
-    options: blackhole::OPTIONS,
-}];
+type MakePublisher = fn(&SinkRequest<'_>) -> Result<Box<dyn Publisher>>;
 
-/// Checks the options of a CREATE SINK. Error: no such connector or option.
-pub fn check_sink(values: &BTreeMap<String, String>) -> Result<()> {
+/// All connectors that can be written to.
+pub const SINKS: &[SinkConnector] = &[
+    SinkConnector {
+        name: "kafka",
+        help: "A Kafka topic, exactly once for consumers that read committed records.",
+        options: kafka::sink::OPTIONS,
+        publisher: Some(|r| Ok(Box::new(kafka::sink::build(r)?))),
+    },
+    SinkConnector {
+        name: "blackhole",
+        help: "Keeps nothing: the query is maintained, its changes are counted (`tidewater.sinks`) and dropped.",
+        options: blackhole::OPTIONS,
+        publisher: None,
+    },
+];
+
+/// The connector of a CREATE SINK, its options checked; `None`: it keeps nothing. Error: no such connector or option.
+pub fn build_sink(request: &SinkRequest<'_>) -> Result<Option<Box<dyn Publisher>>> {
+    let values = request.options;
     let names: Vec<&str> = SINKS.iter().map(|s| s.name).collect();
     let Some(connector) = values.get("connector") else {
         return Err(Error::new(Kind::Syntax, "a sink needs a connector").with_hint(format!("add WITH (connector = '…'); sinks are {}", names.join(", "))));
@@ -76,7 +89,8 @@ pub fn check_sink(values: &BTreeMap<String, String>) -> Result<()> {
     let Some(sink) = SINKS.iter().find(|s| s.name == connector) else {
         return Err(connector::unknown_connector(connector, &names));
     };
-    Options::check_sink(sink.name, sink.options, values).map(drop)
+    Options::check_sink(sink.name, sink.options, values)?;
+    sink.publisher.map(|make| make(request)).transpose()
 }
 
 /// What follows ENCODE, and its options.

@@ -79,6 +79,25 @@ pub const COMMON: &[OptionSpec] = &[
 /// Options that every sink takes.
 pub const SINK_COMMON: &[OptionSpec] = &[OptionSpec::new("connector", OptionKind::Text, "", "Which connector writes the sink.")];
 
+/// Options of sinks that publish; the engine reads them, see [`outbox_limit`].
+pub const PRIMARY_KEY: OptionSpec = OptionSpec::new(
+    "primary_key",
+    OptionKind::Text,
+    "what the query is known to be unique in",
+    "With FORMAT UPSERT: the columns of the records' key, with commas between them. Two rows must never have the same.",
+);
+pub const OUTBOX_LIMIT: OptionSpec = OptionSpec::new(
+    "outbox.limit",
+    OptionKind::Size,
+    "1GiB",
+    "How much may wait on disk to be published while the other side does not take it; then all input waits.",
+);
+
+/// Bytes that may wait to be published.
+pub fn outbox_limit(values: &BTreeMap<String, String>) -> u64 {
+    values.get(OUTBOX_LIMIT.name).and_then(|text| parse_size(text)).unwrap_or(1 << 30)
+}
+
 /// The typed values of one statement's options, all names and values checked.
 #[derive(Debug)]
 pub struct Options<'a> {

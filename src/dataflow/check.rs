@@ -3,7 +3,7 @@
 
 use super::operator::{Operator, Output, Spec};
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::types::delta::Delta;
 use crate::types::time::{Epoch, Step};
 use arrow::datatypes::SchemaRef;
@@ -73,23 +73,7 @@ impl Operator for Checked {
         self.operator.due()
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.operator.checkpoint(generation);
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.operator.hand_over(piece);
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.operator.committed(generation);
-    }
-
-    fn memory(&self) -> usize {
-        self.operator.memory()
-    }
-
-    fn evict(&mut self, bytes: usize) {
-        self.operator.evict(bytes);
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        self.operator.state(each);
     }
 }

@@ -6,6 +6,7 @@ use super::check::checked;
 use super::operator::{BuildContext, Distribution, Operator, Output, Spec};
 use crate::state::checkpoint::{Generation, HandOver, Ops, space};
 use crate::state::committed::Committed;
+use crate::state::kept;
 use crate::state::memory::MemoryStore;
 use crate::state::store::{Durability, Store};
 use crate::types::delta::Delta;
@@ -20,6 +21,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Field, Float64Type, Int16Type, 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// The one source whose watermark moves.
@@ -220,8 +222,8 @@ impl<'a> Machine<'a> {
                 add_delta(&mut late, &part.rows);
             }
             if self.random.random_bool(0.2) {
-                let bytes = operator.memory() / 2;
-                operator.evict(bytes);
+                let bytes = kept::memory(|each| operator.state(each)) / 2;
+                kept::evict(bytes, |each| operator.state(each));
             }
         }
         (rows, late)
@@ -262,25 +264,22 @@ impl<'a> Machine<'a> {
     fn checkpoint(&mut self, epochs: usize) {
         self.hand_over(usize::MAX);
         self.generation = Generation(self.generation.0 + 1);
-        self.operators.iter_mut().for_each(|o| o.checkpoint(self.generation));
+        self.operators.iter_mut().for_each(|o| o.state(&mut |kept| kept.checkpoint(self.generation)));
         self.under_way = Some((HandOver::default(), epochs));
     }
 
     fn hand_over(&mut self, piece: usize) {
-        let Some((mut handed_over, epochs)) = self.under_way.take() else { return };
-        handed_over.allow(piece);
-        self.operators.iter_mut().for_each(|o| o.hand_over(&mut handed_over));
-        if handed_over.is_full() {
-            self.under_way = Some((handed_over, epochs));
-        } else {
-            self.waiting.push((self.generation, epochs, handed_over.into_ops()));
+        let Some((handed_over, epochs)) = self.under_way.take() else { return };
+        match handed_over.piece(piece, |piece| self.operators.iter_mut().for_each(|o| o.state(&mut |kept| kept.hand_over(piece)))) {
+            ControlFlow::Continue(rest) => self.under_way = Some((rest, epochs)),
+            ControlFlow::Break(ops) => self.waiting.push((self.generation, epochs, ops)),
         }
     }
 
     fn commit(&mut self) {
         for (generation, epochs, ops) in self.waiting.drain(..) {
             self.committed.commit(generation, ops, Durability::Synced).unwrap();
-            self.operators.iter_mut().for_each(|o| o.committed(generation));
+            self.operators.iter_mut().for_each(|o| o.state(&mut |kept| kept.committed(generation)));
             self.durable_epochs = epochs;
         }
     }

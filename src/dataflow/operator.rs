@@ -3,20 +3,23 @@
 //!
 //! ```text
 //!   Spec (in the plan, shared, immutable)  --build-->  Operator (one per worker, owns its share of state)
-//!                                                        apply()       one epoch: deltas in, deltas out
-//!                                                        checkpoint()  what is dirty now is owed
-//!                                                        hand_over()   a piece of what is owed -> ops
-//!                                                        committed()   those ops are durable
-//!                                                        evict()       give memory back
+//!                                                        apply()  one epoch: deltas in, deltas out
+//!                                                        due()    when the clock is to wake it
+//!                                                        state()  all that it keeps, and of each part:
+//!                                                                   checkpoint()  what is dirty now is owed
+//!                                                                   hand_over()   a piece of what is owed -> ops
+//!                                                                   committed()   those ops are durable
+//!                                                                   evict()       give memory back
 //! ```
 
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, HandOver};
 use crate::state::committed::Committed;
+use crate::state::kept::Kept;
 use crate::state::keyed::TableContext;
 use crate::state::run::Run;
 use crate::types::delta::Delta;
 use crate::types::ids::{NodeId, ObjectId, TableId};
+use crate::types::records::Records;
 use crate::types::time::Step;
 use arrow::datatypes::SchemaRef;
 use std::fmt;
@@ -146,6 +149,8 @@ pub struct Output {
     pub run: Option<Run>,
     /// What went into a sink; set by sinks only.
     pub sunk: Option<Sunk>,
+    /// What a sink is to publish of the epoch; set by `Deliver` only.
+    pub records: Records,
 }
 
 /// Rows that a sink took, by their weights.
@@ -153,6 +158,26 @@ pub struct Output {
 pub struct Sunk {
     pub inserted: u64,
     pub retracted: u64,
+}
+
+impl Sunk {
+    /// The rows of a delta.
+    pub fn of(delta: &Delta) -> Sunk {
+        let mut sunk = Sunk::default();
+        for row in 0..delta.rows() {
+            let weight = delta.weight(row);
+            let count = if weight > 0 { &mut sunk.inserted } else { &mut sunk.retracted };
+            *count += weight.unsigned_abs();
+        }
+        sunk
+    }
+}
+
+impl std::ops::AddAssign for Sunk {
+    fn add_assign(&mut self, other: Sunk) {
+        self.inserted += other.inserted;
+        self.retracted += other.retracted;
+    }
 }
 
 impl Output {
@@ -192,22 +217,8 @@ pub trait Operator: Send {
         None
     }
 
-    /// A checkpoint begins: everything changed since the last one, as it is now, is owed to it.
-    fn checkpoint(&mut self, _generation: Generation) {}
-
-    /// Between steps: adds what is owed until the piece is full. It stays in memory until `committed(generation)`.
-    fn hand_over(&mut self, _piece: &mut HandOver) {}
-
-    /// What was owed to this generation and all before is in the store.
-    fn committed(&mut self, _generation: Generation) {}
-
-    /// Bytes of memory held.
-    fn memory(&self) -> usize {
-        0
-    }
-
-    /// Gives back about `bytes` of clean state; may give less.
-    fn evict(&mut self, _bytes: usize) {}
+    /// Visits all that the operator keeps, each table by itself; by default that is nothing.
+    fn state(&mut self, _each: &mut dyn FnMut(&mut dyn Kept)) {}
 }
 
 /// Where a node's input comes from.

@@ -12,12 +12,15 @@ use super::exchange::{Exchange, Partitioner};
 use super::operator::{BuildContext, Distribution, EvalErrors, Fragment, FragmentNode, Input, LateRows, Operator, Output, Sunk};
 use crate::error::{Error, Result};
 use crate::state::checkpoint::{Generation, HandOver, Ops};
+use crate::state::kept::{self, Kept};
 use crate::state::run::Run;
 use crate::types::delta::Delta;
 use crate::types::ids::ObjectId;
+use crate::types::records::Records;
 use crate::types::time::Step;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,6 +94,8 @@ pub struct ViewChange {
     pub late: Vec<LateRows>,
     pub errors: Vec<EvalErrors>,
     pub sunk: Option<Sunk>,
+    /// What a sink is to publish.
+    pub records: Records,
 }
 
 struct Node {
@@ -167,16 +172,17 @@ impl Worker {
             }
             Command::Checkpoint { generation, reply } => {
                 self.hand_over(usize::MAX);
-                self.operators().for_each(|o| o.checkpoint(generation));
+                self.state(&mut |kept| kept.checkpoint(generation));
                 self.handing_over = Some((HandOver::default(), reply));
             }
-            Command::Committed { generation } => self.operators().for_each(|o| o.committed(generation)),
-            Command::Evict { bytes } => self.evict(bytes),
+            Command::Committed { generation } => self.state(&mut |kept| kept.committed(generation)),
+            Command::Evict { bytes } => kept::evict(bytes, |each| self.state(each)),
         }
     }
 
-    fn operators(&mut self) -> impl Iterator<Item = &mut Box<dyn Operator>> {
-        self.views.values_mut().flat_map(|v| v.nodes.iter_mut().map(|n| &mut n.operator))
+    /// Visits what all operators keep.
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        self.views.values_mut().flat_map(|v| &mut v.nodes).for_each(|n| n.operator.state(each));
     }
 
     fn add(&mut self, view: ObjectId, fragment: &Fragment, fresh: bool) -> Result<()> {
@@ -188,26 +194,12 @@ impl Worker {
 
     /// Hands over about so many operations; false: no checkpoint is owed any.
     fn hand_over(&mut self, operations: usize) -> bool {
-        let Some((mut piece, reply)) = self.handing_over.take() else { return false };
-        piece.allow(operations);
-        self.operators().for_each(|o| o.hand_over(&mut piece));
-        if piece.is_full() {
-            self.handing_over = Some((piece, reply));
-        } else {
-            let _ = reply.send(piece.into_ops());
+        let Some((handed_over, reply)) = self.handing_over.take() else { return false };
+        match handed_over.piece(operations, |piece| self.state(&mut |kept| kept.hand_over(piece))) {
+            ControlFlow::Continue(rest) => self.handing_over = Some((rest, reply)),
+            ControlFlow::Break(ops) => drop(reply.send(ops)),
         }
         true
-    }
-
-    /// Each operator gives in proportion to what it holds.
-    fn evict(&mut self, bytes: usize) {
-        let total = self.operators().map(|o| o.memory()).sum::<usize>().max(1);
-        self.operators().for_each(|o| {
-            let share = (bytes as u128 * o.memory() as u128 / total as u128) as usize;
-            if share > 0 {
-                o.evict(share);
-            }
-        });
     }
 
     fn step(&mut self, step: &Step, plan: &StepPlan, feeds: Vec<(ObjectId, Vec<Delta>)>) -> StepResult {
@@ -229,7 +221,7 @@ impl Worker {
         }
         let StepRun { mut relations, made, result, .. } = run;
         let taps = plan.taps.iter().filter_map(|r| relations.remove(r).map(|d| (*r, d))).collect();
-        let memory = self.operators().map(|o| o.memory()).sum();
+        let memory = kept::memory(|each| self.state(each));
         StepResult { worker: self.context.worker, changes, taps, due: self.due(), memory, made, result }
     }
 
@@ -281,7 +273,7 @@ impl StepRun<'_> {
     fn view(&mut self, id: ObjectId, view: &mut View) -> Option<ViewChange> {
         let mut active: Vec<bool> = Vec::with_capacity(view.nodes.len());
         let mut outputs: Vec<Vec<Delta>> = Vec::with_capacity(view.nodes.len());
-        let mut change = ViewChange { view: id, run: None, late: Vec::new(), errors: Vec::new(), sunk: None };
+        let mut change = ViewChange { view: id, run: None, late: Vec::new(), errors: Vec::new(), sunk: None, records: Records::default() };
         let new = std::mem::take(&mut view.new);
         for node in &mut view.nodes {
             let runs = new
@@ -329,6 +321,7 @@ impl StepRun<'_> {
         }
         change.run = out.run.or(change.run.take());
         change.sunk = out.sunk.or(change.sunk.take());
+        change.records.append(out.records);
         change.late.append(&mut out.late);
         change.errors.append(&mut out.errors);
         self.made += out.deltas.iter().map(Delta::size).sum::<usize>();

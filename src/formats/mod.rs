@@ -1,4 +1,4 @@
-//! Bytes <-> columns. Knows nothing of where the bytes come from.
+//! Bytes <-> columns. Knows nothing of where the bytes come from, or go to.
 
 pub mod column;
 pub mod csv;
@@ -6,4 +6,5 @@ pub mod format;
 pub mod json;
 mod object;
 pub mod raw;
+pub mod records;
 mod scan;

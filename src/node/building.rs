@@ -91,6 +91,8 @@ impl Scheduler {
             return self.remove_from_workers(object.id);
         }
         self.persist(&object)?;
+        self.open_outbox(&object, 0)?;
+        self.start_publishing()?;
         self.announce(&object, Some(&plan));
         let reply = match answer {
             When::Built => Some(reply),
@@ -182,6 +184,9 @@ impl Scheduler {
     }
 
     fn build_share(&mut self, building: &mut Building) -> Result<bool> {
+        if self.outbox_is_full() {
+            return Ok(false);
+        }
         let clock = self.now();
         let mut feeds: BTreeMap<ObjectId, Vec<(Option<Partition>, Delta)>> = BTreeMap::new();
         let mut rows = self.take_snapshot_chunk(building, &mut feeds)?;
@@ -230,6 +235,9 @@ impl Scheduler {
     pub(super) fn keep_changes(&mut self, building: &Building, changes: Vec<ViewChange>, read: &[ReadRange]) -> Result<()> {
         for change in changes {
             self.record_change(&change, read)?;
+            if !change.records.is_empty() {
+                self.owe(building.object.id, &change.records);
+            }
             let sequence = self.sequence;
             if let (Some(run), Some(rows)) = (change.run, self.relation_rows(&building.object, &building.plan)?) {
                 rows.push(sequence, run);

@@ -50,6 +50,15 @@ pub struct Record {
     /// The epoch that the state of each isolated view is of.
     #[serde(default)]
     pub isolated: BTreeMap<ObjectId, Epoch>,
+    /// Positions of the next entries in sinks' outboxes.
+    #[serde(default)]
+    pub outboxes: BTreeMap<ObjectId, u64>,
+}
+
+impl Record {
+    pub fn outbox_position(&self, sink: ObjectId) -> u64 {
+        self.outboxes.get(&sink).copied().unwrap_or(0)
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -169,9 +178,9 @@ impl Scheduler {
         self.state_bytes + self.isolated.iter().map(Isolated::memory).sum::<usize>()
     }
 
-    /// Bytes of view rows that are not in the store.
+    /// Bytes of view rows, and of what new sinks are to publish, that are not in the store.
     pub(super) fn run_bytes(&self) -> usize {
-        self.relations.values().map(|r| r.run_bytes()).sum()
+        self.relations.values().map(|r| r.run_bytes()).sum::<usize>() + self.owed_bytes()
     }
 
     /// Bytes that operator state has grown by since the last checkpoint started: about what the next one has to write.
@@ -212,6 +221,7 @@ impl Scheduler {
             self.shared.logs.trim_table(*table, *position, &mut ops);
         }
         self.shared.system.checkpoint(&mut ops, &self.shared.logs);
+        self.checkpoint_outboxes(&mut ops);
         replies.append(&mut self.checkpoints.flushes);
         self.checkpoints.under_way =
             Some(UnderWay { epoch: record.epoch, generation, parts: vec![ops], handing_over: Some(handing_over), workers, replies, ready });
@@ -232,6 +242,7 @@ impl Scheduler {
             tables: self.table_positions.clone(),
             building: self.building.iter().map(|b| (b.object.id, b.record())).collect(),
             isolated: self.isolated.iter().map(|v| (v.object.id, v.recorded())).collect(),
+            outboxes: self.outbox_positions(),
         }
     }
 
@@ -260,6 +271,7 @@ impl Scheduler {
         self.checkpoints.snapshot = committed.snapshot;
         self.send_all(|| WorkerCommand::Committed { generation: committed.generation })?;
         self.relations.values_mut().for_each(|rows| rows.drop_sealed());
+        self.outboxes_committed();
         self.isolated.iter_mut().try_for_each(|view| view.committed(committed.generation))?;
         for id in under_way.ready {
             if let Some(rows) = self.relations.get_mut(&id) {

@@ -132,6 +132,7 @@ impl Scheduler {
             }
             self.shared.logs.delete_object(*id, &mut ops);
             self.drop_isolated(*id)?;
+            self.close_outbox(*id);
             self.main.views.retain(|v| v != id);
             self.relations.remove(id);
             self.table_positions.remove(id);

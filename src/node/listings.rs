@@ -1,6 +1,7 @@
 //! The relations of the schema `tidewater`: what the system knows of itself, as rows. One entry in [`all`] and one function each.
 
 use super::shared::Shared;
+use super::sinks::Trouble;
 use super::system::SourceStatus;
 use crate::catalog::object::{Body, Object};
 use crate::dataflow::operator::Sunk;
@@ -79,7 +80,7 @@ pub fn all() -> Vec<Listing> {
             vec![text("view"), count("frontier"), count("late_rows"), count("errors"), text("status"), count("lag_epochs"), number("lag_seconds")],
             views,
         ),
-        listing("sinks", vec![text("sink"), text("connector"), count("inserted"), count("retracted"), text("status")], sinks),
+        listing("sinks", sink_fields(), sinks),
         listing(
             "jobs",
             vec![
@@ -241,6 +242,19 @@ fn views(shared: &Shared) -> Vec<ArrayRef> {
     ]
 }
 
+fn sink_fields() -> Vec<Field> {
+    vec![
+        text("sink"),
+        text("connector"),
+        count("inserted"),
+        count("retracted"),
+        text("status"),
+        count("waiting_epochs"),
+        count("waiting_bytes"),
+        text("last_error"),
+    ]
+}
+
 fn sinks(shared: &Shared) -> Vec<ArrayRef> {
     let catalog = shared.catalog.load();
     let all: Vec<(&Arc<Object>, &str)> = catalog
@@ -252,12 +266,24 @@ fn sinks(shared: &Shared) -> Vec<ArrayRef> {
         .collect();
     let building = shared.system.building();
     let sunk: Vec<Sunk> = shared.system.durable(|d| all.iter().map(|(o, _)| d.sunk.get(&o.id).copied().unwrap_or_default()).collect());
+    let outboxes = shared.system.outboxes();
+    let waiting: Vec<(u64, u64)> = all.iter().map(|(o, _)| outboxes.get(&o.id).map(|outbox| outbox.waiting()).unwrap_or_default()).collect();
+    let troubles: Vec<Option<Trouble>> = all.iter().map(|(o, _)| outboxes.get(&o.id).and_then(|outbox| outbox.trouble())).collect();
+    let status = |object: &Object, trouble: &Option<Trouble>| match trouble {
+        Some(trouble) if trouble.stopped => "stopped",
+        Some(_) => "retrying",
+        None if building.contains_key(&object.id) => "building",
+        None => "live",
+    };
     vec![
         strings(all.iter().map(|(o, _)| &o.name)),
         strings(all.iter().map(|(_, connector)| connector)),
         counts(sunk.iter().map(|s| s.inserted)),
         counts(sunk.iter().map(|s| s.retracted)),
-        strings(all.iter().map(|(o, _)| if building.contains_key(&o.id) { "building" } else { "live" })),
+        strings(all.iter().zip(&troubles).map(|((o, _), trouble)| status(o, trouble))),
+        counts(waiting.iter().map(|w| w.0)),
+        counts(waiting.iter().map(|w| w.1)),
+        Arc::new(troubles.iter().map(|t| t.as_ref().map(|t| t.error.as_str())).collect::<StringArray>()),
     ]
 }
 

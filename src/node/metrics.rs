@@ -17,6 +17,12 @@ pub const SOURCE_DEAD_LETTERS: &str = "tidewater_source_dead_letters_total";
 pub const VIEW_LATE_ROWS: &str = "tidewater_view_late_rows_total";
 /// How far what an isolated view shows is behind the newest epoch; label view.
 pub const VIEW_LAG: &str = "tidewater_view_lag_seconds";
+/// Bytes that a sink has still to publish; label sink.
+pub const SINK_WAITING: &str = "tidewater_sink_waiting_bytes";
+/// Time from the sync of the store to the end of the transaction that publishes.
+pub const SINK_SECONDS: &str = "tidewater_sink_transaction_seconds";
+/// Whether a sink publishes (1), or tries to (0); label sink.
+pub const SINK_UP: &str = "tidewater_sink_up";
 /// Records known to wait in a partition; labels source, partition.
 pub const SOURCE_LAG: &str = "tidewater_source_lag_rows";
 /// How far a source's watermark is behind the clock; label source.
@@ -66,6 +72,9 @@ const METRICS: &[(&str, Shape, Unit, &str)] = &[
     (SOURCE_DEAD_LETTERS, Shape::Counter, Unit::Count, "records that could not be decoded, by source"),
     (VIEW_LATE_ROWS, Shape::Counter, Unit::Count, "rows that came for closed windows, by view"),
     (VIEW_LAG, Shape::Gauge, Unit::Seconds, "how far an isolated view is behind the newest epoch, by view"),
+    (SINK_WAITING, Shape::Gauge, Unit::Bytes, "what has still to be published, by sink"),
+    (SINK_SECONDS, Shape::Histogram, Unit::Seconds, "time that a sink's transaction takes, the sync of the store before it included"),
+    (SINK_UP, Shape::Gauge, Unit::Count, "whether what it is given is published, by sink: 1, or 0 while the other side does not take it"),
     (SOURCE_LAG, Shape::Gauge, Unit::Count, "records known to wait, by source and partition"),
     (SOURCE_WATERMARK_DELAY, Shape::Gauge, Unit::Seconds, "how far the watermark is behind the clock, by source"),
     (EPOCH, Shape::Gauge, Unit::Count, "newest epoch that views show"),

@@ -26,6 +26,7 @@ pub mod session;
 pub mod settings;
 pub mod share;
 pub mod shared;
+pub mod sinks;
 pub mod sources;
 pub mod statement;
 pub mod status;

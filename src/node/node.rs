@@ -144,6 +144,7 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
         main: Lane::default(),
         building: Vec::new(),
         isolated: Vec::new(),
+        deliveries: Vec::new(),
         kept: BTreeMap::new(),
         committed: committed.clone(),
         running: HashMap::new(),

@@ -52,6 +52,7 @@ impl Scheduler {
         self.swap_published();
         let logged = self.logged_writes(&objects)?;
         let positions = self.replay(cuts, logged)?;
+        self.start_publishing()?;
         self.keep_epochs()?;
         Ok(positions)
     }
@@ -63,6 +64,7 @@ impl Scheduler {
             }
             let plan = Arc::new(plan);
             self.add_to_workers(object.id, &plan, false)?;
+            self.open_outbox(object, record.outbox_position(object.id))?;
             self.main.views.push(object.id);
             self.make_running(object, plan.clone())?;
             if let Some(rows) = self.relation_rows(object, &plan)? {

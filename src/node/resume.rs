@@ -105,6 +105,7 @@ impl Scheduler {
         let (lane, scans, tapped) = self.open_lane(object.id, &plan, from)?;
         self.add_to_workers(object.id, &plan, from.is_none())?;
         self.relation_rows(object, &plan)?;
+        self.open_outbox(object, record.outbox_position(object.id))?;
         self.announce(object, Some(&plan));
         let (rows, seconds) = from.map_or((0, 0.0), |r| (r.rows, r.seconds));
         tracing::info!(view = object.name, rows, "goes on building a materialized view");

@@ -17,6 +17,7 @@ use super::isolated::Isolated;
 use super::metrics;
 use super::share::{Share, Took};
 use super::shared::{Command, Shared};
+use super::sinks::Delivery;
 use super::sources;
 use crate::connectors::connector::Partition;
 use crate::dataflow::worker::{Command as WorkerCommand, StepPlan, StepResult, ViewChange};
@@ -27,6 +28,7 @@ use crate::state::store::Store;
 use crate::types::delta::Delta;
 use crate::types::expr::ExprRef;
 use crate::types::ids::{CLOCK, ObjectId};
+use crate::types::records::Records;
 use crate::types::time::{Epoch, Step, WATERMARK_NONE, Watermarks};
 use crate::views::published::{Kept, Published};
 use crate::views::stored::RelationRows;
@@ -78,6 +80,8 @@ pub struct Scheduler {
     pub(super) main: Lane,
     pub(super) building: Vec<Building>,
     pub(super) isolated: Vec<Isolated>,
+    /// Of sinks that publish.
+    pub(super) deliveries: Vec<Delivery>,
     /// Epochs that isolated views are read at; see `isolated::epochs`.
     pub(super) kept: BTreeMap<Epoch, Arc<Kept>>,
     /// What workers read.
@@ -127,6 +131,8 @@ impl Scheduler {
         self.building.clear();
         self.workers.clear();
         self.worker_threads.extend(self.isolated.drain(..).flat_map(Isolated::close));
+        let publishing = self.close_outboxes();
+        self.worker_threads.extend(publishing);
         if clean {
             // After a failure they may wait for each other for ever.
             self.worker_threads.drain(..).for_each(|thread| drop(thread.join()));
@@ -205,7 +211,7 @@ impl Scheduler {
             fed += usize::from(feed.ready(clock));
         }
         ready |= fed > 0;
-        if !ready || self.awaits_joining() || self.isolated_log_is_full() {
+        if !ready || self.awaits_joining() || self.isolated_log_is_full() || self.outbox_is_full() {
             self.show_feeds();
             return Ok(false);
         }
@@ -355,12 +361,17 @@ impl Scheduler {
 
     /// Makes the epoch's changes readable, all at once.
     fn publish(&mut self, changes: Vec<ViewChange>, read: &[ReadRange]) -> Result<()> {
+        let mut records: BTreeMap<ObjectId, Records> = BTreeMap::new();
         for change in changes {
             self.record_change(&change, read)?;
             if let (Some(run), Some(rows)) = (change.run, self.relations.get_mut(&change.view)) {
                 rows.push(self.sequence, run);
             }
+            if !change.records.is_empty() {
+                records.entry(change.view).or_default().append(change.records);
+            }
         }
+        self.deliver(records)?;
         self.shared.system.update_feeds(&self.main.feeds);
         self.swap_published();
         Ok(())

@@ -68,6 +68,12 @@ impl Status for NodeStatus {
                 }
             }
         }
+        for (id, outbox) in shared.system.outboxes() {
+            if let Some(object) = catalog.get(id) {
+                gauge!(names::SINK_WAITING, "sink" => object.name.clone()).set(outbox.waiting().1 as f64);
+                gauge!(names::SINK_UP, "sink" => object.name.clone()).set(if outbox.trouble().is_some() { 0.0 } else { 1.0 });
+            }
+        }
         for view in catalog.objects().filter(|o| o.is_isolated()) {
             if let Some((_, clock)) = shared.shown(view) {
                 gauge!(names::VIEW_LAG, "view" => view.name.clone()).set((shared.system.shown_clock() - clock).max(0) as f64 / 1e6);

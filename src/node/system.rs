@@ -2,6 +2,7 @@
 //! evaluation errors, views being built. Counters are exact for ever: they are part of each checkpoint, and replay counts again what came after it.
 
 use super::feed::{Feed, PartitionState};
+use super::sinks::Outbox;
 use crate::connectors::connector::{DeadRecord, Partition};
 use crate::dataflow::operator::Sunk;
 use crate::dataflow::worker::ViewChange;
@@ -14,6 +15,7 @@ use crate::types::time::Epoch;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Dead letters, late rows and errors kept for each source or view; older ones are trimmed and counted.
@@ -143,6 +145,7 @@ pub struct System {
     changed: std::sync::atomic::AtomicBool,
     building: Mutex<BTreeMap<ObjectId, Progress>>,
     sources: Mutex<BTreeMap<ObjectId, SourceStatus>>,
+    outboxes: Mutex<BTreeMap<ObjectId, Arc<Outbox>>>,
     checkpoint: Mutex<CheckpointStatus>,
     state_bytes: std::sync::atomic::AtomicUsize,
     shown_clock: std::sync::atomic::AtomicI64,
@@ -181,9 +184,7 @@ impl System {
         let view = *view;
         let mut durable = self.durable.lock();
         if let Some(sunk) = sunk {
-            let total = durable.sunk.entry(view).or_default();
-            total.inserted += sunk.inserted;
-            total.retracted += sunk.retracted;
+            *durable.sunk.entry(view).or_default() += *sunk;
         }
         let source_positions = if late.is_empty() { String::new() } else { source_positions() };
         for rows in late {
@@ -232,8 +233,18 @@ impl System {
             durable.sunk.remove(id);
             self.building.lock().remove(id);
             self.sources.lock().remove(id);
+            self.outboxes.lock().remove(id);
         }
         self.touch();
+    }
+
+    pub fn set_outbox(&self, sink: ObjectId, outbox: Arc<Outbox>) {
+        self.outboxes.lock().insert(sink, outbox);
+    }
+
+    /// Of sinks that publish.
+    pub fn outboxes(&self) -> BTreeMap<ObjectId, Arc<Outbox>> {
+        self.outboxes.lock().clone()
     }
 
     pub fn progress(&self, view: ObjectId, progress: Progress) {

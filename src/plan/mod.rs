@@ -27,10 +27,12 @@ mod time;
 
 use crate::dataflow::operator::{Fragment, Spec};
 use crate::dataflow::ops::blackhole::Blackhole;
+use crate::dataflow::ops::deliver::Deliver;
 use crate::dataflow::ops::materialize::{Materialize, RowKey};
 use crate::dataflow::ops::upsert::Upsert;
 use crate::error::{Error, Result};
 use crate::types::ids::{CLOCK, ObjectId, TableId};
+use crate::types::records::RecordEncoder;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
 use index::IndexKey;
@@ -125,9 +127,51 @@ pub fn incremental(request: Request<'_>) -> Result<ViewPlan> {
 
 /// The plan of a query whose changes go into a sink that keeps nothing.
 pub fn blackhole(request: Request<'_>) -> Result<ViewPlan> {
-    let (mut planner, stream, schema) = lowered(request)?;
+    let (planner, stream, schema) = lowered(request)?;
     let spec = Blackhole { schema: Arc::clone(&schema) };
-    planner.add("Blackhole".to_string(), &[&stream], |_| Ok(Arc::new(spec)))?;
+    ended(planner, &stream, schema, Arc::new(spec))
+}
+
+/// How a sink publishes.
+pub struct Delivery<'a> {
+    /// By key, with the newest row of each: these columns, or, if there are none, those that the query is known to be unique in. `None`: rows are only ever added.
+    pub key: Option<&'a [usize]>,
+    /// Makes records of the rows, given their columns and key.
+    pub encoder: &'a dyn Fn(SchemaRef, Vec<usize>) -> Arc<dyn RecordEncoder>,
+}
+
+/// The plan of a query whose changes are published. Error (0A000): rows that can change where rows are only to be added, a key that two rows may have.
+pub fn delivered(request: Request<'_>, delivery: &Delivery<'_>) -> Result<ViewPlan> {
+    let (planner, stream, schema) = lowered(request)?;
+    let key = match delivery.key {
+        None if stream.append_only => Vec::new(),
+        None => {
+            return Err(Error::not_supported("FORMAT PLAIN adds records, and rows of this query can change or go")
+                .with_hint("use FORMAT UPSERT with primary_key = 'column, …', or give the view EMIT ON WINDOW CLOSE"));
+        }
+        Some(given) => unique_key(given, &stream, &schema)?,
+    };
+    let spec = Deliver { encoder: (delivery.encoder)(Arc::clone(&schema), key.clone()), key, schema: Arc::clone(&schema) };
+    ended(planner, &stream, schema, Arc::new(spec))
+}
+
+/// The columns of a sink's key. Error: none are known to be unique, or not these.
+fn unique_key(given: &[usize], stream: &Stream, schema: &SchemaRef) -> Result<Vec<usize>> {
+    let names = |columns: &[usize]| columns.iter().map(|c| schema.field(*c).name().as_str()).collect::<Vec<_>>().join(", ");
+    match &stream.key {
+        Some(known) if given.is_empty() && !known.is_empty() => Ok(known.clone()),
+        Some(known) if !given.is_empty() && known.iter().all(|c| given.contains(c)) => Ok(given.to_vec()),
+        Some(known) if !known.is_empty() => Err(Error::not_supported(format!("two rows of the sink could have the same key ({})", names(given)))
+            .with_hint(format!("its rows are known to be unique in ({}): name these columns in primary_key", names(known)))),
+        _ => Err(Error::not_supported("FORMAT UPSERT needs a key, and nothing is known to be unique in the rows of this query").with_hint(
+            "GROUP BY the key, or take the newest row of each with DISTINCT ON (key) … ORDER BY key, time DESC; or use FORMAT PLAIN if rows are only added",
+        )),
+    }
+}
+
+/// With a sink as its last node, which keeps no rows.
+fn ended(mut planner: Planner<'_>, stream: &Stream, schema: SchemaRef, sink: Arc<dyn Spec>) -> Result<ViewPlan> {
+    planner.add(sink.name().to_string(), &[stream], |_| Ok(sink))?;
     let (fragment, inputs) = planner.finish();
     Ok(ViewPlan { fragment, schema, key: ViewKey::Nothing, append_only: stream.append_only, event_time: Vec::new(), inputs, rows: None })
 }

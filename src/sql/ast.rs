@@ -157,6 +157,7 @@ pub struct CreateSink {
     /// `FROM relation` is `SELECT * FROM relation`.
     pub query: Text,
     pub with: Options,
+    pub format: Option<FormatDef>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

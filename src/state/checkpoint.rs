@@ -10,6 +10,8 @@
 //!   0x40   epoch log                epoch u64 BE                                        cut
 //!   0x41   table log                table u32 BE, position u64 BE                       delta
 //!   0x42   isolated log             view u32 BE, epoch u64 BE                            what the view has to take in
+//!   0x43   outbox                   sink u32 BE, position u64 BE, chunk u32 BE           records that are to be published
+//!   0x44   marks                    object u32 BE                                       what was told last: a view's epoch, a sink's position
 //!   0x50   catalog                  object id u32 BE                                    definition
 //!   0x51   system relations         relation u8, sequence u64 BE                        row
 //!   0x52   records of the node      name                                                value
@@ -17,6 +19,7 @@
 
 use super::arena::{Arena, At};
 use crate::error::{Error, Kind, Result};
+use std::ops::ControlFlow;
 
 /// Number of a checkpoint; rises by one with each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,9 +35,11 @@ pub struct HandOver {
 }
 
 impl HandOver {
-    /// Makes room for a piece of about so many operations.
-    pub fn allow(&mut self, operations: usize) {
+    /// Another piece, of about so many operations: `ask` has all add what they are owed. `Break`: nothing is owed any more; all operations there were.
+    pub fn piece(mut self, operations: usize, ask: impl FnOnce(&mut HandOver)) -> ControlFlow<Ops, HandOver> {
         self.left = operations;
+        ask(&mut self);
+        if self.is_full() { ControlFlow::Continue(self) } else { ControlFlow::Break(self.ops) }
     }
 
     pub fn is_full(&self) -> bool {
@@ -57,17 +62,10 @@ impl HandOver {
         self.ops.append(ops);
     }
 
-    pub fn into_ops(self) -> Ops {
-        self.ops
-    }
-
     /// Everything in one piece.
     #[cfg(test)]
     pub fn whole(ask: impl FnOnce(&mut HandOver)) -> Ops {
-        let mut handed_over = HandOver::default();
-        handed_over.allow(usize::MAX);
-        ask(&mut handed_over);
-        handed_over.ops
+        HandOver::default().piece(usize::MAX, ask).break_value().expect("no piece is so large")
     }
 }
 
@@ -267,6 +265,8 @@ pub mod space {
     pub const EPOCH_LOG: u8 = 0x40;
     pub const TABLE_LOG: u8 = 0x41;
     pub const ISOLATED_LOG: u8 = 0x42;
+    pub const OUTBOX: u8 = 0x43;
+    pub const MARK: u8 = 0x44;
     pub const CATALOG: u8 = 0x50;
     pub const SYSTEM: u8 = 0x51;
     pub const RECORD: u8 = 0x52;

@@ -46,6 +46,11 @@ pub trait SlotValues {
     fn bytes(&self, _slot: Slot) -> usize {
         0
     }
+
+    /// The same of all slots together, if the operator keeps count.
+    fn heap(&self) -> usize {
+        0
+    }
 }
 
 /// How keys are laid out on disk.
@@ -356,10 +361,11 @@ impl Keyed {
         }
     }
 
-    /// Bytes of the keys in memory, with the operator's columns, without what slots hold on the heap.
+    /// Bytes of the keys in memory, with the operator's columns, and with what slots hold on the heap if that is counted.
     pub fn memory(&self, values: &dyn SlotValues) -> usize {
         self.slots.memory()
             + self.slots.live() * (MARKS + values.width())
+            + values.heap()
             + (self.dirty.capacity() + self.owed.capacity() + self.deleted.capacity()) * 4
             + self.extent.memory()
     }

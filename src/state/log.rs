@@ -9,6 +9,7 @@ use super::committed::Committed;
 use super::store::{Durability, Snapshot, Store, after_prefix};
 use crate::error::{Error, Result};
 use crate::types::ids::{ObjectId, TableId};
+use crate::types::records::Records;
 use crate::types::time::Epoch;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
@@ -139,14 +140,69 @@ impl Logs {
         ops.put(&key(space::CATALOG, &[&id.0.to_be_bytes()]), definition);
     }
 
-    /// The object's record, and its log if it is a table or an isolated view, and where that was shown.
+    /// What a sink has to publish: an entry of all `records` at `position`.
+    pub fn put_outbox(&self, sink: ObjectId, position: u64, records: &Records, ops: &mut Ops) {
+        for (chunk, bytes) in (0u32..).zip(records.chunks()) {
+            ops.put(&key(space::OUTBOX, &[&sink.0.to_be_bytes(), &position.to_be_bytes(), &chunk.to_be_bytes()]), bytes);
+        }
+    }
+
+    /// Survives `kill -9` on return, power loss after the next sync.
+    pub fn append_outbox(&self, sink: ObjectId, position: u64, records: &Records) -> Result<()> {
+        let mut ops = Ops::default();
+        self.put_outbox(sink, position, records, &mut ops);
+        self.store.write(ops, Durability::Logged)
+    }
+
+    /// Chunks of a sink's entries with `from <= position < to`, in order; no further entry once there are so many bytes. With the position behind the last one.
+    pub fn outbox(&self, sink: ObjectId, from: u64, to: u64, bytes: usize) -> Result<(Vec<Vec<u8>>, u64)> {
+        let (mut chunks, mut taken, mut last) = (Vec::new(), 0, None);
+        self.store.scan(&outbox_key(sink, from), &outbox_key(sink, to), &mut |k, v| {
+            let position = number(&k[5..13]);
+            if last != Some(position) && taken >= bytes {
+                return false;
+            }
+            last = Some(position);
+            taken += v.len();
+            chunks.push(v.to_vec());
+            true
+        })?;
+        Ok((chunks, last.map_or(to, |position| position + 1)))
+    }
+
+    /// Bytes of a sink's entries with `from <= position < to`.
+    pub fn outbox_bytes(&self, sink: ObjectId, from: u64, to: u64) -> Result<u64> {
+        let mut bytes = 0;
+        self.store.scan(&outbox_key(sink, from), &outbox_key(sink, to), &mut |_, v| {
+            bytes += v.len() as u64;
+            true
+        })?;
+        Ok(bytes)
+    }
+
+    /// Deletes a sink's entries with `from <= position < to`.
+    pub fn trim_outbox(&self, sink: ObjectId, from: u64, to: u64, ops: &mut Ops) {
+        ops.delete_range(&outbox_key(sink, from), &outbox_key(sink, to));
+    }
+
+    /// All before `position` is published. On return this, and all that was written before, survives power loss.
+    pub fn put_published(&self, sink: ObjectId, position: u64) -> Result<()> {
+        self.put_mark(sink, position, Durability::Synced)
+    }
+
+    /// What `put_published` said last.
+    pub fn published(&self, sink: ObjectId) -> Result<Option<u64>> {
+        self.mark(sink)
+    }
+
+    /// The object's record, and its log if it is a table, an isolated view or a sink, and where that was shown or published.
     pub fn delete_object(&self, id: ObjectId, ops: &mut Ops) {
         ops.delete(&key(space::CATALOG, &[&id.0.to_be_bytes()]));
-        for space in [space::TABLE_LOG, space::ISOLATED_LOG] {
+        for space in [space::TABLE_LOG, space::ISOLATED_LOG, space::OUTBOX] {
             let log = key(space, &[&id.0.to_be_bytes()]);
             ops.delete_range(&log, &after_prefix(&log));
         }
-        ops.delete(&key(space::RECORD, &[shown_name(id).as_bytes()]));
+        ops.delete(&mark_key(id));
         self.trimmed.lock().1.remove(&id);
     }
 
@@ -159,12 +215,24 @@ impl Logs {
 
     /// The isolated view is shown at `epoch` from now on. Survives `kill -9` on return.
     pub fn put_shown(&self, view: ObjectId, epoch: Epoch) -> Result<()> {
-        self.put_record(&shown_name(view), &epoch.0.to_be_bytes())
+        self.put_mark(view, epoch.0, Durability::Logged)
     }
 
     /// The newest epoch that an isolated view was shown at.
     pub fn shown(&self, view: ObjectId) -> Result<Option<Epoch>> {
-        Ok(self.record(&shown_name(view))?.map(|bytes| Epoch(number(&bytes))))
+        Ok(self.mark(view)?.map(Epoch))
+    }
+
+    fn put_mark(&self, object: ObjectId, number: u64, durability: Durability) -> Result<()> {
+        let mut ops = Ops::default();
+        ops.put(&mark_key(object), &number.to_be_bytes());
+        self.store.write(ops, durability)
+    }
+
+    fn mark(&self, object: ObjectId) -> Result<Option<u64>> {
+        let mut value = None;
+        self.store.get_many(&[&mark_key(object)], &mut |_, v| value = Some(number(v)))?;
+        Ok(value)
     }
 
     /// Everything that a state table has on disk.
@@ -198,8 +266,12 @@ fn isolated_key(view: ObjectId, epoch: Epoch) -> Vec<u8> {
     key(space::ISOLATED_LOG, &[&view.0.to_be_bytes(), &epoch.0.to_be_bytes()])
 }
 
-fn shown_name(view: ObjectId) -> String {
-    format!("shown {}", view.0)
+fn mark_key(object: ObjectId) -> Vec<u8> {
+    key(space::MARK, &[&object.0.to_be_bytes()])
+}
+
+fn outbox_key(sink: ObjectId, position: u64) -> Vec<u8> {
+    key(space::OUTBOX, &[&sink.0.to_be_bytes(), &position.to_be_bytes()])
 }
 
 fn number(bytes: &[u8]) -> u64 {

@@ -18,6 +18,7 @@ use super::changes::{Changes, Position};
 use super::checkpoint::{Action, Generation, HandOver, Ops, weight};
 use super::committed::{Committed, Rounds};
 use super::extent::{self, Extent};
+use super::kept::Kept;
 use super::keyed::{Layout, Slot, TableContext};
 use super::paged::Paged;
 use super::rowset::RowSet;
@@ -375,34 +376,6 @@ impl Multiset {
         self.slots.remove(slot);
     }
 
-    /// A checkpoint begins: the changes since the last one are owed to it, and the windows closed since. All that the last one was owed has been handed over.
-    pub fn checkpoint(&mut self, generation: Generation) {
-        assert!(self.changes.owed_len() == 0, "one checkpoint at a time is handed over");
-        self.extent.checkpoint(&mut self.early);
-        self.rounds.hand_over(generation);
-        self.changes.hand_over(self.rounds.current());
-    }
-
-    /// Adds what is owed until the piece is full.
-    pub fn hand_over(&mut self, piece: &mut HandOver) {
-        piece.append(std::mem::take(&mut self.early));
-        let count = piece.left().min(self.changes.owed_len());
-        let ops = piece.add(count);
-        let (mut prefix, mut prefix_of) = (Vec::new(), None);
-        for (position, slot, row, weight) in self.changes.owed().take(count) {
-            if position < self.groups[slot as usize].born {
-                continue; // its window was closed
-            }
-            if prefix_of != Some(slot) {
-                prefix.clear();
-                self.write_prefix(slot, &mut prefix);
-                prefix_of = Some(slot);
-            }
-            ops.push(Action::Merge, &[&prefix, row], &weight.to_le_bytes());
-        }
-        self.changes.written(count);
-    }
-
     /// What is owed of a group that is to be forgotten.
     fn write_early(&mut self, slot: Slot) {
         let group = &self.groups[slot as usize];
@@ -415,19 +388,6 @@ impl Multiset {
         }
     }
 
-    pub fn committed(&mut self, generation: Generation) {
-        self.rounds.commit(generation);
-        self.changes.commit(self.rounds.committed());
-    }
-
-    pub fn evict(&mut self, bytes: usize) {
-        let mut freed = self.drop_empty();
-        while freed < bytes {
-            let Some(slot) = self.next_idle() else { break };
-            freed += self.drop_slot(slot);
-        }
-    }
-
     /// Evicts down to `cache_entries` groups, if that is set.
     pub fn trim(&mut self) {
         self.drop_empty();
@@ -436,15 +396,6 @@ impl Multiset {
             let Some(slot) = self.next_idle() else { break };
             self.drop_slot(slot);
         }
-    }
-
-    pub fn memory(&self) -> usize {
-        self.slots.memory()
-            + self.slots.live() * size_of::<Group>()
-            + self.row_bytes
-            + self.changes.memory()
-            + self.empty.capacity() * size_of::<Slot>()
-            + self.extent.memory()
     }
 
     fn next_idle(&mut self) -> Option<Slot> {
@@ -481,6 +432,57 @@ impl Multiset {
         let slots = &self.slots;
         self.extent.evicted(window, stored, |s| slots.is_live(s) && window_of_key(slots.key(s)) == window);
         freed
+    }
+}
+
+impl Kept for Multiset {
+    /// What is owed: the changes since the last checkpoint, and the windows closed since.
+    fn checkpoint(&mut self, generation: Generation) {
+        assert!(self.changes.owed_len() == 0, "one checkpoint at a time is handed over");
+        self.extent.checkpoint(&mut self.early);
+        self.rounds.hand_over(generation);
+        self.changes.hand_over(self.rounds.current());
+    }
+
+    fn hand_over(&mut self, piece: &mut HandOver) {
+        piece.append(std::mem::take(&mut self.early));
+        let count = piece.left().min(self.changes.owed_len());
+        let ops = piece.add(count);
+        let (mut prefix, mut prefix_of) = (Vec::new(), None);
+        for (position, slot, row, weight) in self.changes.owed().take(count) {
+            if position < self.groups[slot as usize].born {
+                continue; // its window was closed
+            }
+            if prefix_of != Some(slot) {
+                prefix.clear();
+                self.write_prefix(slot, &mut prefix);
+                prefix_of = Some(slot);
+            }
+            ops.push(Action::Merge, &[&prefix, row], &weight.to_le_bytes());
+        }
+        self.changes.written(count);
+    }
+
+    fn committed(&mut self, generation: Generation) {
+        self.rounds.commit(generation);
+        self.changes.commit(self.rounds.committed());
+    }
+
+    fn memory(&self) -> usize {
+        self.slots.memory()
+            + self.slots.live() * size_of::<Group>()
+            + self.row_bytes
+            + self.changes.memory()
+            + self.empty.capacity() * size_of::<Slot>()
+            + self.extent.memory()
+    }
+
+    fn evict(&mut self, bytes: usize) {
+        let mut freed = self.drop_empty();
+        while freed < bytes {
+            let Some(slot) = self.next_idle() else { break };
+            freed += self.drop_slot(slot);
+        }
     }
 }
 

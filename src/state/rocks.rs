@@ -153,17 +153,20 @@ impl RocksStore {
     fn ingest(&self, ops: &Ops, durability: Durability) -> Result<()> {
         let options = sst_options();
         let mut files = Files { store: self, options: &options, paths: Vec::new(), writer: None };
-        if !ops.ranges().is_empty() {
-            let writer = files.writer()?;
-            ops.ranges().iter().try_for_each(|(from, to)| writer.delete_range(from, to)).map_err(|e| store_error(&e))?;
-        }
         let (mut trims, mut behind_logs) = (Ops::default(), false);
+        for (from, to) in ops.ranges() {
+            if is_log(from) {
+                trims.delete_range(from, to);
+            } else {
+                files.writer()?.delete_range(from, to).map_err(|e| store_error(&e))?;
+            }
+        }
         let written = ops.each_combined(&mut |action, key, value| {
             if is_log(key) && action == Action::Delete {
                 trims.delete(key);
                 return Ok(());
             }
-            if !behind_logs && key[0] > space::ISOLATED_LOG {
+            if !behind_logs && key[0] > space::MARK {
                 behind_logs = true;
                 files.finish()?;
             }
@@ -186,8 +189,9 @@ impl RocksStore {
     }
 }
 
+/// Whether the key is written between checkpoints too: a file of a checkpoint that spans such keys would have to wait until they are out of memory.
 fn is_log(key: &[u8]) -> bool {
-    matches!(key.first(), Some(&(space::EPOCH_LOG | space::TABLE_LOG | space::ISOLATED_LOG)))
+    matches!(key.first(), Some(&(space::EPOCH_LOG | space::TABLE_LOG | space::ISOLATED_LOG | space::OUTBOX | space::MARK)))
 }
 
 /// The files of one large write, in key order.

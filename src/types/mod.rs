@@ -7,5 +7,6 @@ pub mod float;
 pub mod ids;
 pub mod key;
 pub mod pretty;
+pub mod records;
 pub mod text;
 pub mod time;

@@ -4,8 +4,11 @@ use crate::server::free_port;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -90,6 +93,28 @@ impl Kafka {
         let admin = self.admin();
         let results = block_on(admin.create_partitions(&[NewPartitions::new(topic, count)], &AdminOptions::new())).unwrap();
         results.into_iter().for_each(|r| drop(r.unwrap()));
+    }
+
+    /// All records that a consumer of committed ones finds now: partition, key and value, in the order of each partition.
+    pub fn committed(&self, topic: &str, partitions: i32) -> Vec<(i32, Option<String>, Option<String>)> {
+        let mut config = self.config();
+        config.set("group.id", "tests").set("enable.auto.commit", "false").set("enable.partition.eof", "true").set("isolation.level", "read_committed");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut from = TopicPartitionList::new();
+        (0..partitions).for_each(|p| from.add_partition_offset(topic, p, Offset::Beginning).unwrap());
+        consumer.assign(&from).unwrap();
+        let (mut records, mut ended) = (Vec::new(), 0);
+        while ended < partitions {
+            match consumer.poll(Duration::from_secs(60)).expect("the broker answers") {
+                Ok(record) => {
+                    let text = |bytes: Option<&[u8]>| bytes.map(|b| String::from_utf8(b.to_vec()).unwrap());
+                    records.push((record.partition(), text(record.key()), text(record.payload())));
+                }
+                Err(KafkaError::PartitionEOF(_)) => ended += 1,
+                Err(e) => panic!("cannot read {topic}: {e}"),
+            }
+        }
+        records
     }
 
     pub fn producer(&self) -> Feeder {

@@ -26,6 +26,7 @@ mod isolated;
 mod jobs;
 mod judge;
 mod kafka;
+mod kafka_sink;
 mod kafka_source;
 mod lookup;
 mod memory;

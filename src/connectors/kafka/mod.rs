@@ -1,8 +1,10 @@
 //! Kafka topics as sources: one reader per partition, by assignment, in batches. Offsets live in Tidewater's checkpoints; the consumer group only shows them
-//! to those who monitor it.
+//! to those who monitor it. And as sinks: a transactional producer, with the position of what it has published in the same transactions.
 
 mod batch;
+mod client;
 mod reader;
+pub mod sink;
 pub mod source;
 mod upsert;
 
@@ -11,6 +13,8 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
 
 /// A client that keeps the last trouble it had, for the words of an error.
 type Consumer = BaseConsumer<Context>;
@@ -55,3 +59,14 @@ fn essence(reason: &str) -> &str {
 }
 
 impl ConsumerContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    /// A record that is not taken fails the whole transaction; why is said here alone.
+    fn delivery(&self, delivery: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = delivery {
+            *self.trouble.lock() = error.rdkafka_error_code().map(|code| code.to_string());
+        }
+    }
+}

@@ -1,11 +1,12 @@
 //! A topic as a source: its options, partitions, where reading begins, and whether it is still the same topic.
 
+use super::client::{self, invalid, lower, plain, refused};
 use super::reader::KafkaReader;
 use super::upsert::KeyColumns;
 use super::{Consumer, Context, batch};
 use crate::connectors::connector::{Metadata, Partition, Position, Reader, Source, SourceRequest};
 use crate::connectors::encode::{Encoding, Header, payload_columns};
-use crate::connectors::options::{OptionKind, OptionSpec, Options, nearest, parse_size};
+use crate::connectors::options::{OptionKind, OptionSpec, Options, parse_size};
 use crate::error::{Error, Kind, Result};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use parking_lot::Mutex;
@@ -116,10 +117,6 @@ fn all_nullable(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-fn invalid(message: impl Into<String>) -> Error {
-    Error::new(Kind::InvalidParameter, message)
-}
-
 fn startup(options: &Options<'_>) -> Result<Startup> {
     let mode = options.choice("scan.startup.mode");
     match (mode.as_deref(), options.integer("scan.startup.timestamp.millis")?) {
@@ -135,70 +132,21 @@ fn client_config(source: &str, options: &Options<'_>) -> Result<ClientConfig> {
     let buffer = options.text("fetch.buffer").and_then(parse_size).unwrap_or(16 << 20);
     let kilobytes = (buffer / 1024).clamp(64, 2_097_151);
     let prefix = options.text("group.id.prefix").unwrap_or("tidewater");
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", options.required("properties.bootstrap.server")?)
-        .set("client.id", "tidewater")
-        .set("group.id", format!("{prefix}-{source}"))
-        .set("queued.max.messages.kbytes", kilobytes.to_string())
-        // Full queues are looked at again soon: the default of a second would let them run dry.
-        .set("fetch.queue.backoff.ms", "10")
-        .set("fetch.error.backoff.ms", "200")
-        .set("reconnect.backoff.max.ms", "2000")
-        .set("allow.auto.create.topics", "false")
-        .set("socket.keepalive.enable", "true");
-    for (name, value) in options.under("properties.") {
-        if name == "bootstrap.server" || name == "bootstrap.servers" {
-            continue;
-        }
-        if OURS.contains(&name) {
-            return Err(invalid(format!("option \"properties.{name}\" is decided by Tidewater"))
-                .with_hint("offsets are kept in its checkpoints; scan.startup.mode tells where to begin, fetch.buffer how much to hold"));
-        }
-        config.set(name, value);
-    }
+    let mut config = client::config(
+        options,
+        OURS,
+        "offsets are kept in its checkpoints; scan.startup.mode tells where to begin, fetch.buffer how much to hold",
+        &[
+            ("group.id", &format!("{prefix}-{source}")),
+            ("queued.max.messages.kbytes", &kilobytes.to_string()),
+            // Full queues are looked at again soon: the default of a second would let them run dry.
+            ("fetch.queue.backoff.ms", "10"),
+            ("fetch.error.backoff.ms", "200"),
+            ("allow.auto.create.topics", "false"),
+        ],
+    )?;
     config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false").set("enable.partition.eof", "true").set("auto.offset.reset", "error");
     Ok(config)
-}
-
-/// The client cannot be made of these properties.
-fn refused(error: &KafkaError) -> Error {
-    match error {
-        KafkaError::ClientConfig(_, reason, name, value) => {
-            let known = [
-                "security.protocol",
-                "sasl.mechanism",
-                "sasl.mechanisms",
-                "sasl.username",
-                "sasl.password",
-                "ssl.ca.location",
-                "ssl.certificate.location",
-                "ssl.key.location",
-                "client.id",
-                "group.id",
-                "fetch.min.bytes",
-                "fetch.wait.max.ms",
-                "isolation.level",
-                "debug",
-            ];
-            let near = nearest(name, &known).filter(|n| n != name).map_or(String::new(), |n| format!("did you mean \"properties.{n}\"? "));
-            invalid(format!("option \"properties.{name}\" cannot be \"{value}\": {}", lower(reason)))
-                .with_hint(format!("{near}properties.* are librdkafka's settings"))
-        }
-        other => invalid(format!("the Kafka client cannot be made: {}", lower(&other.to_string()))),
-    }
-}
-
-/// `OperationTimedOut (Local: Timed out)` -> `Timed out`.
-fn plain(code: RDKafkaErrorCode) -> String {
-    let text = code.to_string();
-    let inner = text.split_once('(').map_or(text.as_str(), |(_, inner)| inner.trim_end_matches(')'));
-    inner.trim_start_matches("Local: ").trim_start_matches("Broker: ").to_string()
-}
-
-fn lower(text: &str) -> String {
-    let mut characters = text.trim_end_matches('.').chars();
-    characters.next().map_or(String::new(), |first| first.to_lowercase().chain(characters).collect())
 }
 
 impl Plan {

@@ -37,13 +37,7 @@ struct BlackholeOp;
 impl Operator for BlackholeOp {
     fn apply(&mut self, _step: &Step, inputs: &mut [Vec<Delta>], out: &mut Output) -> Result<()> {
         let mut sunk = Sunk::default();
-        for delta in inputs.iter_mut().flat_map(|deltas| deltas.drain(..)) {
-            for row in 0..delta.rows() {
-                let weight = delta.weight(row);
-                let count = if weight > 0 { &mut sunk.inserted } else { &mut sunk.retracted };
-                *count += weight.unsigned_abs();
-            }
-        }
+        inputs.iter_mut().flat_map(|deltas| deltas.drain(..)).for_each(|delta| sunk += Sunk::of(&delta));
         out.sunk = Some(sunk);
         Ok(())
     }

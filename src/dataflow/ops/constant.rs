@@ -6,7 +6,7 @@
 use super::counts::Counts;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::Layout;
 use crate::types::delta::Delta;
 use crate::types::ids::{TableId, owner, virtual_node};
@@ -71,23 +71,7 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.given.checkpoint(generation);
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.given.hand_over(piece);
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.given.committed(generation);
-    }
-
-    fn memory(&self) -> usize {
-        self.given.memory()
-    }
-
-    fn evict(&mut self, bytes: usize) {
-        self.given.evict(bytes);
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        self.given.state(each);
     }
 }

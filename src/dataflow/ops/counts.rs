@@ -4,7 +4,7 @@ use crate::dataflow::agg::accumulator::grow;
 use crate::dataflow::agg::bytes::{Reader, put_integer};
 use crate::dataflow::operator::BuildContext;
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::{Kept, KeyedWith};
 use crate::state::keyed::{Keyed, Layout, Slot, SlotValues};
 use crate::types::ids::TableId;
 use crate::types::key::{Rows, hash};
@@ -85,27 +85,11 @@ impl Counts {
         self.keyed.first_window()
     }
 
-    pub fn checkpoint(&mut self, generation: Generation) {
-        self.keyed.checkpoint(generation);
-    }
-
-    pub fn hand_over(&mut self, piece: &mut HandOver) {
-        self.keyed.hand_over(&self.values, piece);
-    }
-
-    pub fn committed(&mut self, generation: Generation) {
-        self.keyed.committed(generation);
-    }
-
-    pub fn evict(&mut self, bytes: usize) {
-        self.keyed.evict(bytes, &mut self.values);
+    pub fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        each(&mut KeyedWith(&mut self.keyed, &mut self.values));
     }
 
     pub fn trim(&mut self) {
         self.keyed.trim(&mut self.values);
-    }
-
-    pub fn memory(&self) -> usize {
-        self.keyed.memory(&self.values)
     }
 }

@@ -8,7 +8,7 @@ use super::counts::Counts;
 use super::groups::Groups;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::Layout;
 use crate::types::delta::Delta;
 use crate::types::ids::TableId;
@@ -97,23 +97,7 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.counts.checkpoint(generation);
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.counts.hand_over(piece);
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.counts.committed(generation);
-    }
-
-    fn memory(&self) -> usize {
-        self.counts.memory()
-    }
-
-    fn evict(&mut self, bytes: usize) {
-        self.counts.evict(bytes);
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        self.counts.state(each);
     }
 }

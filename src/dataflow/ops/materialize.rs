@@ -15,6 +15,7 @@ use super::consolidate::{codec_of, consolidate};
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Kind, Result};
 use crate::state::checkpoint::{Generation, HandOver, Ops, space};
+use crate::state::kept::Kept;
 use crate::state::run::{Run, RunKind, RunStack};
 use crate::types::delta::Delta;
 use crate::types::ids::TableId;
@@ -181,6 +182,12 @@ impl Operator for Running {
         Ok(())
     }
 
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        each(self);
+    }
+}
+
+impl Kept for Running {
     fn checkpoint(&mut self, _generation: Generation) {
         self.owed.runs.extend(std::mem::take(&mut self.pending).iter().cloned());
         if let Some(sequence) = &mut self.sequence {
@@ -202,9 +209,14 @@ impl Operator for Running {
         }
     }
 
+    fn committed(&mut self, _generation: Generation) {}
+
     fn memory(&self) -> usize {
         self.pending.size() + self.owed.runs.iter().map(|run| run.size()).sum::<usize>()
     }
+
+    /// What is held is still to be handed over.
+    fn evict(&mut self, _bytes: usize) {}
 }
 
 /// Keys of appended rows: worker, then a number that rises.
@@ -266,6 +278,7 @@ mod tests {
     use arrow::datatypes::DataType;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
+    use std::ops::ControlFlow;
 
     /// What a reader sees: the committed rows and the runs since.
     fn read(spec: &Materialize, kind: RunKind, store: &Committed, runs: &RunStack) -> Bag {
@@ -296,14 +309,16 @@ mod tests {
             assert_eq!(read(&spec, kind, &store, &runs), total(&epochs[..=n], 0), "{kind:?} after epoch {n}");
             if random.random_bool(0.5) {
                 generation += 1;
-                operator.checkpoint(Generation(generation));
+                operator.state(&mut |kept| kept.checkpoint(Generation(generation)));
                 let mut handed_over = HandOver::default();
-                while handed_over.is_full() {
-                    handed_over.allow(random.random_range(1..9));
-                    operator.hand_over(&mut handed_over);
-                }
-                store.commit(Generation(generation), handed_over.into_ops(), Durability::Synced).unwrap();
-                operator.committed(Generation(generation));
+                let ops = loop {
+                    match handed_over.piece(random.random_range(1..9), |piece| operator.state(&mut |kept| kept.hand_over(piece))) {
+                        ControlFlow::Continue(rest) => handed_over = rest,
+                        ControlFlow::Break(ops) => break ops,
+                    }
+                };
+                store.commit(Generation(generation), ops, Durability::Synced).unwrap();
+                operator.state(&mut |kept| kept.committed(Generation(generation)));
                 runs = RunStack::default();
                 if random.random_bool(0.5) {
                     operator = spec.build(&context(false)).unwrap();

@@ -4,6 +4,7 @@ pub mod aggregate;
 pub mod blackhole;
 pub mod combine;
 pub mod constant;
+pub mod deliver;
 pub mod distinct;
 pub mod filter;
 pub mod join;

@@ -8,7 +8,7 @@ use super::groups::Groups;
 use crate::dataflow::agg::accumulator::grow;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::{Kept, KeyedWith};
 use crate::state::keyed::{Keyed, Layout, Slot, SlotValues};
 use crate::types::delta::Delta;
 use crate::types::ids::TableId;
@@ -119,6 +119,10 @@ impl SlotValues for StoredRows {
     fn bytes(&self, slot: Slot) -> usize {
         self.get(slot).map_or(0, <[u8]>::len)
     }
+
+    fn heap(&self) -> usize {
+        self.bytes
+    }
 }
 
 struct Running {
@@ -186,23 +190,7 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.keyed.checkpoint(generation);
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.keyed.hand_over(&self.rows, piece);
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.keyed.committed(generation);
-    }
-
-    fn memory(&self) -> usize {
-        self.keyed.memory(&self.rows) + self.rows.bytes
-    }
-
-    fn evict(&mut self, bytes: usize) {
-        self.keyed.evict(bytes, &mut self.rows);
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        each(&mut KeyedWith(&mut self.keyed, &mut self.rows));
     }
 }

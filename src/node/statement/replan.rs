@@ -3,6 +3,7 @@
 
 use super::create_index::index_plan;
 use super::create_relation::table_plan;
+use super::create_sink::sink_plan;
 use super::scope::Scope;
 use crate::catalog::catalog::Catalog;
 use crate::catalog::object::{Body, Object};
@@ -38,7 +39,9 @@ pub fn replan(binder: &Binder, object: &Object, catalog: Arc<Catalog>, known: Ar
                 plan::incremental(Request { emit_on_window_close: view.emit_on_window_close, ..request })
             })
         }
-        Body::Sink(sink) => maintained(binder, object, &catalog, &known, &Stored { query: &sink.query, state: &sink.state, plan: &sink.plan }, plan::blackhole),
+        Body::Sink(sink) => maintained(binder, object, &catalog, &known, &Stored { query: &sink.query, state: &sink.state, plan: &sink.plan }, |request| {
+            sink_plan(sink.format.as_ref(), request)
+        }),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::types::delta::Delta;
 use crate::types::time::{Epoch, Step};
 use arrow::datatypes::SchemaRef;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Text of a row -> how often it is there.
@@ -126,31 +127,29 @@ impl Engine {
     pub fn checkpoint(&mut self) -> Result<()> {
         self.hand_over(usize::MAX)?;
         self.generation = Generation(self.generation.0 + 1);
-        self.operators.iter_mut().for_each(|o| o.checkpoint(self.generation));
+        self.operators.iter_mut().for_each(|o| o.state(&mut |kept| kept.checkpoint(self.generation)));
         self.under_way = Some(UnderWay { handed_over: HandOver::default(), stored: (self.rows.clone(), self.late), epochs: self.since.len() });
         Ok(())
     }
 
     /// A piece of the checkpoint under way, which is committed with its last one.
     fn hand_over(&mut self, piece: usize) -> Result<()> {
-        let Some(mut under_way) = self.under_way.take() else { return Ok(()) };
-        under_way.handed_over.allow(piece);
-        self.operators.iter_mut().for_each(|o| o.hand_over(&mut under_way.handed_over));
-        if under_way.handed_over.is_full() {
-            self.under_way = Some(under_way);
-            return Ok(());
+        let Some(UnderWay { handed_over, stored, epochs }) = self.under_way.take() else { return Ok(()) };
+        match handed_over.piece(piece, |piece| self.operators.iter_mut().for_each(|o| o.state(&mut |kept| kept.hand_over(piece)))) {
+            ControlFlow::Continue(handed_over) => self.under_way = Some(UnderWay { handed_over, stored, epochs }),
+            ControlFlow::Break(mut ops) => {
+                ops.sort();
+                self.store.commit(self.generation, ops, Durability::Synced)?;
+                self.operators.iter_mut().for_each(|o| o.state(&mut |kept| kept.committed(self.generation)));
+                self.since.drain(..epochs);
+                self.stored = stored;
+            }
         }
-        let mut ops = under_way.handed_over.into_ops();
-        ops.sort();
-        self.store.commit(self.generation, ops, Durability::Synced)?;
-        self.operators.iter_mut().for_each(|o| o.committed(self.generation));
-        self.since.drain(..under_way.epochs);
-        self.stored = under_way.stored;
         Ok(())
     }
 
     pub fn evict(&mut self) {
-        self.operators.iter_mut().for_each(|o| o.evict(usize::MAX / 2));
+        self.operators.iter_mut().for_each(|o| o.state(&mut |kept| kept.evict(usize::MAX / 2)));
     }
 
     /// Forgets what is in memory, and replays the epochs since the checkpoint: each shows the same rows again. The error names the first that does not.

@@ -180,7 +180,7 @@ fn include(c: &mut Cursor<'_>) -> Result<ColumnDef> {
     Ok(ColumnDef { name, position, data_type, type_position: position, not_null: false, default: None, generated: None, include: Some(include) })
 }
 
-fn format(c: &mut Cursor<'_>) -> Result<FormatDef> {
+pub(super) fn format(c: &mut Cursor<'_>) -> Result<FormatDef> {
     let position = c.position();
     c.expect_words(&["format"])?;
     let upsert = match c.name()?.as_str() {

@@ -1,6 +1,6 @@
-//! `CREATE SINK [IF NOT EXISTS] name {FROM relation | AS query} WITH (connector = '…', …)`.
+//! `CREATE SINK [IF NOT EXISTS] name {FROM relation | AS query} WITH (connector = '…', …) [FORMAT {PLAIN | UPSERT} ENCODE JSON]`.
 
-use super::create_relation::options;
+use super::create_relation::{format, options};
 use super::cursor::{Cursor, delegate};
 use super::refuse;
 use crate::error::Result;
@@ -31,8 +31,9 @@ pub(super) fn parse(c: &mut Cursor<'_>) -> Result<StatementKind> {
     };
     c.expect_words(&["with"])?;
     let with = options(c)?;
+    let format = if c.is_word("format") { Some(format(c)?) } else { None };
     c.expect_end()?;
-    Ok(StatementKind::CreateSink(Box::new(CreateSink { name, if_not_exists, query, with })))
+    Ok(StatementKind::CreateSink(Box::new(CreateSink { name, if_not_exists, query, with, format })))
 }
 
 /// How many of the tokens left come before the last `WITH (` outside of all parentheses: those are the query's, whose own `WITH` names a

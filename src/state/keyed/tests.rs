@@ -7,6 +7,7 @@ use crate::types::ids::{owner, virtual_node};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 /// A sum per key; 0 is empty.
 #[derive(Default)]
@@ -127,13 +128,10 @@ impl World {
     }
 
     fn hand_over(&mut self, table: &mut Keyed, sums: &Sums, piece: usize) {
-        let Some((mut handed_over, watermark, model)) = self.under_way.take() else { return };
-        handed_over.allow(piece);
-        table.hand_over(sums, &mut handed_over);
-        if handed_over.is_full() {
-            self.under_way = Some((handed_over, watermark, model));
-        } else {
-            self.in_flight.push((Generation(self.generation), handed_over.into_ops(), watermark, model));
+        let Some((handed_over, watermark, model)) = self.under_way.take() else { return };
+        match handed_over.piece(piece, |piece| table.hand_over(sums, piece)) {
+            ControlFlow::Continue(rest) => self.under_way = Some((rest, watermark, model)),
+            ControlFlow::Break(ops) => self.in_flight.push((Generation(self.generation), ops, watermark, model)),
         }
     }
 }

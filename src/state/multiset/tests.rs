@@ -6,6 +6,7 @@ use crate::state::store::{Durability, Store};
 use crate::types::key::{hash, window_key};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::ops::ControlFlow;
 
 type Model = BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, i64>>;
 
@@ -87,13 +88,10 @@ impl World {
     }
 
     fn hand_over(&mut self, table: &mut Multiset, piece: usize) {
-        let Some((mut handed_over, watermark, model)) = self.under_way.take() else { return };
-        handed_over.allow(piece);
-        table.hand_over(&mut handed_over);
-        if handed_over.is_full() {
-            self.under_way = Some((handed_over, watermark, model));
-        } else {
-            self.in_flight.push((Generation(self.generation), handed_over.into_ops(), watermark, model));
+        let Some((handed_over, watermark, model)) = self.under_way.take() else { return };
+        match handed_over.piece(piece, |piece| table.hand_over(piece)) {
+            ControlFlow::Continue(rest) => self.under_way = Some((rest, watermark, model)),
+            ControlFlow::Break(ops) => self.in_flight.push((Generation(self.generation), ops, watermark, model)),
         }
     }
 

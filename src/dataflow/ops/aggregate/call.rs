@@ -9,7 +9,7 @@ use crate::dataflow::operator::BuildContext;
 use crate::dataflow::ops::counts::Counts;
 use crate::dataflow::ops::groups::Groups;
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::{Layout, Slot};
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -93,33 +93,6 @@ impl Call {
         self.distinct.as_mut().map_or(Ok(()), |d| d.counts.close(upto))
     }
 
-    pub fn checkpoint(&mut self, generation: Generation) {
-        if let Some(table) = &mut self.table {
-            table.checkpoint(generation);
-        }
-        if let Some(distinct) = &mut self.distinct {
-            distinct.counts.checkpoint(generation);
-        }
-    }
-
-    pub fn hand_over(&mut self, piece: &mut HandOver) {
-        if let Some(table) = &mut self.table {
-            table.hand_over(piece);
-        }
-        if let Some(distinct) = &mut self.distinct {
-            distinct.counts.hand_over(piece);
-        }
-    }
-
-    pub fn committed(&mut self, generation: Generation) {
-        if let Some(table) = &mut self.table {
-            table.committed(generation);
-        }
-        if let Some(distinct) = &mut self.distinct {
-            distinct.counts.committed(generation);
-        }
-    }
-
     pub fn trim(&mut self) {
         if let Some(table) = &mut self.table {
             table.trim();
@@ -129,16 +102,12 @@ impl Call {
         }
     }
 
-    pub fn memory(&self) -> usize {
-        self.table.as_ref().map_or(0, |t| t.memory()) + self.distinct.as_ref().map_or(0, |d| d.counts.memory())
-    }
-
-    pub fn evict(&mut self, bytes: usize) {
+    pub fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
         if let Some(table) = &mut self.table {
-            table.evict(bytes);
+            each(table);
         }
         if let Some(distinct) = &mut self.distinct {
-            distinct.counts.evict(bytes);
+            distinct.counts.state(each);
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::dataflow::agg::accumulator::{Touched, Update};
 use crate::dataflow::agg::function::AggregateCall;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::{Kept, KeyedWith};
 use crate::state::keyed::{Keyed, Layout, Slot, SlotValues};
 use crate::types::delta::Delta;
 use crate::types::ids::{ObjectId, TableId, owner, virtual_node};
@@ -353,32 +353,8 @@ impl Operator for Running {
         self.spec.window.as_ref().and_then(|w| w.bound.due(self.keyed.first_window()))
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.keyed.checkpoint(generation);
-        self.calls.iter_mut().for_each(|call| call.checkpoint(generation));
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.keyed.hand_over(&self.columns, piece);
-        self.calls.iter_mut().for_each(|call| call.hand_over(piece));
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.keyed.committed(generation);
-        self.calls.iter_mut().for_each(|call| call.committed(generation));
-    }
-
-    fn memory(&self) -> usize {
-        self.keyed.memory(&self.columns) + self.calls.iter().map(Call::memory).sum::<usize>()
-    }
-
-    fn evict(&mut self, bytes: usize) {
-        let total = self.memory().max(1);
-        let share = |part: usize| (bytes as u128 * part as u128 / total as u128) as usize;
-        let own = share(self.keyed.memory(&self.columns));
-        self.keyed.evict(own, &mut self.columns);
-        for call in &mut self.calls {
-            call.evict(share(call.memory()));
-        }
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        each(&mut KeyedWith(&mut self.keyed, &mut self.columns));
+        self.calls.iter_mut().for_each(|call| call.state(each));
     }
 }

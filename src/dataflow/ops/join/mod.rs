@@ -30,7 +30,7 @@ use self::side::{Change, Side};
 use super::windowed::WindowBound;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::Layout;
 use crate::types::delta::Delta;
 use crate::types::expr::ExprRef;
@@ -302,26 +302,7 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.sides.iter_mut().for_each(|side| side.checkpoint(generation));
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.sides.iter_mut().for_each(|side| side.hand_over(piece));
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.sides.iter_mut().for_each(|side| side.committed(generation));
-    }
-
-    fn memory(&self) -> usize {
-        self.sides.iter().map(Side::memory).sum()
-    }
-
-    fn evict(&mut self, bytes: usize) {
-        let total = self.memory().max(1);
-        for side in &mut self.sides {
-            side.evict((bytes as u128 * side.memory() as u128 / total as u128) as usize);
-        }
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        self.sides.iter_mut().for_each(|side| side.state(each));
     }
 }

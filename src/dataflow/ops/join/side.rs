@@ -6,7 +6,7 @@ use crate::dataflow::ops::counts::Counts;
 use crate::dataflow::ops::groups::{Groups, NO_GROUP};
 use crate::dataflow::ops::windowed::WindowBound;
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::{Layout, Slot};
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -195,33 +195,6 @@ impl Side {
         self.counts.as_mut().map_or(Ok(()), |c| c.close(upto))
     }
 
-    pub fn checkpoint(&mut self, generation: Generation) {
-        if let Some(rows) = &mut self.rows {
-            rows.checkpoint(generation);
-        }
-        if let Some(counts) = &mut self.counts {
-            counts.checkpoint(generation);
-        }
-    }
-
-    pub fn hand_over(&mut self, piece: &mut HandOver) {
-        if let Some(rows) = &mut self.rows {
-            rows.hand_over(piece);
-        }
-        if let Some(counts) = &mut self.counts {
-            counts.hand_over(piece);
-        }
-    }
-
-    pub fn committed(&mut self, generation: Generation) {
-        if let Some(rows) = &mut self.rows {
-            rows.committed(generation);
-        }
-        if let Some(counts) = &mut self.counts {
-            counts.committed(generation);
-        }
-    }
-
     pub fn trim(&mut self) {
         if let Some(rows) = &mut self.rows {
             rows.trim();
@@ -231,18 +204,12 @@ impl Side {
         }
     }
 
-    pub fn memory(&self) -> usize {
-        self.rows.as_ref().map_or(0, Multiset::memory) + self.counts.as_ref().map_or(0, Counts::memory)
-    }
-
-    pub fn evict(&mut self, bytes: usize) {
-        let (rows, counts) = (self.rows.as_ref().map_or(0, Multiset::memory), self.counts.as_ref().map_or(0, Counts::memory));
-        let share = |part: usize| (bytes as u128 * part as u128 / (rows + counts).max(1) as u128) as usize;
-        if let Some(table) = &mut self.rows {
-            table.evict(share(rows));
+    pub fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        if let Some(rows) = &mut self.rows {
+            each(rows);
         }
-        if let Some(table) = &mut self.counts {
-            table.evict(share(counts));
+        if let Some(counts) = &mut self.counts {
+            counts.state(each);
         }
     }
 }

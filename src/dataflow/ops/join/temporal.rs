@@ -15,7 +15,7 @@ use super::side::Side;
 use super::{Join, JoinKind, JoinTables, project};
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::Layout;
 use crate::types::delta::Delta;
 use crate::types::ids::TableId;
@@ -114,24 +114,8 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.right.checkpoint(generation);
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.right.hand_over(piece);
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.right.committed(generation);
-    }
-
-    fn memory(&self) -> usize {
-        self.right.memory()
-    }
-
-    fn evict(&mut self, bytes: usize) {
-        self.right.evict(bytes);
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        self.right.state(each);
     }
 }
 

@@ -242,11 +242,11 @@ pub(super) fn entries(spec: &dyn Spec, inputs: &dyn Fn(i64) -> [Delta; 2]) -> Ve
         let step = Step { epoch: Epoch(n as u64), clock: 0, before: at(n - 1), after: at(n) };
         operator.apply(&step, &mut inputs(n).map(|delta| vec![delta]), &mut Output::default()).unwrap();
         let generation = Generation(n as u32);
-        operator.checkpoint(generation);
-        let mut ops = HandOver::whole(|whole| operator.hand_over(whole));
+        operator.state(&mut |kept| kept.checkpoint(generation));
+        let mut ops = HandOver::whole(|whole| operator.state(&mut |kept| kept.hand_over(whole)));
         ops.sort();
         store.commit(generation, ops, Durability::Synced).unwrap();
-        operator.committed(generation);
+        operator.state(&mut |kept| kept.committed(generation));
         if n % 50 == 0 {
             operator = build(false);
         }

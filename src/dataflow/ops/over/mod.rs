@@ -38,7 +38,7 @@ use super::ordered::RowCodec;
 use super::windowed::{WindowGroup, in_time};
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::Layout;
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -242,23 +242,7 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.rows.checkpoint(generation);
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.rows.hand_over(piece);
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.rows.committed(generation);
-    }
-
-    fn memory(&self) -> usize {
-        self.rows.memory()
-    }
-
-    fn evict(&mut self, bytes: usize) {
-        self.rows.evict(bytes);
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        each(&mut self.rows);
     }
 }

@@ -4,7 +4,7 @@ use super::variable::Derivations;
 use super::{LEVEL, Recursion};
 use crate::dataflow::operator::{EvalErrors, Input, Operator, Output, Spec};
 use crate::error::{Error, Kind, Result};
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::Slot;
 use crate::types::delta::Delta;
 use crate::types::time::Step;
@@ -171,34 +171,8 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.variables.iter_mut().for_each(|v| v.checkpoint(generation));
-        self.nodes.iter_mut().for_each(|n| n.checkpoint(generation));
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.variables.iter_mut().for_each(|v| v.hand_over(piece));
-        self.nodes.iter_mut().for_each(|n| n.hand_over(piece));
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.variables.iter_mut().for_each(|v| v.committed(generation));
-        self.nodes.iter_mut().for_each(|n| n.committed(generation));
-    }
-
-    fn memory(&self) -> usize {
-        self.variables.iter().map(Derivations::memory).sum::<usize>() + self.nodes.iter().map(|n| n.memory()).sum::<usize>()
-    }
-
-    /// Each gives in proportion to what it holds.
-    fn evict(&mut self, bytes: usize) {
-        let total = self.memory().max(1);
-        let share = |part: usize| (bytes as u128 * part as u128 / total as u128) as usize;
-        for variable in &mut self.variables {
-            variable.evict(share(variable.memory()));
-        }
-        for node in &mut self.nodes {
-            node.evict(share(node.memory()));
-        }
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        self.variables.iter_mut().for_each(|variable| variable.state(each));
+        self.nodes.iter_mut().for_each(|node| node.state(each));
     }
 }

@@ -16,7 +16,7 @@ use crate::dataflow::operator::BuildContext;
 use crate::dataflow::ops::consolidate::types_of;
 use crate::dataflow::ops::groups::Groups;
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::{Kept, KeyedWith};
 use crate::state::keyed::{Keyed, Layout, Slot, SlotValues};
 use crate::types::delta::Delta;
 use crate::types::key::Codec;
@@ -314,27 +314,11 @@ impl Derivations {
         Ok(Delta::new(batch, changes.iter().map(|(_, weight)| *weight).collect::<Vec<_>>()))
     }
 
-    pub fn checkpoint(&mut self, generation: Generation) {
-        self.keyed.checkpoint(generation);
-    }
-
-    pub fn hand_over(&mut self, piece: &mut HandOver) {
-        self.keyed.hand_over(&self.values, piece);
-    }
-
-    pub fn committed(&mut self, generation: Generation) {
-        self.keyed.committed(generation);
-    }
-
     pub fn trim(&mut self) {
         self.keyed.trim(&mut self.values);
     }
 
-    pub fn evict(&mut self, bytes: usize) {
-        self.keyed.evict(bytes, &mut self.values);
-    }
-
-    pub fn memory(&self) -> usize {
-        self.keyed.memory(&self.values)
+    pub fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        each(&mut KeyedWith(&mut self.keyed, &mut self.values));
     }
 }

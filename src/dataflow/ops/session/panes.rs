@@ -3,6 +3,7 @@
 use crate::dataflow::agg::accumulator::grow;
 use crate::dataflow::agg::bytes::{Reader, put_integer};
 use crate::error::Result;
+use crate::state::kept::{Kept, KeyedWith};
 use crate::state::keyed::{Keyed, Slot, SlotValues};
 use crate::types::key::{Rows, hash, window_key};
 
@@ -89,11 +90,7 @@ impl Panes {
         self.keyed.trim(&mut self.spans);
     }
 
-    pub fn evict(&mut self, bytes: usize) {
-        self.keyed.evict(bytes, &mut self.spans);
-    }
-
-    pub fn memory(&self) -> usize {
-        self.keyed.memory(&self.spans)
+    pub fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        each(&mut KeyedWith(&mut self.keyed, &mut self.spans));
     }
 }

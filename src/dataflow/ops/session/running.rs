@@ -10,7 +10,7 @@ use crate::dataflow::ops::consolidate::consolidate;
 use crate::dataflow::ops::counts::Counts;
 use crate::dataflow::ops::groups::Groups;
 use crate::error::{Error, Kind, Result};
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::{Keyed, Layout, Slot};
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -407,34 +407,9 @@ impl Operator for Running {
         self.ends.as_ref().and_then(|ends| self.spec.bound().due(ends.first_window()))
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.panes.keyed.checkpoint(generation);
-        self.rows.checkpoint(generation);
-        self.ends.iter_mut().for_each(|ends| ends.checkpoint(generation));
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.panes.keyed.hand_over(&self.panes.spans, piece);
-        self.rows.hand_over(piece);
-        self.ends.iter_mut().for_each(|ends| ends.hand_over(piece));
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.panes.keyed.committed(generation);
-        self.rows.committed(generation);
-        self.ends.iter_mut().for_each(|ends| ends.committed(generation));
-    }
-
-    fn memory(&self) -> usize {
-        self.panes.memory() + self.rows.memory() + self.ends.as_ref().map_or(0, Counts::memory)
-    }
-
-    fn evict(&mut self, bytes: usize) {
-        let total = self.memory().max(1);
-        let share = |part: usize| (bytes as u128 * part as u128 / total as u128) as usize;
-        let shares = [self.panes.memory(), self.rows.memory(), self.ends.as_ref().map_or(0, Counts::memory)].map(share);
-        self.panes.evict(shares[0]);
-        self.rows.evict(shares[1]);
-        self.ends.iter_mut().for_each(|ends| ends.evict(shares[2]));
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        self.panes.state(each);
+        each(&mut self.rows);
+        self.ends.iter_mut().for_each(|ends| ends.state(each));
     }
 }

@@ -18,7 +18,7 @@ use super::evaluate::evaluate;
 use super::windowed::timestamps;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Kind, Result};
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::{Layout, Slot};
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -296,24 +296,8 @@ impl Operator for Running {
         self.due
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.table.checkpoint(generation);
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.table.hand_over(piece);
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.table.committed(generation);
-    }
-
-    fn memory(&self) -> usize {
-        self.table.memory()
-    }
-
-    fn evict(&mut self, bytes: usize) {
-        self.table.evict(bytes);
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        each(&mut self.table);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::dataflow::agg::accumulator::grow;
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::error::{Error, Result};
 use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::{Layout, Slot};
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -352,6 +353,12 @@ impl Operator for Running {
         Ok(())
     }
 
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        each(self);
+    }
+}
+
+impl Kept for Running {
     fn checkpoint(&mut self, generation: Generation) {
         self.rows.checkpoint(generation);
     }

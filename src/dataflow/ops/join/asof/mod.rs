@@ -28,7 +28,7 @@ use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Out
 use crate::dataflow::ops::ordered::RowCodec;
 use crate::dataflow::ops::windowed::WindowBound;
 use crate::error::{Error, Result};
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::Layout;
 use crate::state::multiset::Multiset;
 use crate::types::delta::Delta;
@@ -250,29 +250,8 @@ impl Operator for Running {
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.rows.iter_mut().for_each(|rows| rows.checkpoint(generation));
-        self.moments.iter_mut().for_each(|m| m.keys.checkpoint(generation));
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.rows.iter_mut().for_each(|rows| rows.hand_over(piece));
-        self.moments.iter_mut().for_each(|m| m.keys.hand_over(piece));
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.rows.iter_mut().for_each(|rows| rows.committed(generation));
-        self.moments.iter_mut().for_each(|m| m.keys.committed(generation));
-    }
-
-    fn memory(&self) -> usize {
-        self.rows.iter().map(Multiset::memory).sum::<usize>() + self.moments.as_ref().map_or(0, |m| m.keys.memory())
-    }
-
-    fn evict(&mut self, bytes: usize) {
-        let total = self.memory().max(1);
-        let share = |part: usize| (bytes as u128 * part as u128 / total as u128) as usize;
-        self.rows.iter_mut().for_each(|rows| rows.evict(share(rows.memory())));
-        self.moments.iter_mut().for_each(|m| m.keys.evict(share(m.keys.memory())));
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        self.rows.iter_mut().for_each(|rows| each(rows));
+        self.moments.iter_mut().for_each(|m| m.keys.state(each));
     }
 }

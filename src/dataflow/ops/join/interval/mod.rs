@@ -30,7 +30,7 @@ use super::{Join, JoinTables};
 use crate::dataflow::operator::{Bound, BuildContext, Distribution, Operator, Output, Spec, StateTable};
 use crate::dataflow::ops::windowed::WindowBound;
 use crate::error::Result;
-use crate::state::checkpoint::{Generation, HandOver};
+use crate::state::kept::Kept;
 use crate::state::keyed::Layout;
 use crate::types::delta::Delta;
 use crate::types::ids::{ObjectId, TableId};
@@ -198,11 +198,7 @@ impl Running {
         Ok(())
     }
 
-    fn sides(&self) -> impl Iterator<Item = &Side> {
-        self.rows.iter().chain(&self.unmatched)
-    }
-
-    fn sides_mut(&mut self) -> impl Iterator<Item = &mut Side> {
+    fn sides(&mut self) -> impl Iterator<Item = &mut Side> {
         self.rows.iter_mut().chain(&mut self.unmatched)
     }
 }
@@ -217,30 +213,11 @@ impl Operator for Running {
             }
         }
         self.close(step)?;
-        self.sides_mut().for_each(Side::trim);
+        self.sides().for_each(Side::trim);
         Ok(())
     }
 
-    fn checkpoint(&mut self, generation: Generation) {
-        self.sides_mut().for_each(|side| side.checkpoint(generation));
-    }
-
-    fn hand_over(&mut self, piece: &mut HandOver) {
-        self.sides_mut().for_each(|side| side.hand_over(piece));
-    }
-
-    fn committed(&mut self, generation: Generation) {
-        self.sides_mut().for_each(|side| side.committed(generation));
-    }
-
-    fn memory(&self) -> usize {
-        self.sides().map(Side::memory).sum()
-    }
-
-    fn evict(&mut self, bytes: usize) {
-        let total = self.memory().max(1);
-        for side in self.sides_mut() {
-            side.evict((bytes as u128 * side.memory() as u128 / total as u128) as usize);
-        }
+    fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
+        self.sides().for_each(|side| side.state(each));
     }
 }
