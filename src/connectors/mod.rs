@@ -1,4 +1,4 @@
-//! Bytes in and out: what Tidewater can read, and how it is read ahead of the engine.
+//! Bytes in and out: what Tidewater can read and write, and how it is read ahead of the engine.
 
 mod blackhole;
 pub mod connector;
