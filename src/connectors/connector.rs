@@ -175,7 +175,6 @@ impl Metadata {
 
 /// What CREATE SINK says to a connector. `id`: of this sink and no other, for ever.
 pub struct SinkRequest<'a> {
-    pub name: &'a str,
     pub id: &'a str,
     pub options: &'a BTreeMap<String, String>,
 }

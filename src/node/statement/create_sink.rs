@@ -72,7 +72,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
 
 /// Whether the sink publishes by key; `None`: it publishes nothing. Error: options that its connector does not have, a format that goes with another.
 fn format(create: &CreateSink) -> Result<Option<bool>> {
-    let publishes = connectors::build_sink(&SinkRequest { name: &create.name.name, id: &create.name.name, options: &create.with })?.is_some();
+    let publishes = connectors::build_sink(&SinkRequest { id: &create.name.name, options: &create.with })?.is_some();
     match &create.format {
         None if publishes => Err(Error::new(Kind::Syntax, "this sink needs a format")
             .with_hint("add FORMAT PLAIN ENCODE JSON for rows that are only added, FORMAT UPSERT ENCODE JSON for the newest row of each key")
