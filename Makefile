@@ -10,7 +10,7 @@ CARGO ?= cargo
 # The package alone without optimisation, over the same optimised dependencies: unit tests compile three times as fast and run half as slow again.
 QUICK := --config 'profile.release.package.tidewater.opt-level=0'
 
-.PHONY: help demo test quick build check tidy fuzz soak bench bench-flink format install install-test compose-check clean-demo
+.PHONY: help demo test test-clients quick build check tidy fuzz soak bench bench-flink format install install-test compose-check clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ soak: install-test build ## hours: a million reads under fire, a hundred kills, 
 	  SLOW_READER_ROWS=$${SLOW_READER_ROWS:-10000000} HOT_KEY_EVENTS=$${HOT_KEY_EVENTS:-20000000} DEAR_SECONDS=$${DEAR_SECONDS:-120} EVENT_SECONDS=$${EVENT_SECONDS:-86400} \
 	  ISOLATED_BATCHES=$${ISOLATED_BATCHES:-300} \
 	  $(CARGO) test --release --locked --test it -- --nocapture --test-threads 1 hammer:: crash:: faults:: memory:: backpressure:: isolated:: watermark_state::
+
+test-clients: install-test build ## every client of tests/clients against a fresh server: drivers, dbt, pandas, DuckDB (installs them once)
+	@scripts/install.sh clients
+	@scripts/test_clients.sh
 
 bench: install-test build ## Nexmark and latency through the shipped binary: tables, every result verified
 	BENCH_EVENTS=$${BENCH_EVENTS:-2000000} $(CARGO) test --release --locked --test it -- --nocapture --test-threads 1 bench

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing on a Debian-like machine, and nothing that is there.
-#   scripts/install.sh GROUP...     groups: build, psql, kafka, postgres
+#   scripts/install.sh GROUP...     groups: build, psql, kafka, postgres, clients
 # Says in one line what could not be installed and how to do it by hand, then exits 1.
 set -uo pipefail
 
@@ -38,7 +38,15 @@ for group in "$@"; do
     [ -e "${KAFKA_LIBS:-$HOME/.cache/kafka-libs}/.complete" ] || has mvn || need maven "fetches Kafka's jars for the tests, once"
     ;;
   postgres) has_postgres || need postgresql "the second judge of the oracle" ;;
-  *) echo "install: unknown group \"$group\"; groups are build, psql, kafka, postgres" >&2; exit 2 ;;
+  clients)
+    has python3 || need python3 "runs the clients' checks"
+    python3 -c 'import venv' 2>/dev/null || need python3-venv "Python clients"
+    has npm || need npm "Node clients"
+    has go || need golang-go "pgx"
+    has javac || need default-jdk-headless "pgjdbc"
+    has mvn || need maven "fetches pgjdbc"
+    ;;
+  *) echo "install: unknown group \"$group\"; groups are build, psql, kafka, postgres, clients" >&2; exit 2 ;;
   esac
 done
 [ ${#packages[@]} -eq 0 ] && exit 0

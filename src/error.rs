@@ -49,6 +49,9 @@ pub enum Kind {
     CheckViolation,
     InFailedTransaction,
     NoActiveTransaction,
+    ActiveTransaction,
+    IdleInTransaction,
+    InvalidSavepoint,
     ReadOnlyTransaction,
     InvalidStatementName,
     InvalidCursorName,
@@ -125,14 +128,10 @@ impl Kind {
             Kind::UniqueViolation => "23505",
             Kind::NotNullViolation => "23502",
             Kind::CheckViolation => "23514",
-            Kind::InFailedTransaction => "25P02",
-            Kind::NoActiveTransaction => "25P01",
-            Kind::ReadOnlyTransaction => "25006",
             Kind::InvalidStatementName => "26000",
             Kind::InvalidCursorName => "34000",
             Kind::DuplicateStatement => "42P05",
             Kind::DuplicateCursor => "42P03",
-            Kind::SerializationFailure => "40001",
             Kind::QueryCanceled => "57014",
             Kind::AdminShutdown => "57P01",
             Kind::Protocol => "08P01",
@@ -148,8 +147,22 @@ impl Kind {
             Kind::InvalidPassword => "28P01",
             Kind::InsufficientPrivilege => "42501",
             Kind::Notice => "00000",
-            other => other.state_of_server(),
+            other => other.state_of_transaction().unwrap_or_else(|| other.state_of_server()),
         }
+    }
+
+    /// Of what goes wrong with transactions.
+    fn state_of_transaction(self) -> Option<&'static str> {
+        Some(match self {
+            Kind::InFailedTransaction => "25P02",
+            Kind::NoActiveTransaction => "25P01",
+            Kind::ActiveTransaction => "25001",
+            Kind::IdleInTransaction => "25P03",
+            Kind::ReadOnlyTransaction => "25006",
+            Kind::InvalidSavepoint => "3B001",
+            Kind::SerializationFailure => "40001",
+            _ => return None,
+        })
     }
 
     /// Of what goes wrong around statements, not in them.
@@ -177,14 +190,36 @@ struct Inner {
     detail: Option<String>,
     hint: Option<String>,
     position: Option<usize>,
+    context: Option<String>,
+    about: About,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What an error is about, where a program may want to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    pub schema: Option<String>,
+    pub table: Option<String>,
+    pub column: Option<String>,
+    pub constraint: Option<String>,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Error { inner: Box::new(Inner { kind, message: message.into(), detail: None, hint: None, position: None, source: None }) }
+        Error {
+            inner: Box::new(Inner {
+                kind,
+                message: message.into(),
+                detail: None,
+                hint: None,
+                position: None,
+                context: None,
+                about: About::default(),
+                source: None,
+            }),
+        }
     }
 
     /// `0A000`: a clear refusal. Say in the hint what to write instead.
@@ -213,6 +248,17 @@ impl Error {
         self
     }
 
+    /// What was being done: `COPY t, line 3, column n: "x"`.
+    pub fn in_context(mut self, context: impl Into<String>) -> Self {
+        self.inner.context.get_or_insert(context.into());
+        self
+    }
+
+    pub fn about(mut self, about: About) -> Self {
+        self.inner.about = about;
+        self
+    }
+
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.inner.source = Some(source.into());
         self
@@ -236,6 +282,14 @@ impl Error {
 
     pub fn position(&self) -> Option<usize> {
         self.inner.position
+    }
+
+    pub fn is_about(&self) -> &About {
+        &self.inner.about
+    }
+
+    pub fn context(&self) -> Option<&str> {
+        self.inner.context.as_deref()
     }
 
     pub fn sqlstate(&self) -> &'static str {

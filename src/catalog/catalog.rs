@@ -47,9 +47,12 @@ impl Catalog {
         Ok(next)
     }
 
-    /// This catalog with `object` in the place of the one that has its id and name.
+    /// This catalog with `object` in the place of the one that has its id.
     pub fn replacing(&self, object: Object) -> Catalog {
         let mut next = self.clone();
+        if let Some(before) = next.by_id.get(&object.id) {
+            next.by_name.remove(&(before.schema.clone(), before.name.clone()));
+        }
         next.by_name.insert((object.schema.clone(), object.name.clone()), object.id);
         next.by_id.insert(object.id, Arc::new(object));
         next
@@ -180,6 +183,8 @@ mod tests {
             sql: format!("CREATE VIEW {name} AS SELECT 1"),
             depends_on: depends_on.iter().map(|d| ObjectId(*d)).collect(),
             body: Body::View(View { query: "SELECT 1".into(), columns: vec![] }),
+            uncommitted: false,
+            comments: Default::default(),
         }
     }
 

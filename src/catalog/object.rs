@@ -16,6 +16,12 @@ pub struct Object {
     /// Relations it reads: it cannot outlive them.
     pub depends_on: Vec<ObjectId>,
     pub body: Body,
+    /// Of a transaction that has not come to its end: a crash takes it away.
+    #[serde(default)]
+    pub uncommitted: bool,
+    /// `COMMENT ON`: 0 is the object itself, n its column with that number, from 1.
+    #[serde(default)]
+    pub comments: BTreeMap<i32, String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -205,6 +211,14 @@ impl Object {
     /// The columns as an Arrow schema.
     pub fn arrow_schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.columns().iter().map(|c| c.field.clone().with_name(&c.name)).collect::<Vec<_>>()))
+    }
+
+    /// Ordinals of the primary key; empty: none.
+    pub fn primary_key(&self) -> &[usize] {
+        match &self.body {
+            Body::Table(table) => &table.primary_key,
+            _ => &[],
+        }
     }
 
     pub fn feed(&self) -> Option<&Feed> {

@@ -22,8 +22,8 @@ pub trait Source: Send + Sync {
     /// Where reading begins, per partition (`scan.startup.mode`); asked once, at CREATE.
     fn start(&self) -> Result<BTreeMap<Partition, Position>>;
 
-    /// A reader whose first record is the one at `from`, or the first after it.
-    fn open(&self, partition: Partition, from: Position) -> Result<Box<dyn Reader>>;
+    /// A reader whose first record is the one at `from`, or the first after it, that holds at most about `ahead` bytes beyond what it hands over.
+    fn open(&self, partition: Partition, from: Position, ahead: usize) -> Result<Box<dyn Reader>>;
 
     /// Told after a checkpoint, for monitoring only (Kafka: committed to the group).
     fn committed(&self, _positions: &BTreeMap<Partition, Position>) {}
@@ -108,8 +108,8 @@ impl RawRecords {
 /// The other side of a sink: takes records in transactions, and keeps with them how far they go. Used by one thread. Errors of kind `Connector` may pass; the caller
 /// begins again at `open`. Others will not.
 pub trait Publisher: Send {
-    /// Whether the other side is there; at CREATE.
-    fn check(&self) -> Result<()>;
+    /// Whether the other side is there, and options to keep with the sink's own that tie it to this one (a topic's id); at CREATE.
+    fn check(&self) -> Result<BTreeMap<String, String>>;
 
     /// Connects, shuts out whoever published for this sink before, and says behind which position all is published; `None`: nothing ever was.
     fn open(&mut self) -> Result<Option<u64>>;

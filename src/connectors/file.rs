@@ -164,7 +164,7 @@ impl Source for FileSource {
         Ok(partitions.into_iter().map(|p| (p, 0)).collect())
     }
 
-    fn open(&self, partition: Partition, from: Position) -> Result<Box<dyn Reader>> {
+    fn open(&self, partition: Partition, from: Position, _ahead: usize) -> Result<Box<dyn Reader>> {
         let path = self.path_of(partition)?;
         let decoder = self.plan.encoding.decoder()?;
         Ok(Box::new(FileReader { plan: self.plan.clone(), path, partition, next: from, headed: !decoder.wants_header(), decoder, open: None, inode: None }))
@@ -417,13 +417,13 @@ mod tests {
             }
             let source = source(&path, &[], "json").unwrap();
             assert_eq!(source.start().unwrap(), [(0, 0)].into());
-            let mut reader = source.open(0, 0).unwrap();
+            let mut reader = source.open(0, 0, 0).unwrap();
             assert_eq!(poll(reader.as_mut()).unwrap(), [(1, 0), (2, 9)]);
             assert_eq!(poll(reader.as_mut()).unwrap(), [(3, 27)]);
             assert_eq!(poll(reader.as_mut()).unwrap(), [(-2, 0)]);
-            let mut reader = source.open(0, 9).unwrap();
+            let mut reader = source.open(0, 9, 0).unwrap();
             assert_eq!(poll(reader.as_mut()).unwrap()[0], (2, 9));
-            assert!(poll(source.open(0, 1000).unwrap().as_mut()).unwrap_err().message().contains("is shorter than what was read"));
+            assert!(poll(source.open(0, 1000, 0).unwrap().as_mut()).unwrap_err().message().contains("is shorter than what was read"));
         }
         assert!(source(&dir.path().join("none"), &[], "json").unwrap().start().is_err());
     }
@@ -435,7 +435,7 @@ mod tests {
         std::fs::write(&path, "{\"n\":1}\n{\"n\"").unwrap();
         let source = source(dir.path(), &[("follow", "true")], "json").unwrap();
         let first = source.partitions().unwrap();
-        let mut reader = source.open(first[0], 0).unwrap();
+        let mut reader = source.open(first[0], 0, 0).unwrap();
         assert_eq!(poll(reader.as_mut()).unwrap(), [(1, 0)]);
         assert_eq!(poll(reader.as_mut()).unwrap(), [(-1, 1)]);
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b":2}\n").unwrap();
@@ -452,7 +452,7 @@ mod tests {
         let path = dir.path().join("a.csv");
         std::fs::write(&path, "m,n\nx,1\n\"y\nz\",2\n").unwrap();
         let source = source(&path, &[], "csv").unwrap();
-        assert_eq!(poll(source.open(0, 0).unwrap().as_mut()).unwrap(), [(1, 4), (2, 8)]);
-        assert_eq!(poll(source.open(0, 8).unwrap().as_mut()).unwrap(), [(2, 8)]);
+        assert_eq!(poll(source.open(0, 0, 0).unwrap().as_mut()).unwrap(), [(1, 4), (2, 8)]);
+        assert_eq!(poll(source.open(0, 8, 0).unwrap().as_mut()).unwrap(), [(2, 8)]);
     }
 }

@@ -233,7 +233,7 @@ impl Source for GeneratedSource {
         Ok((0..self.partitions).map(|p| (p, 0)).collect())
     }
 
-    fn open(&self, partition: Partition, from: Position) -> Result<Box<dyn Reader>> {
+    fn open(&self, partition: Partition, from: Position, _ahead: usize) -> Result<Box<dyn Reader>> {
         let next = from.max(0);
         self.plan.pace.begin(next, Instant::now());
         self.plan.opened.fetch_add(1, Ordering::AcqRel);

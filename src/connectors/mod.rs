@@ -89,8 +89,10 @@ pub fn build_sink(request: &SinkRequest<'_>) -> Result<Option<Box<dyn Publisher>
     let Some(sink) = SINKS.iter().find(|s| s.name == connector) else {
         return Err(connector::unknown_connector(connector, &names));
     };
-    Options::check_sink(sink.name, sink.options, values)?;
-    sink.publisher.map(|make| make(request)).transpose()
+    match sink.publisher {
+        Some(make) => make(request).map(Some),
+        None => Options::check_sink(sink.name, sink.options, values).map(|_| None),
+    }
 }
 
 /// What follows ENCODE, and its options.

@@ -6,7 +6,7 @@
 //!          ── Reader p2 ── thread 1 ── poll, prepare ──┴─> one bounded channel of events ──> engine
 //! ```
 //!
-//! What is on its way is bounded twice: batches per partition, and bytes over all of them. Both are given back when the engine drops
+//! What is on its way is bounded twice: batches per partition, and bytes, of which all pumps share [`ReadAhead`]. Both are given back when the engine drops
 //! the [`Prepared`] batch; until then the threads wait, and so does the input. A partition that fails is tried again, ever more rarely; the others go on.
 
 use super::connector::{DeadRecord, Partition, Polled, Position, Reader, Source};
@@ -31,8 +31,8 @@ pub struct PumpConfig {
     pub max_rows: usize,
     /// Batches of one partition that may be on their way. At least 1.
     pub queue_batches: usize,
-    /// Bytes of all batches on their way; one batch may always be.
-    pub max_queued_bytes: usize,
+    /// Shared with other pumps; one batch may always be on its way.
+    pub read_ahead: Arc<ReadAhead>,
     /// Called after each event that was sent: the engine has something to do.
     pub notify: Arc<dyn Fn() + Send + Sync>,
 }
@@ -40,7 +40,26 @@ pub struct PumpConfig {
 impl Default for PumpConfig {
     /// One thread; bounds that keep two cores busy within a few tens of MB.
     fn default() -> Self {
-        PumpConfig { name: String::new(), threads: 1, max_rows: 16_384, queue_batches: 4, max_queued_bytes: 64 << 20, notify: Arc::new(|| ()) }
+        PumpConfig { name: String::new(), threads: 1, max_rows: 16_384, queue_batches: 4, read_ahead: ReadAhead::of(64 << 20), notify: Arc::new(|| ()) }
+    }
+}
+
+/// Bytes that may be read ahead of the engine, shared evenly by all partitions that are read: what is on its way of all their batches, and as much again
+/// for what their readers hold undecoded.
+#[derive(Debug)]
+pub struct ReadAhead {
+    total: usize,
+    partitions: AtomicUsize,
+}
+
+impl ReadAhead {
+    pub fn of(total: usize) -> Arc<ReadAhead> {
+        Arc::new(ReadAhead { total, partitions: AtomicUsize::new(0) })
+    }
+
+    /// Of so many of the partitions that are read.
+    fn share(&self, partitions: usize) -> usize {
+        self.total * partitions / self.partitions.load(Ordering::Acquire).max(1)
     }
 }
 
@@ -123,6 +142,8 @@ struct Shared {
     stop: AtomicBool,
     /// Partitions handed to each worker and not yet taken up.
     assigned: Mutex<Vec<Vec<(Partition, Position)>>>,
+    /// How many are read; of those of `read_ahead`.
+    partitions: AtomicUsize,
     room: Arc<Room>,
 }
 
@@ -156,8 +177,17 @@ impl Pump {
         let threads = config.threads.clamp(1, positions.len().max(1));
         let mut assigned = vec![Vec::new(); threads];
         positions.iter().enumerate().for_each(|(i, (p, at))| assigned[i % threads].push((*p, *at)));
-        let shared =
-            Arc::new(Shared { source, config, preparation, sender, stop: AtomicBool::new(false), assigned: Mutex::new(assigned), room: Arc::default() });
+        let shared = Arc::new(Shared {
+            source,
+            config,
+            preparation,
+            sender,
+            stop: AtomicBool::new(false),
+            assigned: Mutex::new(assigned),
+            partitions: AtomicUsize::new(0),
+            room: Arc::default(),
+        });
+        shared.count(positions.len());
         let mut workers = Vec::new();
         for worker in 0..threads {
             let shared = shared.clone();
@@ -192,6 +222,7 @@ impl Drop for Pump {
             // A worker does not panic: its work is caught. There is nobody left to tell if it did.
             drop(worker.join());
         }
+        self.shared.config.read_ahead.partitions.fetch_sub(self.shared.partitions.swap(0, Ordering::AcqRel), Ordering::AcqRel);
     }
 }
 
@@ -224,6 +255,16 @@ enum Turn {
 }
 
 impl Shared {
+    /// So many more partitions are read here.
+    fn count(&self, more: usize) {
+        self.partitions.fetch_add(more, Ordering::AcqRel);
+        self.config.read_ahead.partitions.fetch_add(more, Ordering::AcqRel);
+    }
+
+    fn share_of_all(&self) -> usize {
+        self.config.read_ahead.share(self.partitions.load(Ordering::Acquire))
+    }
+
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Acquire)
     }
@@ -278,7 +319,7 @@ impl Shared {
     }
 
     fn turn(&self, slot: &mut Slot, wait: Duration) -> Turn {
-        let full = slot.in_flight.load(Ordering::Acquire) >= self.config.queue_batches.max(1) || *self.room.bytes.lock() >= self.config.max_queued_bytes;
+        let full = slot.in_flight.load(Ordering::Acquire) >= self.config.queue_batches.max(1) || *self.room.bytes.lock() >= self.share_of_all();
         if full || slot.failure.as_ref().is_some_and(|f| Instant::now() < f.again) {
             return Turn::Blocked;
         }
@@ -315,7 +356,7 @@ impl Shared {
     fn poll(&self, slot: &mut Slot, wait: Duration) -> Result<Turn> {
         let reader = match &mut slot.reader {
             Some(reader) => reader,
-            none => none.insert(self.source.open(slot.partition, slot.next)?),
+            none => none.insert(self.source.open(slot.partition, slot.next, self.config.read_ahead.share(1))?),
         };
         match reader.poll(self.config.max_rows, wait)? {
             Polled::Batch(batch) => {
@@ -396,6 +437,7 @@ impl Shared {
         if !self.send(Event::Found { partition, from: 0 }) {
             return;
         }
+        self.count(1);
         let mut assigned = self.assigned.lock();
         let worker = partition as usize % assigned.len();
         assigned[worker].push((partition, 0));
@@ -445,7 +487,7 @@ pub(crate) mod tests {
     }
 
     fn config() -> PumpConfig {
-        PumpConfig { name: "n".into(), threads: 2, max_rows: 100, queue_batches: 2, max_queued_bytes: 1 << 20, notify: Arc::new(|| ()) }
+        PumpConfig { name: "n".into(), threads: 2, max_rows: 100, queue_batches: 2, read_ahead: ReadAhead::of(1 << 20), notify: Arc::new(|| ()) }
     }
 
     #[test]

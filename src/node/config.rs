@@ -163,7 +163,7 @@ pub struct Limits {
     pub dirty_bytes: usize,
     /// Bytes of uncheckpointed view rows; beyond it a checkpoint starts early.
     pub run_bytes: usize,
-    /// Bytes of rows that one source may have read ahead.
+    /// Bytes of rows that all sources together may have read ahead, and as much again of undecoded input.
     pub queue_bytes: usize,
     /// Bytes of memory that all readers' queries share.
     pub reader_bytes: usize,

@@ -93,6 +93,27 @@ impl Scheduler {
         Ok(Ok(()))
     }
 
+    /// See [`super::engine_api::Engine::alter`]. The outer error is a broken store, the inner one the user's.
+    pub(super) fn alter(&mut self, object: &Object) -> Result<Result<()>> {
+        let catalog = self.shared.catalog.load_full();
+        if catalog.find(&object.schema, &object.name).is_some_and(|o| o.id != object.id) {
+            return Ok(Err(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", object.name))));
+        }
+        // What is being built keeps a definition of its own until it is done.
+        match catalog.get(object.id) {
+            None => return Ok(Err(Error::new(Kind::UndefinedTable, format!("relation \"{}\" was dropped meanwhile", object.name)))),
+            Some(now) if now.is_building() => {
+                return Ok(Err(
+                    Error::new(Kind::NotReady, format!("{} \"{}\" is still being built", now.kind_name(), now.name)).with_hint("see tidewater.jobs")
+                ));
+            }
+            Some(_) => {}
+        }
+        self.persist(object)?;
+        self.announce_name(object);
+        Ok(Ok(()))
+    }
+
     pub(super) fn persist(&self, object: &Object) -> Result<()> {
         let mut ops = Ops::default();
         self.shared.logs.put_object(object.id, &catalog::encode(object)?, &mut ops);
@@ -212,7 +233,7 @@ impl Scheduler {
         let config = PumpConfig {
             name: object.name.clone(),
             threads: self.workers.len(),
-            max_queued_bytes: self.shared.limits.queue_bytes,
+            read_ahead: self.read_ahead.clone(),
             notify: Arc::new(move || {
                 // A full channel already tells that there is something to do.
                 let _ = wake.try_send(());

@@ -4,11 +4,14 @@ use super::engine_api::{Engine, Resolve, Snapshot, When, Written};
 use super::listings;
 use super::sample::{self, Sample};
 use super::shared::{Command, Shared};
+use super::transaction::Changes;
 use super::writer::{Writer, shutting_down};
 use crate::catalog::catalog::Catalog;
 use crate::catalog::object::Object;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Relation, ViewPlan};
+use crate::state::run::Run;
+use crate::types::delta::Delta;
 use crate::types::ids::{ObjectId, TableId};
 use crate::types::time::{Clock, Epoch};
 use crate::views::path::Paths;
@@ -61,6 +64,16 @@ impl Snapshot for EpochSnapshot {
     async fn rows_by_key(&self, table: ObjectId, keys: &RecordBatch) -> Result<RecordBatch> {
         let rows = self.published.relations.get(&table).ok_or_else(|| self.unreadable(table))?;
         rows.by_key(self.published.snapshot.as_ref(), keys)
+    }
+
+    fn run_of(&self, table: ObjectId, delta: &Delta, appended: u64) -> Result<Option<Run>> {
+        let rows = self.published.relations.get(&table).ok_or_else(|| self.unreadable(table))?;
+        rows.change(delta, appended).map(Some)
+    }
+
+    fn with_changes(&self, changes: &Changes) -> Result<Arc<dyn Snapshot>> {
+        let published = Arc::new(self.published.with_changes(&changes.runs()));
+        Ok(Arc::new(EpochSnapshot { published, kept: self.kept.clone(), shared: self.shared.clone() }))
     }
 }
 
@@ -170,6 +183,10 @@ impl Engine for NodeEngine {
         self.ask(|reply| Command::Create { object: Box::new(object), plan: plan.map(Box::new), answer, reply }).await
     }
 
+    async fn alter(&self, object: Object) -> Result<()> {
+        self.ask(|reply| Command::Alter { object: Box::new(object), reply }).await
+    }
+
     async fn settle(&self) -> Result<()> {
         self.ask(|reply| Command::Settle { reply }).await
     }
@@ -180,6 +197,10 @@ impl Engine for NodeEngine {
 
     async fn write(&self, table: ObjectId, resolve: Resolve) -> Result<Written> {
         self.writer.write(table, || self.current(), resolve).await
+    }
+
+    async fn commit(&self, changes: &Changes, created: &[ObjectId]) -> Result<Written> {
+        self.writer.commit(changes, created).await
     }
 
     async fn flush(&self) -> Result<()> {

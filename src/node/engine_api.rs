@@ -5,7 +5,9 @@ use crate::catalog::catalog::Catalog;
 use crate::catalog::object::Object;
 use crate::error::Result;
 use crate::node::sample::Sample;
+use crate::node::transaction::Changes;
 use crate::plan::{Relation, ViewPlan};
+use crate::state::run::Run;
 use crate::types::delta::Delta;
 use crate::types::ids::{ObjectId, TableId};
 use crate::types::time::{Clock, Epoch};
@@ -26,6 +28,12 @@ pub trait Snapshot: Send + Sync {
 
     /// Rows of a table whose primary key is one of `keys` (columns: the key's, in its order). A point look-up, not a scan.
     async fn rows_by_key(&self, table: ObjectId, keys: &RecordBatch) -> Result<RecordBatch>;
+
+    /// A netted change of a table as readers take it in; `appended`: rows of the transaction's changes before it. `None`: [`Snapshot::with_changes`] needs none.
+    fn run_of(&self, table: ObjectId, delta: &Delta, appended: u64) -> Result<Option<Run>>;
+
+    /// The same epoch with a transaction's own changes.
+    fn with_changes(&self, changes: &Changes) -> Result<Arc<dyn Snapshot>>;
 }
 
 /// Turns a DML statement into rows against the newest state of its table: retracted rows at -1, new ones at +1.
@@ -64,6 +72,9 @@ pub trait Engine: Send + Sync {
     /// Dropping the future gives the object up.
     async fn create(&self, object: Object, plan: Option<ViewPlan>, answer: When) -> Result<()>;
 
+    /// Puts an object in the place of the one that has its id: its name and comments may be others. Error: the name is taken (42P07), or the object is gone.
+    async fn alter(&self, object: Object) -> Result<()>;
+
     /// Returns when nothing is left of objects that were given up before the call: their names are free.
     async fn settle(&self) -> Result<()>;
 
@@ -73,6 +84,10 @@ pub trait Engine: Send + Sync {
     /// Runs `resolve` in the serial writer against the newest state, applies what it gives as one epoch, and returns when that is durable and visible.
     /// An empty delta writes nothing. An error of `resolve` writes nothing and is handed back.
     async fn write(&self, table: ObjectId, resolve: Resolve) -> Result<Written>;
+
+    /// Applies a transaction: all its changes as one epoch, durable together, and the objects it created are no longer marked as uncommitted.
+    /// Error: rows that the changes were made from are others by now (40001); then nothing is written.
+    async fn commit(&self, changes: &Changes, created: &[ObjectId]) -> Result<Written>;
 
     /// Returns when all input accepted so far is visible and durable (`FLUSH`).
     async fn flush(&self) -> Result<()>;

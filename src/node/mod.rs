@@ -1,5 +1,6 @@
 //! Ties the rooms into one program: its settings, what it tells about itself, and the engine that runs the views.
 
+mod blocks;
 pub mod building;
 pub mod checkpoints;
 pub mod config;
@@ -23,6 +24,7 @@ pub mod resume;
 mod sample;
 pub mod scheduler;
 pub mod session;
+pub mod sessions;
 pub mod settings;
 pub mod share;
 pub mod shared;
@@ -31,4 +33,5 @@ pub mod sources;
 pub mod statement;
 pub mod status;
 pub mod system;
+mod transaction;
 pub mod writer;

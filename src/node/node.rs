@@ -15,6 +15,7 @@ use super::statement::replan::replan;
 use super::status::NodeStatus;
 use super::writer::Writer;
 use super::{http, listen, metrics};
+use crate::connectors::pump::ReadAhead;
 use crate::dataflow::exchange::Exchange;
 use crate::dataflow::operator::BuildContext;
 use crate::dataflow::worker::Worker;
@@ -141,6 +142,7 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
         commands: command_queue,
         wake,
         waker,
+        read_ahead: ReadAhead::of(shared.limits.queue_bytes),
         main: Lane::default(),
         building: Vec::new(),
         isolated: Vec::new(),

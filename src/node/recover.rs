@@ -54,7 +54,15 @@ impl Scheduler {
         let positions = self.replay(cuts, logged)?;
         self.start_publishing()?;
         self.keep_epochs()?;
+        self.drop_uncommitted()?;
         Ok(positions)
+    }
+
+    /// Objects of transactions that did not come to their end, with what was made over them.
+    fn drop_uncommitted(&mut self) -> Result<()> {
+        let catalog = self.shared.catalog.load_full();
+        let uncommitted: Vec<ObjectId> = catalog.objects().filter(|o| o.uncommitted).map(|o| o.id).collect();
+        if uncommitted.is_empty() { Ok(()) } else { self.drop_objects(&catalog.with_dependants(&uncommitted)) }
     }
 
     fn recover_object(&mut self, object: &Object, record: &Record, replan: &Replan<'_>) -> Result<()> {

@@ -20,6 +20,7 @@ use super::shared::{Command, Shared};
 use super::sinks::Delivery;
 use super::sources;
 use crate::connectors::connector::Partition;
+use crate::connectors::pump::ReadAhead;
 use crate::dataflow::worker::{Command as WorkerCommand, StepPlan, StepResult, ViewChange};
 use crate::error::{Error, Result};
 use crate::plan::ViewPlan;
@@ -77,6 +78,8 @@ pub struct Scheduler {
     pub(super) wake: Receiver<()>,
     /// Given to pumps: tells that input has come.
     pub(super) waker: Sender<()>,
+    /// What all pumps together may read ahead.
+    pub(super) read_ahead: Arc<ReadAhead>,
     pub(super) main: Lane,
     pub(super) building: Vec<Building>,
     pub(super) isolated: Vec<Isolated>,
@@ -188,7 +191,13 @@ impl Scheduler {
                     self.drop_objects(&ids)?;
                     let _ = reply.send(Ok(()));
                 }
-                Command::Write(write) => self.writes.push_back(write),
+                Command::Alter { object, reply } => {
+                    let _ = reply.send(self.alter(&object)?);
+                }
+                Command::Write { writes, created } => {
+                    self.writes.extend(writes);
+                    created.iter().for_each(|object| self.announce_name(object));
+                }
                 Command::Flush { reply } => self.checkpoints.flush(reply),
                 Command::Stop { reply } => {
                     self.stopping = Some(reply);

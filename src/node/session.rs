@@ -1,19 +1,21 @@
 //! Sessions: what the wire asks for, in terms of statements. A session keeps its settings, the epoch of its last write (so
-//! that it reads what it wrote), and notices; everything else is the statement's.
+//! that it reads what it wrote), its transaction (`blocks.rs`), and notices; everything else is the statement's.
 
+use super::blocks::{Block, take_away};
 use super::config::Limits;
 use super::engine_api::Engine;
 use super::pool::Pool;
-use super::settings::{Settings, is_reported};
+use super::sessions::{Place, Sessions, State};
+use super::settings::{Settings, boolean};
 use super::statement::lookup::{Lookup, Reach};
 use super::statement::{self, Answer, Context, Shape};
 use crate::catalog::catalog::DATABASE;
 use crate::error::{Error, Kind, Result};
-use crate::pg::backend::{Backend, Description, Execution, Notice, Parameter, Parsed, ResultColumn, Session};
+use crate::pg::backend::{Backend, Command, Commitment, Description, Execution, Notice, Parameter, Parsed, Peer, ResultColumn, Session};
 use crate::pg::types::{field_of, oid_of};
 use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::optimize::with_sound_rules;
-use crate::sql::ast::{Statement, StatementKind};
+use crate::sql::ast::{Isolation, Modes, Set, Statement, StatementKind};
 use crate::sql::bind::Binder;
 use crate::sql::parse;
 use crate::types::time::Epoch;
@@ -56,17 +58,19 @@ pub struct SessionBackend {
     engine: Arc<dyn Engine>,
     binder: Arc<Binder>,
     pool: Arc<Pool>,
+    sessions: Arc<Sessions>,
 }
 
 impl SessionBackend {
     pub fn new(engine: Arc<dyn Engine>, binder: Arc<Binder>, pool: Arc<Pool>) -> SessionBackend {
-        SessionBackend { engine, binder, pool }
+        let sessions = Sessions::new(engine.clock().now());
+        SessionBackend { engine, binder, pool, sessions }
     }
 }
 
 #[async_trait]
 impl Backend for SessionBackend {
-    async fn connect(&self, parameters: &BTreeMap<String, String>) -> Result<Box<dyn Session>> {
+    async fn connect(&self, parameters: &BTreeMap<String, String>, peer: Peer) -> Result<Box<dyn Session>> {
         let user = parameters.get("user").map_or("tidewater", String::as_str);
         // A client that names no database means the one of the user's name; we have one database for all.
         let database = parameters.get("database").map_or(DATABASE, String::as_str);
@@ -85,13 +89,18 @@ impl Backend for SessionBackend {
                 _ => settings.start_with(name, value)?,
             }
         }
+        let application_name = settings.get("application_name").unwrap_or_default();
+        let place = self.sessions.enter(peer, user, application_name, self.engine.clock().now());
         Ok(Box::new(ClientSession {
+            place,
             engine: self.engine.clone(),
             binder: self.binder.clone(),
             pool: self.pool.clone(),
             settings: Arc::new(settings),
             notices: Vec::new(),
             last_write: None,
+            block: None,
+            commitment: Arc::default(),
         }))
     }
 }
@@ -120,18 +129,42 @@ fn start_options(settings: &mut Settings, options: &str) -> Result<()> {
     Ok(())
 }
 
-struct ClientSession {
-    engine: Arc<dyn Engine>,
+/// See the module.
+pub struct ClientSession {
+    place: Place,
+    pub(super) engine: Arc<dyn Engine>,
     binder: Arc<Binder>,
     pool: Arc<Pool>,
-    settings: Arc<Settings>,
-    notices: Vec<Notice>,
-    last_write: Option<Epoch>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) last_write: Option<Epoch>,
+    pub(super) block: Option<Block>,
+    pub(super) commitment: Arc<Commitment>,
+}
+
+impl Drop for ClientSession {
+    /// What an open transaction has created goes with it.
+    fn drop(&mut self) {
+        let created = self.block.take().map(|b| b.transaction.end().created).unwrap_or_default();
+        if created.is_empty() {
+            return;
+        }
+        let engine = self.engine.clone();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                if let Err(error) = take_away(engine.as_ref(), &created).await {
+                    tracing::warn!(%error, "objects of a lost connection's transaction stay until the server is started anew");
+                }
+            })),
+            Err(_) => tracing::warn!("objects of a lost connection's transaction stay until the server is started anew"),
+        }
+    }
 }
 
 /// A parsed statement on its way through the wire layer.
 struct ParsedStatement {
     statement: Arc<Statement>,
+    command: Option<Command>,
     /// Since Describe, if it is one.
     lookup: Mutex<Option<Arc<Lookup>>>,
 }
@@ -141,9 +174,34 @@ impl Parsed for ParsedStatement {
         &self.statement.text
     }
 
+    fn command(&self) -> Option<&Command> {
+        self.command.as_ref()
+    }
+
     fn as_any(&self) -> &dyn std::any::Any {
         self
     }
+}
+
+fn parsed(statement: Arc<Statement>) -> Result<Arc<dyn Parsed>> {
+    let command = command(&statement)?;
+    Ok(Arc::new(ParsedStatement { statement, command, lookup: Mutex::default() }))
+}
+
+/// What the connection does with it, for it keeps cursors and prepared statements.
+fn command(statement: &Statement) -> Result<Option<Command>> {
+    Ok(Some(match &statement.kind {
+        StatementKind::Declare(d) => Command::Declare { name: d.name.clone(), hold: d.hold, binary: d.binary, query: parsed(d.query.clone())? },
+        StatementKind::Fetch(f) => Command::Fetch { name: f.name.clone(), count: f.count, moves: f.moves },
+        StatementKind::Close(name) => Command::Close(name.clone()),
+        StatementKind::Prepare(p) => {
+            let types = p.types.iter().map(|t| oid_of(&crate::sql::types::cast_field(t)?)).collect::<Result<_>>()?;
+            Command::Prepare { name: p.name.clone(), types, statement: parsed(p.statement.clone())? }
+        }
+        StatementKind::Execute(e) => Command::Execute { name: e.name.clone() },
+        StatementKind::Deallocate(name) => Command::Deallocate(name.clone()),
+        _ => return Ok(None),
+    }))
 }
 
 fn own(parsed: &Arc<dyn Parsed>) -> Result<&ParsedStatement> {
@@ -157,13 +215,22 @@ fn declared(oids: impl Iterator<Item = u32>) -> Vec<Option<FieldRef>> {
 
 impl ClientSession {
     fn context(&self) -> Context {
+        let transaction = self.block.as_ref().map(|b| b.transaction.clone());
+        let now = self.engine.clock().now();
         Context {
             engine: self.engine.clone(),
             binder: self.binder.clone(),
             pool: self.pool.clone(),
             settings: self.settings.clone(),
             wait_for: self.last_write,
-            now: self.engine.clock().now(),
+            // All statements of a block have one time.
+            now: self.block.as_ref().map_or(now, |b| b.began),
+            read_only: transaction.as_ref().map_or_else(|| self.settings.is_on("default_transaction_read_only"), |t| t.is_read_only()),
+            transaction,
+            sessions: self.place.sessions.clone(),
+            pid: self.place.pid(),
+            sets: Arc::default(),
+            commitment: self.commitment.clone(),
         }
     }
 
@@ -180,23 +247,26 @@ impl ClientSession {
         Ok(lookup)
     }
 
+    /// What a statement left for the session.
+    fn noted(&mut self, outcome: statement::Outcome) -> Answer {
+        self.last_write = outcome.written.or(self.last_write);
+        self.notices.extend(outcome.notices.into_iter().map(|n| Notice::Message { severity: "NOTICE", error: Arc::new(n) }));
+        outcome.answer
+    }
+
     /// Statements that change the session only; `None`: another.
     fn own(&mut self, statement: &Statement) -> Option<Result<String>> {
         let result = match &statement.kind {
-            StatementKind::Set(set) => self.set(&set.name, set.value.as_deref()).map(|()| "SET".to_owned()),
-            StatementKind::Reset(Some(name)) => self.set(name, None).map(|()| "RESET".to_owned()),
+            StatementKind::Set(set) => self.set(set).map(|()| "SET".to_owned()),
+            StatementKind::Reset(Some(name)) => self.set(&Set { name: name.clone(), value: None, local: false }).map(|()| "RESET".to_owned()),
             StatementKind::Reset(None) => {
                 self.reset_all();
                 Ok("RESET".to_owned())
             }
+            StatementKind::DiscardAll if self.block.is_some() => Err(Error::new(Kind::ActiveTransaction, "DISCARD ALL cannot run inside a transaction block")),
             StatementKind::DiscardAll => {
                 self.reset_all();
                 Ok("DISCARD ALL".to_owned())
-            }
-            StatementKind::EndTransaction(tag) => {
-                let warning = Error::new(Kind::NoActiveTransaction, "there is no transaction in progress");
-                self.notices.push(Notice::Message { severity: "WARNING", error: Arc::new(warning) });
-                Ok((*tag).to_owned())
             }
             StatementKind::Nothing(tag) => Ok((*tag).to_owned()),
             _ => return None,
@@ -204,29 +274,61 @@ impl ClientSession {
         Some(result)
     }
 
-    fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
-        let shown = Arc::make_mut(&mut self.settings).set(name, value)?;
-        if is_reported(&shown) {
-            let value = self.settings.get(&shown).unwrap_or_default();
-            self.notices.push(Notice::ParameterStatus { name: shown, value });
+    fn set(&mut self, set: &Set) -> Result<()> {
+        let Set { name, value, local } = set;
+        if let Some(modes) = transaction_mode(name, value.as_deref()) {
+            return self.set_modes(modes?, false).map(drop);
         }
+        if *local && self.block.is_none() {
+            self.warn(Kind::NoActiveTransaction, "SET LOCAL can only be used in transaction blocks");
+            return Ok(());
+        }
+        let before = self.settings.clone();
+        let settings = Arc::make_mut(&mut self.settings);
+        if *local {
+            settings.set_local(name, value.as_deref())?
+        } else {
+            settings.set(name, value.as_deref())?
+        };
+        self.tell_changes(&before);
         Ok(())
     }
 
     fn reset_all(&mut self) {
-        let before = self.settings.reported();
+        let before = self.settings.clone();
         Arc::make_mut(&mut self.settings).reset_all();
-        for (name, value) in self.settings.reported() {
-            if !before.contains(&(name.clone(), value.clone())) {
-                self.notices.push(Notice::ParameterStatus { name, value });
-            }
-        }
+        self.tell_changes(&before);
     }
+
+    /// Clients are told of settings that have other values than `before`.
+    pub(super) fn tell_changes(&mut self, before: &Settings) {
+        let name = self.settings.get("application_name");
+        if name != before.get("application_name") {
+            self.place.rename(name.unwrap_or_default());
+        }
+        let before = before.reported();
+        let now = self.settings.reported().into_iter().filter(|setting| !before.contains(setting));
+        self.notices.extend(now.map(|(name, value)| Notice::ParameterStatus { name, value }));
+    }
+}
+
+/// `SET transaction_isolation = …` is `SET TRANSACTION ISOLATION LEVEL …`.
+fn transaction_mode(name: &str, value: Option<&str>) -> Option<Result<Modes>> {
+    let invalid = || Error::new(Kind::InvalidParameter, format!("invalid value for parameter \"{name}\": \"{}\"", value.unwrap_or("default")));
+    if name.eq_ignore_ascii_case("transaction_isolation") {
+        let isolation = Isolation::ALL.into_iter().find(|l| value.is_some_and(|v| v.eq_ignore_ascii_case(l.name())));
+        return Some(isolation.ok_or_else(invalid).map(|i| Modes { isolation: Some(i), read_only: None }));
+    }
+    if name.eq_ignore_ascii_case("transaction_read_only") {
+        let read_only = value.and_then(boolean);
+        return Some(read_only.ok_or_else(invalid).map(|r| Modes { isolation: None, read_only: Some(r) }));
+    }
+    None
 }
 
 /// Single rows are read right here, for the way to another thread takes longer than they do; `None`: it takes the long way.
 async fn look_up(context: &Context, lookup: &Arc<Lookup>, values: &[ScalarValue]) -> Result<Option<RecordBatch>> {
-    let snapshot = context.engine.snapshot(context.wait_for, &[lookup.relation()]).await?;
+    let snapshot = context.snapshot(&[lookup.relation()]).await?;
     if let Some(batch) = lookup.run(snapshot.as_ref(), values, Reach::Keys)? {
         return Ok(Some(batch));
     }
@@ -243,12 +345,14 @@ impl Session for ClientSession {
     async fn parse(&mut self, sql: &str) -> Result<Vec<Arc<dyn Parsed>>> {
         let text = sql.to_owned();
         let statements = self.pool.run(async move { parse::parse(&text) }).await?;
-        let parsed = |s| Arc::new(ParsedStatement { statement: Arc::new(s), lookup: Mutex::default() }) as Arc<dyn Parsed>;
-        Ok(statements.into_iter().map(parsed).collect())
+        statements.into_iter().map(|s| parsed(Arc::new(s))).collect()
     }
 
     async fn describe(&mut self, statement: &Arc<dyn Parsed>, declared: &[u32]) -> Result<Description> {
         let parsed = own(statement)?;
+        if !matches!(parsed.statement.kind, StatementKind::Transaction(_)) {
+            self.check_block()?;
+        }
         let types = self::declared(declared.iter().copied());
         let Shape { parameters, columns, lookup } = self.pool.run(statement::describe(self.context(), parsed.statement.clone(), types)).await?;
         *parsed.lookup.lock() = lookup.map(Arc::new);
@@ -259,6 +363,11 @@ impl Session for ClientSession {
     async fn execute(&mut self, statement: &Arc<dyn Parsed>, parameters: &[Parameter]) -> Result<Execution> {
         let parsed = own(statement)?;
         let statement = parsed.statement.clone();
+        self.place.begins(&statement, self.engine.clock().now(), self.block.as_ref().map(|b| b.began));
+        if let StatementKind::Transaction(kind) = &statement.kind {
+            return self.transaction(kind).await.map(Execution::Command);
+        }
+        self.enter(&statement).await?;
         if let Some(result) = self.own(&statement) {
             return result.map(Execution::Command);
         }
@@ -270,13 +379,42 @@ impl Session for ClientSession {
             let stream = futures::stream::iter([Ok(batch.clone())]).boxed();
             return Ok(Execution::Rows { columns: result_columns(lookup.columns.clone()), schema: batch.schema(), stream, tag: "SELECT" });
         }
+        let sets = context.sets.clone();
         let outcome = self.pool.run(statement::execute(context, statement, values)).await?;
-        self.last_write = outcome.written.or(self.last_write);
-        self.notices.extend(outcome.notices.into_iter().map(|n| Notice::Message { severity: "NOTICE", error: Arc::new(n) }));
-        Ok(match outcome.answer {
+        let sets = std::mem::take(&mut *sets.lock());
+        sets.iter().try_for_each(|set| self.set(set))?;
+        Ok(match self.noted(outcome) {
             Answer::Command(tag) => Execution::Command(tag),
+            Answer::CopyOut { results, options } => Execution::CopyOut { columns: result_columns(results.columns), stream: results.stream, options },
+            Answer::CopyIn { relation, columns, options } => Execution::CopyIn { relation, columns: result_columns(columns), options },
             Answer::Rows(rows) => Execution::Rows { columns: result_columns(rows.columns), schema: rows.schema, stream: rows.stream, tag: rows.tag },
         })
+    }
+
+    async fn arguments(&mut self, statement: &Arc<dyn Parsed>, oids: &[u32]) -> Result<Vec<Parameter>> {
+        let StatementKind::Execute(execute) = &own(statement)?.statement.kind else { return Err(Error::internal("values of a statement that is no EXECUTE")) };
+        let (given, wanted) = (execute.values.len(), oids.len());
+        if given != wanted {
+            let message = format!("wrong number of parameters for prepared statement \"{}\"", execute.name);
+            return Err(Error::new(Kind::Syntax, message).with_detail(format!("Expected {wanted} parameters but got {given}.")));
+        }
+        let context = self.context();
+        let fields = declared(oids.iter().copied());
+        let list: Vec<(String, Option<FieldRef>)> = execute.values.iter().map(|v| v.sql.clone()).zip(fields).collect();
+        let values = self.pool.run(async move { statement::values(&context, &list).await }).await?;
+        Ok(oids.iter().zip(values).map(|(oid, value)| Parameter { oid: *oid, value }).collect())
+    }
+
+    async fn copied(&mut self, statement: &Arc<dyn Parsed>, rows: Vec<RecordBatch>) -> Result<u64> {
+        let (context, statement) = (self.context(), own(statement)?.statement.clone());
+        let count = rows.iter().map(|batch| batch.num_rows() as u64).sum();
+        let outcome = self.pool.run(statement::copied(context, statement, rows)).await?;
+        self.noted(outcome);
+        Ok(count)
+    }
+
+    fn check_not_failed(&self) -> Result<()> {
+        self.check_block()
     }
 
     fn take_notices(&mut self) -> Vec<Notice> {
@@ -292,8 +430,35 @@ impl Session for ClientSession {
     }
 
     fn transaction_status(&self) -> u8 {
-        b'I'
+        match &self.block {
+            Some(block) if block.explicit && block.failed => b'E',
+            Some(block) if block.explicit => b'T',
+            _ => b'I',
+        }
     }
 
-    fn failed(&mut self) {}
+    fn rests(&mut self) {
+        let state = match self.transaction_status() {
+            b'T' => State::InTransaction,
+            b'E' => State::Failed,
+            _ => State::Idle,
+        };
+        self.place.rests(state, self.block.as_ref().map(|b| b.began));
+    }
+
+    fn failed(&mut self) {
+        self.fail_block();
+    }
+
+    fn begin_implicit(&mut self) {
+        self.open_implicit();
+    }
+
+    async fn end_implicit(&mut self) -> Result<()> {
+        self.end_block().await
+    }
+
+    fn commitment(&self) -> Arc<Commitment> {
+        self.commitment.clone()
+    }
 }

@@ -1,6 +1,7 @@
 //! A session's settings: the names that clients ask for, with Postgres' defaults. Names of the families that clients of our
 //! peers send are kept and answered without meaning; any other unknown name is an error, as in Postgres.
 
+use crate::catalog::pg::Setting;
 use crate::error::{Error, Kind, Result};
 use crate::sql::version::{SERVER_VERSION, SERVER_VERSION_NUM};
 use std::collections::BTreeMap;
@@ -31,8 +32,9 @@ const KNOWN: &[(&str, &str, Rule)] = &[
     ("client_min_messages", "notice", Rule::Any),
     ("DateStyle", "ISO, MDY", Rule::Any),
     ("default_table_access_method", "heap", Rule::Any),
-    ("default_transaction_isolation", "read committed", Rule::OneOf(&["read committed", "read uncommitted"])),
-    ("default_transaction_read_only", "off", Rule::OneOf(&["off", "false"])),
+    ("default_transaction_deferrable", "off", Rule::Boolean),
+    ("default_transaction_isolation", "read committed", Rule::Choice(&["read committed", "read uncommitted", "repeatable read", "serializable"])),
+    ("default_transaction_read_only", "off", Rule::Boolean),
     ("extra_float_digits", "1", Rule::Any),
     ("idle_in_transaction_session_timeout", "0", Rule::Duration),
     ("in_hot_standby", "off", Rule::Fixed),
@@ -55,8 +57,9 @@ const KNOWN: &[(&str, &str, Rule)] = &[
     ("standard_conforming_strings", "on", Rule::OneOf(&["on", "true"])),
     ("statement_timeout", "0", Rule::Duration),
     ("TimeZone", "UTC", Rule::TimeZone),
-    ("transaction_isolation", "read committed", Rule::OneOf(&["read committed", "read uncommitted"])),
-    ("transaction_read_only", "off", Rule::OneOf(&["off", "false"])),
+    ("transaction_deferrable", "off", Rule::Boolean),
+    ("transaction_isolation", "read committed", Rule::Fixed),
+    ("transaction_read_only", "off", Rule::Fixed),
     ("unbounded_state", "notice", Rule::Choice(&["notice", "error", "allow"])),
 ];
 
@@ -87,6 +90,8 @@ pub struct Settings {
     start: BTreeMap<String, String>,
     /// What SET said.
     set: BTreeMap<String, String>,
+    /// What SET LOCAL said, until the transaction ends.
+    local: BTreeMap<String, String>,
 }
 
 fn known(name: &str) -> Option<&'static (&'static str, &'static str, Rule)> {
@@ -117,18 +122,50 @@ impl Settings {
             return Ok(shown_name(name));
         };
         let value = checked(name, value)?;
+        self.local.remove(&name.to_lowercase());
         self.set.insert(name.to_lowercase(), value);
         Ok(shown_name(name))
     }
 
+    /// The same until the transaction ends.
+    pub fn set_local(&mut self, name: &str, value: Option<&str>) -> Result<String> {
+        let default = || self.start.get(&name.to_lowercase()).cloned().or_else(|| known(name).map(|k| k.1.to_owned())).unwrap_or_default();
+        let value = match value {
+            Some(value) => checked(name, value)?,
+            None => checked_name(name).map(|_| default())?,
+        };
+        self.local.insert(name.to_lowercase(), value);
+        Ok(shown_name(name))
+    }
+
+    /// What the transaction under way is.
+    pub fn show_transaction(&mut self, isolation: &str, read_only: bool) {
+        let read_only = if read_only { "on" } else { "off" };
+        for (name, value) in [("transaction_isolation", isolation), ("transaction_read_only", read_only)] {
+            self.local.insert(name.into(), value.into());
+        }
+    }
+
+    pub fn has_local(&self) -> bool {
+        !self.local.is_empty()
+    }
+
+    /// The transaction is over.
+    pub fn end_local(&mut self) {
+        self.local.clear();
+    }
+
     pub fn reset(&mut self, name: &str) -> Result<()> {
         checked_name(name)?;
-        self.set.remove(&name.to_lowercase());
+        let name = name.to_lowercase();
+        self.set.remove(&name);
+        self.local.remove(&name);
         Ok(())
     }
 
     pub fn reset_all(&mut self) {
         self.set.clear();
+        self.local.clear();
     }
 
     /// Error: no such setting.
@@ -138,7 +175,9 @@ impl Settings {
 
     pub fn get(&self, name: &str) -> Option<String> {
         let lower = name.to_lowercase();
-        let said = self.set.get(&lower).or_else(|| self.start.get(&lower)).cloned();
+        let said = [&self.local, &self.set, &self.start].into_iter().find_map(|values| values.get(&lower)).cloned();
+        // Outside of a transaction, what one would be.
+        let said = said.or_else(|| self.get(lower.strip_prefix("transaction_").map(|mode| format!("default_transaction_{mode}"))?.as_str()));
         said.or_else(|| known(name).map(|(_, default, _)| (*default).to_owned()))
     }
 
@@ -156,15 +195,36 @@ impl Settings {
         all.into_iter().collect()
     }
 
+    /// As `pg_settings` tells them.
+    pub fn facts(&self) -> Vec<Setting> {
+        let fact = |(name, value): (String, String)| {
+            let (_, default, rule) = known(&name).copied().unwrap_or(("", "", Rule::Any));
+            let (value_type, choices): (_, &[&str]) = match rule {
+                Rule::Boolean => ("bool", &[]),
+                Rule::OneOf(choices) | Rule::Choice(choices) => ("enum", choices),
+                Rule::Duration => ("integer", &[]),
+                Rule::Any | Rule::Fixed | Rule::TimeZone => ("string", &[]),
+            };
+            Setting {
+                default: default.to_owned(),
+                // Durations are shown with their unit already.
+                unit: None,
+                category: "Client Connection Defaults",
+                description: "",
+                context: if rule == Rule::Fixed { "internal" } else { "user" },
+                value_type,
+                choices: choices.iter().map(|c| (*c).to_owned()).collect(),
+                name,
+                value,
+            }
+        };
+        self.all().into_iter().map(fact).collect()
+    }
+
     /// Those that clients are told of.
     pub fn reported(&self) -> Vec<(String, String)> {
         REPORTED.iter().map(|name| ((*name).to_owned(), self.get(name).unwrap_or_default())).collect()
     }
-}
-
-/// Whether a change of it is reported.
-pub fn is_reported(name: &str) -> bool {
-    REPORTED.iter().any(|n| n.eq_ignore_ascii_case(name))
 }
 
 fn shown_name(name: &str) -> String {
@@ -180,17 +240,27 @@ fn checked_name(name: &str) -> Result<Rule> {
     if lower.contains('.') || FAMILIES.iter().any(|f| lower.starts_with(f)) { Ok(Rule::Any) } else { Err(unknown(name)) }
 }
 
+/// `on` and its other spellings.
+pub fn boolean(value: &str) -> Option<bool> {
+    match value.to_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Some(true),
+        "off" | "false" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
 /// The value as it is shown.
 fn checked(name: &str, value: &str) -> Result<String> {
     let invalid = || Error::new(Kind::InvalidParameter, format!("invalid value for parameter \"{}\": \"{value}\"", shown_name(name)));
     match checked_name(name)? {
         Rule::Any => Ok(value.to_owned()),
         Rule::Fixed => Err(Error::new(Kind::InvalidParameter, format!("parameter \"{}\" cannot be changed", shown_name(name)))),
-        Rule::Boolean => match value.to_lowercase().as_str() {
-            "on" | "true" | "yes" | "1" => Ok("on".into()),
-            "off" | "false" | "no" | "0" => Ok("off".into()),
-            _ => Err(invalid()),
-        },
+        Rule::Boolean => boolean(value).map(|on| if on { "on" } else { "off" }.to_owned()).ok_or_else(invalid),
+        // Postgres reads letters and digits of an encoding's name only: some clients send quotes around it.
+        Rule::OneOf(allowed) if name.eq_ignore_ascii_case("client_encoding") => {
+            let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+            if ["utf8", "unicode"].contains(&plain.to_lowercase().as_str()) { Ok(allowed[0].to_owned()) } else { Err(invalid().with_hint("it is UTF8")) }
+        }
         Rule::OneOf(allowed) => match allowed.iter().find(|a| a.eq_ignore_ascii_case(value.trim())) {
             Some(_) => Ok(allowed[0].to_owned()),
             None => Err(invalid().with_hint(format!("it is {}", allowed[0]))),

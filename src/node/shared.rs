@@ -31,11 +31,19 @@ pub enum Command {
     Settle {
         reply: oneshot::Sender<Result<()>>,
     },
+    Alter {
+        object: Box<Object>,
+        reply: oneshot::Sender<Result<()>>,
+    },
     Drop {
         ids: Vec<ObjectId>,
         reply: oneshot::Sender<Result<()>>,
     },
-    Write(PendingWrite),
+    /// Changes of one epoch, in the tables' logs already, and objects that their transaction has committed.
+    Write {
+        writes: Vec<PendingWrite>,
+        created: Vec<Object>,
+    },
     /// Replied once everything taken in so far is in a synced checkpoint.
     Flush {
         reply: oneshot::Sender<Result<()>>,

@@ -77,7 +77,7 @@ pub fn open(object: &Object, running: Option<Arc<dyn Source>>, clock: Arc<dyn Cl
         full_schema: full,
         generated,
         not_null: columns.iter().enumerate().filter(|(_, c)| c.not_null).map(|(i, _)| i).collect(),
-        primary_key: primary_key(object).to_vec(),
+        primary_key: object.primary_key().to_vec(),
         watermark,
         event_time: feed.watermark.as_ref().map(|w| w.column),
         max_future_skew: timing.max_future_skew,
@@ -87,19 +87,12 @@ pub fn open(object: &Object, running: Option<Arc<dyn Source>>, clock: Arc<dyn Cl
     Ok(Opened { source, preparation, idle_timeout: timing.idle_timeout })
 }
 
-fn primary_key(object: &Object) -> &[usize] {
-    match &object.body {
-        Body::Table(table) => &table.primary_key,
-        _ => &[],
-    }
-}
-
 /// The connector of an object's feed, over the columns that come from outside.
 pub fn connect(object: &Object) -> Result<Arc<dyn Source>> {
     let feed = object.feed().ok_or_else(|| Error::internal(format!("\"{}\" reads no connector", object.name)))?;
     let read: Vec<_> = object.columns().iter().filter(|c| c.generated.is_none()).collect();
     let declared = Arc::new(Schema::new(read.iter().map(|c| c.field.clone().with_name(&c.name)).collect::<Vec<_>>()));
-    let primary_key: Vec<String> = primary_key(object).iter().map(|c| object.columns()[*c].name.clone()).collect();
+    let primary_key: Vec<String> = object.primary_key().iter().map(|c| object.columns()[*c].name.clone()).collect();
     let nothing = BTreeMap::new();
     let request = SourceRequest {
         name: &object.name,

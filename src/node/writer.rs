@@ -6,45 +6,116 @@
 use super::engine_api::{Resolve, Written};
 use super::scheduler::PendingWrite;
 use super::shared::{Command, Shared};
+use super::statement::values_text;
+use super::transaction::Changes;
+use crate::catalog::catalog;
+use crate::catalog::object::Object;
+use crate::dataflow::ops::consolidate::consolidate;
 use crate::error::{Error, Kind, Result};
+use crate::state::checkpoint::Ops;
 use crate::types::delta::Delta;
 use crate::types::ids::ObjectId;
 use crossbeam_channel::Sender;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 pub struct Writer {
     shared: Arc<Shared>,
     commands: Sender<Command>,
     /// Next position in each table's log; the lock is what makes the writer serial.
-    positions: Mutex<HashMap<ObjectId, u64>>,
+    positions: Arc<Mutex<Positions>>,
 }
+
+type Positions = HashMap<ObjectId, u64>;
 
 impl Writer {
     /// `positions`: behind the last change of each table's log.
     pub fn new(shared: Arc<Shared>, commands: Sender<Command>, positions: HashMap<ObjectId, u64>) -> Self {
-        Writer { shared, commands, positions: Mutex::new(positions) }
+        Writer { shared, commands, positions: Arc::new(Mutex::new(positions)) }
     }
 
     /// See [`super::engine_api::Engine::write`].
     pub async fn write(&self, table: ObjectId, snapshot: impl FnOnce() -> Arc<dyn super::engine_api::Snapshot>, resolve: Resolve) -> Result<Written> {
-        let mut positions = self.positions.lock().await;
+        let positions = self.positions.clone().lock_owned().await;
         let delta = resolve(snapshot()).await?;
-        if delta.is_empty() {
-            return Ok(Written { epoch: self.shared.published().epoch });
-        }
-        let position = *positions.get(&table).unwrap_or(&0);
-        let (shared, logged) = (self.shared.clone(), delta.clone());
-        let appended = tokio::task::spawn_blocking(move || shared.logs.append_table(table, position, &encode(&logged)?)).await;
-        appended.map_err(|e| Error::internal(format!("the table log's writer failed: {e}")))??;
-        positions.insert(table, position + 1);
-        let (reply, written) = oneshot::channel();
-        let write = PendingWrite { table, position, delta, reply: Some(reply) };
-        self.commands.send(Command::Write(write)).map_err(|_| shutting_down())?;
-        let epoch = written.await.map_err(|_| shutting_down())??;
-        Ok(Written { epoch })
+        let deltas = if delta.is_empty() { Vec::new() } else { vec![(table, delta)] };
+        self.apply(positions, deltas, Vec::new()).await
     }
+
+    /// See [`super::engine_api::Engine::commit`].
+    pub async fn commit(&self, changes: &Changes, created: &[ObjectId]) -> Result<Written> {
+        let positions = self.positions.clone().lock_owned().await;
+        let (catalog, published) = (self.shared.catalog.load_full(), self.shared.published());
+        let mut deltas = Vec::new();
+        for (table, made) in changes.deltas() {
+            let (Some(object), Some(rows)) = (catalog.get(table), published.relations.get(&table)) else {
+                return Err(Error::new(Kind::UndefinedTable, "a table that the transaction has written to was dropped meanwhile"));
+            };
+            let made: Vec<Delta> = made.iter().map(|d| d.as_ref().clone()).collect();
+            let delta = consolidate(&object.arrow_schema(), &made)?;
+            if let Some(row) = rows.conflict(&published.snapshot, &delta)? {
+                return Err(conflict(object, &delta, row));
+            }
+            if !delta.is_empty() {
+                deltas.push((table, delta));
+            }
+        }
+        let created = created.iter().filter_map(|id| catalog.get(*id)).map(|object| Object { uncommitted: false, ..object.as_ref().clone() }).collect();
+        self.apply(positions, deltas, created).await
+    }
+
+    /// Logs changes and objects, all or none, and has them shown as one epoch. Once begun it goes on without the caller: what is in the log must be shown,
+    /// before anything else is written.
+    async fn apply(&self, positions: OwnedMutexGuard<Positions>, deltas: Vec<(ObjectId, Delta)>, created: Vec<Object>) -> Result<Written> {
+        let shown = Written { epoch: self.shared.published().epoch };
+        if deltas.is_empty() && created.is_empty() {
+            return Ok(shown);
+        }
+        let written = tokio::spawn(apply(self.shared.clone(), self.commands.clone(), positions, deltas, created)).await;
+        Ok(written.map_err(|e| Error::internal(format!("the writer failed: {e}")))??.unwrap_or(shown))
+    }
+}
+
+/// See [`Writer::apply`]. `None`: no rows were written.
+async fn apply(
+    shared: Arc<Shared>,
+    commands: Sender<Command>,
+    mut positions: OwnedMutexGuard<Positions>,
+    deltas: Vec<(ObjectId, Delta)>,
+    created: Vec<Object>,
+) -> Result<Option<Written>> {
+    let write = |(table, delta)| PendingWrite { table, position: *positions.get(&table).unwrap_or(&0), delta, reply: None };
+    let mut writes: Vec<PendingWrite> = deltas.into_iter().map(write).collect();
+    let (logged, objects) = (writes.iter().map(|w| (w.table, w.position, w.delta.clone())).collect::<Vec<_>>(), created.clone());
+    let appended = tokio::task::spawn_blocking(move || {
+        let mut ops = Ops::default();
+        for object in &objects {
+            shared.logs.put_object(object.id, &catalog::encode(object)?, &mut ops);
+        }
+        let logged = logged.iter().map(|(table, position, delta)| Ok((*table, *position, encode(delta)?))).collect::<Result<Vec<_>>>()?;
+        shared.logs.append_tables(&logged, ops)
+    });
+    appended.await.map_err(|e| Error::internal(format!("the table log's writer failed: {e}")))??;
+    positions.extend(writes.iter().map(|w| (w.table, w.position + 1)));
+    let (reply, written) = oneshot::channel();
+    let waits = writes.last_mut().map(|last| last.reply = Some(reply)).is_some();
+    commands.send(Command::Write { writes, created }).map_err(|_| shutting_down())?;
+    if !waits {
+        return Ok(None);
+    }
+    Ok(Some(Written { epoch: written.await.map_err(|_| shutting_down())?? }))
+}
+
+/// Another transaction was faster.
+fn conflict(table: &Object, delta: &Delta, row: usize) -> Error {
+    let key = table.primary_key();
+    let columns: Vec<usize> = if key.is_empty() { (0..table.columns().len()).collect() } else { key.to_vec() };
+    let names: Vec<&str> = columns.iter().map(|c| table.columns()[*c].name.as_str()).collect();
+    let values = values_text(delta.batch(), &columns, row).unwrap_or_default();
+    Error::new(Kind::SerializationFailure, "could not serialize access due to concurrent update")
+        .with_detail(format!("Another transaction has changed the row ({})=({values}) of table \"{}\".", names.join(", "), table.name))
+        .with_hint("run the transaction again")
 }
 
 pub fn shutting_down() -> Error {

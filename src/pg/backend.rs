@@ -1,18 +1,39 @@
 //! The seam between the wire and the database: what a connection asks for, in Arrow terms.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::types::copy::CopyOptions;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// The database as the wire sees it.
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// A new connection. `parameters` are the start-up parameters (user, database, application_name, options, …). Errors end the connection (3D000, 28P01, 57P03).
-    async fn connect(&self, parameters: &BTreeMap<String, String>) -> Result<Box<dyn Session>>;
+    async fn connect(&self, parameters: &BTreeMap<String, String>, peer: Peer) -> Result<Box<dyn Session>>;
+}
+
+/// Who is at the other end.
+pub struct Peer {
+    /// The number that cancel requests name.
+    pub pid: i32,
+    pub address: SocketAddr,
+    /// How others stop it.
+    pub stop: Arc<dyn Stoppable>,
+}
+
+/// A connection, for others.
+pub trait Stoppable: Send + Sync {
+    /// Ends its statement, if it runs one.
+    fn cancel(&self);
+
+    /// Ends it.
+    fn terminate(&self);
 }
 
 /// One connection's state: settings, prepared names live in the wire layer. Used by one task at a time.
@@ -27,6 +48,15 @@ pub trait Session: Send {
     /// Runs it. Dropping the future, or the returned stream, cancels.
     async fn execute(&mut self, statement: &Arc<dyn Parsed>, parameters: &[Parameter]) -> Result<Execution>;
 
+    /// The values of an EXECUTE, of the types that its statement's parameters have.
+    async fn arguments(&mut self, statement: &Arc<dyn Parsed>, oids: &[u32]) -> Result<Vec<Parameter>>;
+
+    /// The rows that COPY … FROM STDIN asked for, all of them. Gives how many are in the table now that were not.
+    async fn copied(&mut self, statement: &Arc<dyn Parsed>, rows: Vec<RecordBatch>) -> Result<u64>;
+
+    /// Error: the transaction has failed (25P02), and the statement is none that ends it.
+    fn check_not_failed(&self) -> Result<()>;
+
     /// Notices (and ParameterStatus changes) that arose since the last call.
     fn take_notices(&mut self) -> Vec<Notice>;
 
@@ -38,15 +68,75 @@ pub trait Session: Send {
     /// b'I' idle, b'T' in a transaction, b'E' in a failed one.
     fn transaction_status(&self) -> u8;
 
-    /// A statement failed: inside a transaction block it turns failed.
+    /// Everything is answered: the session waits for its client.
+    fn rests(&mut self);
+
+    /// A statement failed: a transaction block turns failed, an implicit one is over, nothing of it done.
     fn failed(&mut self);
+
+    /// Statements from here on are one transaction, until [`Session::end_implicit`], unless they begin and end one themselves.
+    fn begin_implicit(&mut self);
+
+    /// Commits what the statements since [`Session::begin_implicit`] did.
+    async fn end_implicit(&mut self) -> Result<()>;
+
+    /// Whether the statement under way can still be cancelled.
+    fn commitment(&self) -> Arc<Commitment>;
+}
+
+/// Who comes first: the one who cancels a statement, or the statement, whose work will be done from here on.
+#[derive(Debug, Default)]
+pub struct Commitment(AtomicU8);
+
+const OPEN: u8 = 0;
+const COMMITTED: u8 = 1;
+const CANCELED: u8 = 2;
+
+impl Commitment {
+    /// A new statement.
+    pub fn reset(&self) {
+        self.0.store(OPEN, Ordering::Release);
+    }
+
+    /// The statement's work will be done. Error: it was cancelled.
+    pub fn commit(&self) -> Result<()> {
+        match self.0.compare_exchange(OPEN, COMMITTED, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) | Err(COMMITTED) => Ok(()),
+            Err(_) => Err(Error::new(Kind::QueryCanceled, "canceling statement due to user request")),
+        }
+    }
+
+    /// False: too late.
+    pub fn cancel(&self) -> bool {
+        self.0.compare_exchange(OPEN, CANCELED, Ordering::AcqRel, Ordering::Acquire).is_ok() || self.0.load(Ordering::Acquire) == CANCELED
+    }
 }
 
 /// A parsed statement; what is behind it is the session's own business.
 pub trait Parsed: Send + Sync {
     fn text(&self) -> &str;
+
+    /// What the connection does itself, for it keeps the names; `None`: the session runs the statement.
+    fn command(&self) -> Option<&Command>;
+
     /// The session's own type.
     fn as_any(&self) -> &dyn std::any::Any;
+}
+
+/// Statements about names that live in a connection.
+pub enum Command {
+    /// A cursor is a portal that SQL made; with `hold` it outlives its transaction.
+    Declare { name: String, hold: bool, binary: bool, query: Arc<dyn Parsed> },
+    /// `count` rows, or all that are left; `moves`: over them.
+    Fetch { name: String, count: Option<u64>, moves: bool },
+    /// A cursor, or all.
+    Close(Option<String>),
+    /// `types`: OIDs of the first parameters.
+    Prepare { name: String, types: Vec<u32>, statement: Arc<dyn Parsed> },
+    /// The values come from [`Session::arguments`].
+    Execute { name: String },
+    /// A prepared statement, or all.
+    Deallocate(Option<String>),
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +169,10 @@ pub enum Execution {
     Rows { columns: Vec<ResultColumn>, schema: SchemaRef, stream: BoxStream<'static, Result<RecordBatch>>, tag: &'static str },
     /// A command's complete tag: `CREATE TABLE`, `INSERT 0 3`.
     Command(String),
+    /// Rows that go to the client as COPY data.
+    CopyOut { columns: Vec<ResultColumn>, stream: BoxStream<'static, Result<RecordBatch>>, options: CopyOptions },
+    /// Rows of these columns are wanted from the client, then [`Session::copied`].
+    CopyIn { relation: String, columns: Vec<ResultColumn>, options: CopyOptions },
 }
 
 #[derive(Clone, Debug)]

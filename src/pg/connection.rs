@@ -3,7 +3,8 @@
 //! An error ends the message it arose in. In the extended protocol the messages behind it are skipped up to the next
 //! Sync, so that a pipeline does not run on over a hole.
 
-use super::backend::{Execution, Notice, Session};
+use super::backend::{Execution, Notice, Parsed, Session};
+use super::commands::Answer;
 use super::encode::{Format, RowEncoder};
 use super::frame::unknown_type;
 use super::portal::{Portal, Prepared, RowStream, row_tag};
@@ -59,7 +60,16 @@ impl<'w> Connection<'w> {
 
     /// One message and its answer.
     async fn step(&mut self) -> Result<(), Stop> {
-        let Some(frame) = self.interrupts.frame(self.wire).await? else { return Err(Stop::Gone) };
+        let frame = match self.idle_timeout() {
+            Some(timeout) => match tokio::time::timeout(timeout, self.interrupts.frame(self.wire)).await {
+                Ok(frame) => frame?,
+                Err(_) => {
+                    return Err(Stop::Fatal(Error::new(Kind::IdleInTransaction, "terminating connection due to idle-in-transaction timeout")));
+                }
+            },
+            None => self.interrupts.frame(self.wire).await?,
+        };
+        let Some(frame) = frame else { return Err(Stop::Gone) };
         let (kind, extended) = (frame.kind(), frame.is_extended());
         if self.skipping_to_sync && !matches!(kind, b'S' | b'X') {
             return Ok(());
@@ -95,6 +105,7 @@ impl<'w> Connection<'w> {
             Message::Flush(_) => self.interrupts.finish(self.wire).await,
             Message::Sync(_) => {
                 self.skipping_to_sync = false;
+                self.end_implicit().await?;
                 self.ready().await
             }
             Message::Terminate(_) => Err(Stop::Gone),
@@ -109,9 +120,10 @@ impl<'w> Connection<'w> {
 
     /// ReadyForQuery: everything before it is sent. Outside a transaction block its portals are over.
     async fn ready(&mut self) -> Result<(), Stop> {
+        self.session.rests();
         let status = self.session.transaction_status();
         if status == b'I' {
-            self.portals.clear();
+            self.portals.retain(|_, portal| portal.hold);
         }
         self.wire.put(&reply::ready(status))?;
         self.interrupts.finish(self.wire).await
@@ -133,28 +145,59 @@ impl<'w> Connection<'w> {
         if parsed.is_empty() {
             self.wire.put(&EmptyQueryResponse::new())?;
         }
+        // Several statements of one message are one transaction.
+        let together = parsed.len() > 1;
+        if together {
+            self.session.begin_implicit();
+        }
         for statement in &parsed {
             self.stats.queries.fetch_add(1, Relaxed);
             let in_block = self.session.transaction_status() != b'I';
-            let execution = self.interrupts.guard(self.wire, self.session.execute(statement, &[])).await?;
-            self.take_notices()?;
-            match execution {
-                Execution::Command(tag) => self.complete_command(&tag)?,
-                Execution::Rows { columns, stream, tag, .. } => {
-                    let formats = vec![Format::Text; columns.len()];
-                    self.wire.put(&reply::row_description(&columns, &formats)?)?;
-                    let mut rows = RowStream::new(stream, RowEncoder::new(&columns, &formats, self.style()), tag);
-                    let (_, sent) = rows.send(self.wire, &mut self.interrupts, u64::MAX).await?;
-                    self.complete_rows(&row_tag(tag, sent), sent)?;
+            let tag = match statement.command() {
+                Some(command) => self.run_command(statement, command, &[], Answer::Described).await?,
+                None => {
+                    let execution = self.interrupts.guard(self.wire, self.session.execute(statement, &[])).await?;
+                    self.answer_whole(statement, execution).await?
                 }
-            }
-            self.end_of_block(in_block);
+            };
+            self.end_of_block(in_block, &tag);
         }
-        Ok(())
+        if together { self.end_implicit().await } else { Ok(()) }
+    }
+
+    /// What statements since the last end of a transaction did together becomes true.
+    async fn end_implicit(&mut self) -> Result<(), Stop> {
+        self.interrupts.guard(self.wire, self.session.end_implicit()).await?;
+        Ok(self.take_notices()?)
+    }
+
+    /// A statement's whole answer in text, with its description. Gives its tag.
+    pub(super) async fn answer_whole(&mut self, statement: &Arc<dyn Parsed>, execution: Execution) -> Result<String, Stop> {
+        self.take_notices()?;
+        match execution {
+            Execution::Command(tag) => {
+                self.complete_command(&tag)?;
+                Ok(tag)
+            }
+            Execution::Rows { columns, stream, tag, .. } => {
+                let formats = vec![Format::Text; columns.len()];
+                self.wire.put(&reply::row_description(&columns, &formats)?)?;
+                let encoder = RowEncoder::new(&columns, &formats, self.style());
+                let (_, sent) = RowStream::new(stream, tag).send(self.wire, &mut self.interrupts, &encoder, u64::MAX).await?;
+                self.complete_rows(&row_tag(tag, sent), sent)?;
+                Ok(tag.to_owned())
+            }
+            Execution::CopyOut { columns, stream, options } => self.copy_out(&columns, stream, &options).await,
+            Execution::CopyIn { relation, columns, options } => self.copy_in(statement, &relation, &columns, &options).await,
+        }
     }
 
     pub(super) fn complete_command(&mut self, tag: &str) -> Result<()> {
         self.take_notices()?;
+        if tag == "DISCARD ALL" {
+            self.statements.clear();
+            self.portals.clear();
+        }
         // What these commands change may be a setting that clients watch.
         if matches!(tag, "SET" | "RESET" | "DISCARD ALL" | "COMMIT" | "ROLLBACK") {
             self.report_settings();
@@ -172,10 +215,14 @@ impl<'w> Connection<'w> {
         self.stats.queries.fetch_add(1, Relaxed);
     }
 
-    /// A transaction block that has ended takes its portals along.
-    pub(super) fn end_of_block(&mut self, was_in_block: bool) {
+    /// A transaction block that has ended takes its portals along; cursors WITH HOLD only if it did not commit.
+    pub(super) fn end_of_block(&mut self, was_in_block: bool, tag: &str) {
         if was_in_block && self.session.transaction_status() == b'I' {
-            self.portals.clear();
+            let committed = tag != "ROLLBACK";
+            self.portals.retain(|_, portal| {
+                portal.held |= portal.hold && committed;
+                portal.held
+            });
         }
     }
 
@@ -210,6 +257,14 @@ impl<'w> Connection<'w> {
     pub(super) fn style(&self) -> TextStyle {
         let zone = self.session.setting("TimeZone").and_then(|name| Zone::parse(&name).ok());
         TextStyle { timezone: zone.unwrap_or(Zone::Utc) }
+    }
+
+    /// How long the client may be silent in an open transaction.
+    fn idle_timeout(&self) -> Option<Duration> {
+        if self.session.transaction_status() == b'I' {
+            return None;
+        }
+        self.session.setting("idle_in_transaction_session_timeout").and_then(|t| parse_timeout(&t)).filter(|t| !t.is_zero())
     }
 
     fn statement_timeout(&self) -> Option<Duration> {

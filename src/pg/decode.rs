@@ -86,7 +86,9 @@ fn decode_scalar(scalar: PgType, value: &[u8]) -> Result<ArrayRef> {
         types::INT2 => Arc::new(Int16Array::from(vec![i16::from_be_bytes(bytes(value)?)])),
         types::INT4 => Arc::new(Int32Array::from(vec![i32::from_be_bytes(bytes(value)?)])),
         types::INT8 => Arc::new(Int64Array::from(vec![i64::from_be_bytes(bytes(value)?)])),
-        types::OID | types::REGPROC | types::REGCLASS | types::REGTYPE => Arc::new(Int64Array::from(vec![u32::from_be_bytes(bytes(value)?) as i64])),
+        types::OID | types::REGPROC | types::REGCLASS | types::REGTYPE | types::REGNAMESPACE | types::REGROLE => {
+            Arc::new(Int64Array::from(vec![u32::from_be_bytes(bytes(value)?) as i64]))
+        }
         types::FLOAT4 => Arc::new(Float32Array::from(vec![f32::from_be_bytes(bytes(value)?).one_nan()])),
         types::FLOAT8 => Arc::new(Float64Array::from(vec![f64::from_be_bytes(bytes(value)?).one_nan()])),
         types::NUMERIC => decode_numeric(value)?,

@@ -60,16 +60,11 @@ impl RowEncoder {
         RowEncoder { columns, style }
     }
 
-    /// A batch's columns in the layout that [`RowEncoder::rows`] wants.
-    pub fn prepare(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        if batch.num_columns() != self.columns.len() {
-            return Err(Error::internal(format!("a batch has {} columns, its result has {}", batch.num_columns(), self.columns.len())));
-        }
-        batch.columns().iter().map(canonical_array).collect()
-    }
-
-    /// Resolves the columns' types; cheap enough to be done for a few rows.
+    /// Resolves the columns' types; cheap enough to be done for a few rows. `arrays`: see [`prepare`].
     pub fn rows<'a>(&self, arrays: &'a [ArrayRef]) -> Result<Rows<'a>> {
+        if arrays.len() != self.columns.len() {
+            return Err(Error::internal(format!("a batch has {} columns, its result has {}", arrays.len(), self.columns.len())));
+        }
         let cells = self.columns.iter().zip(arrays).map(|((field, format), array)| {
             Ok(match format {
                 Format::Text => Cell::Text(text::Column::new(field, array.as_ref(), &self.style)?),
@@ -78,6 +73,11 @@ impl RowEncoder {
         });
         Ok(Rows { cells: cells.collect::<Result<_>>()? })
     }
+}
+
+/// A batch's columns in the layout that [`RowEncoder::rows`] wants.
+pub fn prepare(batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    batch.columns().iter().map(canonical_array).collect()
 }
 
 enum Cell<'a> {

@@ -1,6 +1,7 @@
 //! The extended query protocol: Parse, Bind, Describe, Execute, Close.
 
-use super::backend::{Description, Execution, Parameter, ResultColumn};
+use super::backend::{Description, Execution, Parameter, Parsed, ResultColumn};
+use super::commands::Answer;
 use super::connection::Connection;
 use super::decode::decode_parameter;
 use super::encode::{Format, RowEncoder};
@@ -31,7 +32,10 @@ impl Connection<'_> {
         }
         let statement = parsed.pop();
         let description = match &statement {
-            Some(statement) => self.interrupts.guard(self.wire, self.session.describe(statement, &declared)).await?,
+            Some(statement) => match statement.command() {
+                Some(command) => self.describe_command(command, &declared).await?,
+                None => self.interrupts.guard(self.wire, self.session.describe(statement, &declared)).await?,
+            },
             None => Description { parameters: declared, columns: None },
         };
         self.take_notices()?;
@@ -53,7 +57,7 @@ impl Connection<'_> {
             let given = bind.result_column_format_codes.len();
             Error::new(Kind::Protocol, format!("bind message has {given} result formats but query has {columns} columns"))
         })?;
-        self.portals.insert(portal, Portal { prepared, parameters, formats, state: State::Fresh });
+        self.portals.insert(portal, Portal { prepared, parameters, formats, state: State::Fresh, hold: false, held: false });
         Ok(self.wire.put(&BindComplete::new())?)
     }
 
@@ -92,17 +96,29 @@ impl Connection<'_> {
         let mut portal = self.portals.remove(name).ok_or_else(|| no_portal(name))?;
         let in_block = self.session.transaction_status() != b'I';
         let limit = if limit <= 0 { u64::MAX } else { limit as u64 };
+        let mut tag = String::new();
         match std::mem::replace(&mut portal.state, State::Done) {
             State::Fresh => match portal.prepared.statement.clone() {
                 None => self.wire.put(&EmptyQueryResponse::new())?,
                 Some(statement) => {
                     self.count_query();
-                    let execution = self.interrupts.guard(self.wire, self.session.execute(&statement, &portal.parameters)).await?;
-                    self.take_notices()?;
-                    portal.state = self.begin(&portal.prepared, &portal.formats, execution, limit).await?;
+                    // What a Sync follows at once is a transaction by itself.
+                    if !self.wire.is_next(b'S') {
+                        self.session.begin_implicit();
+                    }
+                    if let Some(command) = statement.command() {
+                        tag = self.run_command(&statement, command, &portal.parameters, Answer::Formats(&portal.formats)).await?;
+                    } else {
+                        let execution = self.interrupts.guard(self.wire, self.session.execute(&statement, &portal.parameters)).await?;
+                        self.take_notices()?;
+                        (portal.state, tag) = self.begin(&statement, &portal.prepared, &portal.formats, execution, limit).await?;
+                    }
                 }
             },
-            State::Open(rows) => portal.state = self.fetch(rows, limit).await?,
+            State::Open(rows) => {
+                let encoder = self.encoder(&portal);
+                portal.state = self.fetch(rows, &encoder, limit).await?;
+            }
             State::Drained { tag } => {
                 self.complete_rows(&row_tag(tag, 0), 0)?;
                 portal.state = State::Drained { tag };
@@ -110,27 +126,36 @@ impl Connection<'_> {
             State::Done => return Err(Error::new(Kind::NotReady, format!("portal \"{name}\" cannot be run")).into()),
         }
         self.portals.insert(name.to_string(), portal);
-        self.end_of_block(in_block);
+        self.end_of_block(in_block, &tag);
         Ok(())
     }
 
-    /// What a portal's first Execute brought.
-    async fn begin(&mut self, prepared: &Prepared, formats: &[Format], execution: Execution, limit: u64) -> Result<State, Stop> {
+    /// What a portal's first Execute brought, and its tag.
+    async fn begin(
+        &mut self,
+        statement: &Arc<dyn Parsed>,
+        prepared: &Prepared,
+        formats: &[Format],
+        execution: Execution,
+        limit: u64,
+    ) -> Result<(State, String), Stop> {
         match execution {
-            Execution::Command(tag) => {
-                self.complete_command(&tag)?;
-                Ok(State::Done)
-            }
             Execution::Rows { columns, stream, tag, .. } => {
                 check_columns(prepared, &columns)?;
                 let encoder = RowEncoder::new(&columns, formats, self.style());
-                self.fetch(RowStream::new(stream, encoder, tag), limit).await
+                let state = self.fetch(RowStream::new(stream, tag), &encoder, limit).await?;
+                Ok((state, tag.to_owned()))
             }
+            other => Ok((State::Done, self.answer_whole(statement, other).await?)),
         }
     }
 
-    async fn fetch(&mut self, mut rows: RowStream, limit: u64) -> Result<State, Stop> {
-        let (end, sent) = rows.send(self.wire, &mut self.interrupts, limit).await?;
+    pub(super) fn encoder(&self, portal: &Portal) -> RowEncoder {
+        RowEncoder::new(portal.prepared.description.columns.as_deref().unwrap_or_default(), &portal.formats, self.style())
+    }
+
+    async fn fetch(&mut self, mut rows: RowStream, encoder: &RowEncoder, limit: u64) -> Result<State, Stop> {
+        let (end, sent) = rows.send(self.wire, &mut self.interrupts, encoder, limit).await?;
         match end {
             Sent::All => {
                 self.complete_rows(&rows.complete_tag(sent), sent)?;
@@ -164,7 +189,7 @@ fn describe_rows(wire: &mut Wire, prepared: &Prepared, formats: &[Format]) -> Re
     }
 }
 
-fn bound_names(count: usize, what: &str) -> Result<()> {
+pub(super) fn bound_names(count: usize, what: &str) -> Result<()> {
     if count < MAX_NAMES { Ok(()) } else { Err(Error::new(Kind::TooComplex, format!("a connection may have {MAX_NAMES} {what}"))) }
 }
 

@@ -11,11 +11,14 @@
 //! | startup.rs, auth.rs | a connection's first messages, and who may come in |
 //! | wire.rs | a connection's bytes, and what may interrupt its work |
 //! | connection.rs, extended.rs, portal.rs | a connection's loop, and its two query protocols |
+//! | commands.rs, copy.rs | cursors and prepared statements of SQL; COPY |
 
 pub mod auth;
 pub mod backend;
 mod binary;
+mod commands;
 mod connection;
+mod copy;
 pub mod decode;
 pub mod encode;
 mod extended;

@@ -1,7 +1,7 @@
 //! Statements that a client prepared, the portals bound over them, and the rows that flow out of one.
 
 use super::backend::{Description, Parameter, Parsed};
-use super::encode::{Format, RowEncoder};
+use super::encode::{Format, RowEncoder, prepare};
 use super::wire::{FLUSH_BYTES, Interrupts, Stop, Wire};
 use crate::error::Result;
 use arrow::array::{ArrayRef, RecordBatch};
@@ -23,6 +23,10 @@ pub struct Portal {
     /// One per column of the result.
     pub formats: Vec<Format>,
     pub state: State,
+    /// `DECLARE … WITH HOLD`.
+    pub hold: bool,
+    /// Its transaction has committed.
+    pub held: bool,
 }
 
 pub enum State {
@@ -46,7 +50,6 @@ pub enum Sent {
 /// The rows of a running statement, on their way to the client.
 pub struct RowStream {
     stream: BoxStream<'static, Result<RecordBatch>>,
-    encoder: RowEncoder,
     /// Columns of the current batch, and how far they are sent.
     arrays: Vec<ArrayRef>,
     next: usize,
@@ -57,17 +60,17 @@ pub struct RowStream {
 }
 
 impl RowStream {
-    pub fn new(stream: BoxStream<'static, Result<RecordBatch>>, encoder: RowEncoder, tag: &'static str) -> RowStream {
-        RowStream { stream, encoder, arrays: Vec::new(), next: 0, len: 0, total: 0, tag }
+    pub fn new(stream: BoxStream<'static, Result<RecordBatch>>, tag: &'static str) -> RowStream {
+        RowStream { stream, arrays: Vec::new(), next: 0, len: 0, total: 0, tag }
     }
 
     /// Sends rows up to a limit. They leave whenever 64 KiB are gathered, and before there is a wait for more; a client
     /// that does not read stops the stream here.
-    pub async fn send(&mut self, wire: &mut Wire, interrupts: &mut Interrupts, limit: u64) -> Result<(Sent, u64), Stop> {
+    pub async fn send(&mut self, wire: &mut Wire, interrupts: &mut Interrupts, to: &RowEncoder, limit: u64) -> Result<(Sent, u64), Stop> {
         let mut sent = 0;
         loop {
             while self.next < self.len && sent < limit {
-                sent += self.write_rows(wire, limit - sent)?;
+                sent += self.write_rows(wire, to, limit - sent)?;
                 if wire.pending() >= FLUSH_BYTES {
                     interrupts.flush(wire).await?;
                 }
@@ -75,27 +78,39 @@ impl RowStream {
             if sent == limit {
                 return Ok((Sent::Suspended, sent));
             }
-            let ready = self.stream.next().now_or_never();
-            let batch = match ready {
-                Some(batch) => {
-                    // A stream that is always ready must not keep its task from others, nor from being cancelled.
-                    interrupts.guard(wire, tokio::task::consume_budget().map(Ok)).await?;
-                    batch
-                }
-                None => {
-                    interrupts.flush(wire).await?;
-                    interrupts.guard(wire, self.stream.next().map(Ok)).await?
-                }
-            };
-            let Some(batch) = batch.transpose()? else { return Ok((Sent::All, sent)) };
-            self.arrays = self.encoder.prepare(&batch)?;
-            (self.next, self.len) = (0, batch.num_rows());
+            if !self.read(wire, interrupts).await? {
+                return Ok((Sent::All, sent));
+            }
         }
     }
 
+    /// Steps over rows, up to a limit.
+    pub async fn skip(&mut self, wire: &mut Wire, interrupts: &mut Interrupts, limit: u64) -> Result<(Sent, u64), Stop> {
+        let mut skipped = 0;
+        loop {
+            let step = ((self.len - self.next) as u64).min(limit - skipped);
+            self.next += step as usize;
+            skipped += step;
+            if skipped == limit {
+                return Ok((Sent::Suspended, skipped));
+            }
+            if !self.read(wire, interrupts).await? {
+                return Ok((Sent::All, skipped));
+            }
+        }
+    }
+
+    /// The next batch takes the place of the current one; false: there is none.
+    async fn read(&mut self, wire: &mut Wire, interrupts: &mut Interrupts) -> Result<bool, Stop> {
+        let Some(batch) = next_batch(&mut self.stream, wire, interrupts).await? else { return Ok(false) };
+        self.arrays = prepare(&batch)?;
+        (self.next, self.len) = (0, batch.num_rows());
+        Ok(true)
+    }
+
     /// Appends rows of the current batch until a buffer is full.
-    fn write_rows(&mut self, wire: &mut Wire, limit: u64) -> Result<u64> {
-        let rows = self.encoder.rows(&self.arrays)?;
+    fn write_rows(&mut self, wire: &mut Wire, to: &RowEncoder, limit: u64) -> Result<u64> {
+        let rows = to.rows(&self.arrays)?;
         let first = self.next;
         let end = self.len.min(first.saturating_add(usize::try_from(limit).unwrap_or(usize::MAX)));
         while self.next < end && wire.pending() < FLUSH_BYTES {
@@ -111,6 +126,27 @@ impl RowStream {
     pub fn complete_tag(&self, fetched: u64) -> String {
         row_tag(self.tag, if self.tag == "SELECT" { fetched } else { self.total })
     }
+}
+
+/// What a running statement gives next. What is gathered for the client is sent before there is a wait.
+pub async fn next_batch(
+    stream: &mut BoxStream<'static, Result<RecordBatch>>,
+    wire: &mut Wire,
+    interrupts: &mut Interrupts,
+) -> Result<Option<RecordBatch>, Stop> {
+    let ready = stream.next().now_or_never();
+    let batch = match ready {
+        Some(batch) => {
+            // A stream that is always ready must not keep its task from others, nor from being cancelled.
+            interrupts.guard(wire, tokio::task::consume_budget().map(Ok)).await?;
+            batch
+        }
+        None => {
+            interrupts.flush(wire).await?;
+            interrupts.guard(wire, stream.next().map(Ok)).await?
+        }
+    };
+    Ok(batch.transpose()?)
 }
 
 /// Commands that count their rows do so behind their name; SHOW and EXPLAIN do not.

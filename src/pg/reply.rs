@@ -69,6 +69,10 @@ fn info(severity: &str, code: &str, error: &Error) -> ErrorInfo {
     info.severity_nonlocalized = Some(severity.to_string());
     info.detail = error.detail().map(text);
     info.hint = error.hint().map(text);
+    let about = error.is_about();
+    (info.schema, info.table) = (about.schema.as_deref().map(text), about.table.as_deref().map(text));
+    (info.column, info.constraint) = (about.column.as_deref().map(text), about.constraint.as_deref().map(text));
+    info.where_context = error.context().map(text);
     info.position = error.position().map(|p| p.to_string());
     info
 }

@@ -3,7 +3,7 @@
 //! Each connection is one task. A panic in it is caught at its edge: its client gets XX000, the server goes on.
 
 use super::auth::Access;
-use super::backend::Backend;
+use super::backend::{Backend, Peer};
 use super::connection::Connection;
 use super::reply::{self, Severity};
 use super::startup::{self, Request};
@@ -12,7 +12,7 @@ use crate::error::{Error, Kind};
 use futures::FutureExt;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
@@ -103,7 +103,7 @@ impl Server {
                     let Ok(place) = starting.clone().try_acquire_owned() else { continue };
                     let (shared, ending) = (self.shared.clone(), ending.clone());
                     tasks.spawn(async move {
-                        shared.connection(socket, peer.ip(), ending).await;
+                        shared.connection(socket, peer, ending).await;
                         drop(place);
                     });
                 }
@@ -123,7 +123,7 @@ impl Server {
 
 impl Shared {
     /// A connection's whole life; whatever happens in it stays in it.
-    async fn connection(&self, socket: TcpStream, peer: IpAddr, shutdown: watch::Receiver<bool>) {
+    async fn connection(&self, socket: TcpStream, peer: SocketAddr, shutdown: watch::Receiver<bool>) {
         // Answers leave in few large writes already; waiting to join them would only delay.
         if let Err(e) = socket.set_nodelay(true) {
             tracing::debug!(error = %e, "TCP_NODELAY was refused");
@@ -147,7 +147,7 @@ impl Shared {
         }
     }
 
-    async fn live(&self, wire: &mut Wire, peer: IpAddr, mut shutdown: watch::Receiver<bool>) -> Stop {
+    async fn live(&self, wire: &mut Wire, peer: SocketAddr, mut shutdown: watch::Receiver<bool>) -> Stop {
         let request = tokio::select! {
             request = tokio::time::timeout(STARTUP_TIMEOUT, startup::receive(wire)) => request,
             _ = shutdown.wait_for(|s| *s) => return Stop::Fatal(Error::new(Kind::CannotConnectNow, "the database system is shutting down")),
@@ -163,21 +163,22 @@ impl Shared {
         }
     }
 
-    async fn session(&self, wire: &mut Wire, peer: IpAddr, parameters: &BTreeMap<String, String>, shutdown: watch::Receiver<bool>) -> Stop {
+    async fn session(&self, wire: &mut Wire, peer: SocketAddr, parameters: &BTreeMap<String, String>, shutdown: watch::Receiver<bool>) -> Stop {
         let user = parameters.get("user").map_or("", String::as_str);
-        if let Err(e) = self.access.admit(peer, user) {
+        if let Err(e) = self.access.admit(peer.ip(), user) {
             return Stop::Fatal(e);
         }
         let Ok(_place) = self.sessions.try_acquire() else {
             return Stop::Fatal(Error::new(Kind::TooManyConnections, "sorry, too many clients already"));
         };
-        let session = match self.backend.connect(parameters).await {
+        let key = Key::register(self);
+        let peer = Peer { pid: key.process, address: peer, stop: key.cancel.clone() };
+        let session = match self.backend.connect(parameters, peer).await {
             Ok(session) => session,
             Err(e) => return Stop::Fatal(e),
         };
-        let key = Key::register(self);
         self.stats.connections.fetch_add(1, Relaxed);
-        let interrupts = Interrupts::new(key.cancel.clone(), shutdown);
+        let interrupts = Interrupts::new(key.cancel.clone(), shutdown, session.commitment());
         Connection::new(wire, session, interrupts, self.stats.clone()).run(key.process, key.secret).await
     }
 

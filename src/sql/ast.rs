@@ -3,6 +3,7 @@
 
 use super::parse::source::Source;
 use crate::catalog::object::Include;
+use crate::types::copy::CopyOptions;
 use datafusion::sql::sqlparser::ast;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,9 +39,18 @@ pub enum StatementKind {
     Reset(Option<String>),
     Flush,
     DiscardAll,
-    /// `COMMIT` or `ROLLBACK` outside a transaction block: a warning, as in Postgres.
-    EndTransaction(&'static str),
-    /// Accepted because it changes nothing here (`SET TRANSACTION READ COMMITTED`, `DEALLOCATE ALL`, `UNLISTEN *`); the tag.
+    Transaction(Transaction),
+    Declare(Declare),
+    Fetch(Fetch),
+    /// `CLOSE`; `None`: all cursors.
+    Close(Option<String>),
+    Prepare(Prepare),
+    Execute(Execute),
+    /// `None`: all prepared statements.
+    Deallocate(Option<String>),
+    Copy(Copy),
+    Comment(Comment),
+    /// Accepted because it changes nothing here (`DISCARD PLANS`, `UNLISTEN *`); the tag.
     Nothing(&'static str),
 }
 
@@ -210,4 +220,127 @@ pub struct Set {
     pub name: String,
     /// `None`: `DEFAULT`.
     pub value: Option<String>,
+    /// Until the transaction ends.
+    pub local: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Declare {
+    pub name: String,
+    /// It outlives its transaction.
+    pub hold: bool,
+    pub binary: bool,
+    pub query: Arc<Statement>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    pub name: String,
+    /// `None`: all that are left.
+    pub count: Option<u64>,
+    /// `MOVE`: the rows are not wanted.
+    pub moves: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Prepare {
+    pub name: String,
+    /// Of the first parameters.
+    pub types: Vec<ast::DataType>,
+    pub statement: Arc<Statement>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Execute {
+    pub name: String,
+    pub values: Vec<Text>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Comment {
+    pub on: CommentOn,
+    /// `None`: no comment any more.
+    pub text: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum CommentOn {
+    Object(ObjectKind, Name),
+    /// A relation's.
+    Column(Name, String),
+}
+
+#[derive(Clone, Debug)]
+pub struct Copy {
+    pub what: CopyWhat,
+    /// From the client; otherwise to it.
+    pub from: bool,
+    pub options: CopyOptions,
+}
+
+#[derive(Clone, Debug)]
+pub enum CopyWhat {
+    /// Names and positions of columns; `None`: all.
+    Relation {
+        name: Name,
+        columns: Option<Vec<(String, usize)>>,
+    },
+    Query(Arc<Statement>),
+}
+
+/// What begins, ends or cuts a transaction.
+#[derive(Clone, Debug)]
+pub enum Transaction {
+    Begin {
+        modes: Modes,
+        tag: &'static str,
+    },
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
+    /// Of this transaction, or of those that the session begins later.
+    Set {
+        modes: Modes,
+        session: bool,
+    },
+}
+
+/// What kind of transaction is wanted; `None`: the session's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Modes {
+    pub isolation: Option<Isolation>,
+    pub read_only: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
+impl Isolation {
+    pub const ALL: [Isolation; 4] = [Isolation::ReadUncommitted, Isolation::ReadCommitted, Isolation::RepeatableRead, Isolation::Serializable];
+
+    /// As settings show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isolation::ReadUncommitted => "read uncommitted",
+            Isolation::ReadCommitted => "read committed",
+            Isolation::RepeatableRead => "repeatable read",
+            Isolation::Serializable => "serializable",
+        }
+    }
+
+    /// Whether all statements of a transaction read the same epoch.
+    pub fn is_pinned(self) -> bool {
+        matches!(self, Isolation::RepeatableRead | Isolation::Serializable)
+    }
 }

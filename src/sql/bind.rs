@@ -10,6 +10,7 @@
 use super::errors::{translate, untranslated};
 use super::forms;
 use super::functions;
+use super::functions::catalog::Known;
 use super::functions::clock;
 use super::names::{name_columns, shown, tell_columns_apart};
 use super::operators::Operators;
@@ -20,26 +21,29 @@ use super::recursive::{self, Pieces};
 use super::relations::Windows;
 use super::semantics::PostgresTypes;
 use super::types;
-use crate::catalog::catalog::PUBLIC;
 use crate::error::{Error, Kind, Result};
 use crate::types::time::AS_OF_PROCTIME;
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     AggregateUDF, Cast, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, TableType, WindowUDF,
 };
 use datafusion::optimizer::analyzer::{resolve_grouping_function::ResolveGroupingFunction, type_coercion::TypeCoercion};
 use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContext};
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer};
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
@@ -62,8 +66,18 @@ pub enum Named {
 
 /// The catalog as a statement sees it.
 pub trait Names: Send + Sync {
-    /// Error: it exists but cannot be read (55000).
-    fn find(&self, schema: &str, name: &str) -> Result<Option<Named>>;
+    /// What a name, with or without its schema, stands for. Error: it exists but cannot be read (55000).
+    fn find(&self, schema: Option<&str>, name: &str) -> Result<Option<Named>>;
+
+    /// What functions about the catalog know; `None`: there are no such functions here.
+    fn known(&self) -> Option<Arc<Known>> {
+        None
+    }
+
+    /// The same, if the statement has asked for it.
+    fn known_so_far(&self) -> Option<Arc<Known>> {
+        None
+    }
 
     /// The plan of `query` over the bindings of a WITH MUTUALLY RECURSIVE, which no node of DataFusion stands for.
     fn mutual_recursion(&self, _recursion: Mutual, _query: LogicalPlan) -> Result<LogicalPlan> {
@@ -117,6 +131,7 @@ impl Binder {
             .with_default_features()
             .with_relation_planners(vec![Arc::new(Windows), Arc::new(super::multisets::Multisets)])
             .with_type_planner(Arc::new(Types));
+        builder = builder.with_physical_optimizer_rule(Arc::new(Yielding));
         // Before DataFusion's own, which know no types of quoted literals.
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(Operators));
         // In the place of DataFusion's own rules, not behind them: types are resolved before they are coerced.
@@ -161,7 +176,8 @@ impl Binder {
             None if !inferred.is_empty() => self.plan(&context, query, inferred.iter().cloned().map(Some).collect())?,
             None => plan,
         };
-        Ok(Bound { plan: settle(self.analyze(plan)?)?, parameters: inferred })
+        let plan = printed(settle(self.analyze(plan)?)?, names)?;
+        Ok(Bound { plan, parameters: inferred })
     }
 
     fn plan(&self, context: &Context<'_>, query: &ast::Query, parameters: Vec<Option<FieldRef>>) -> DataFusionResult<LogicalPlan> {
@@ -272,8 +288,18 @@ fn cast_parameters(plan: &LogicalPlan, found: &mut HashMap<String, Option<FieldR
                 }
             }
         }
+        let schema = merge_schema(&node.inputs());
         node.apply_expressions(|expr| {
             expr.apply(|e| {
+                if let Expr::ScalarFunction(call) = e
+                    && call.func.name() == functions::array::LIKE
+                    && let [Expr::Placeholder(placeholder), value] = call.args.as_slice()
+                    && let Ok((_, item)) = value.to_field(&schema)
+                {
+                    let list = DataType::List(Arc::new(item.as_ref().clone().with_name("item").with_nullable(true)));
+                    let known = found.entry(placeholder.id.clone()).or_default();
+                    known.get_or_insert_with(|| Arc::new(Field::new("", list, true)));
+                }
                 if let Expr::Cast(Cast { expr, field }) = e
                     && let Expr::Placeholder(placeholder) = expr.as_ref()
                 {
@@ -307,6 +333,57 @@ fn settle(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
         })
         .collect();
     LogicalPlanBuilder::from(plan).project(list)?.build()
+}
+
+/// Oids that are names of things come with these names where they are printed: as columns of the result, and cast to text.
+fn printed(plan: LogicalPlan, names: &dyn Names) -> DataFusionResult<LogicalPlan> {
+    let Some(named) = names.known_so_far().and_then(|known| functions::catalog::function(functions::catalog::NAMED, known)) else { return Ok(plan) };
+    let plan = plan
+        .transform_up_with_subqueries(|node| {
+            let schema = merge_schema(&node.inputs());
+            let saver = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = saver.save(&expr);
+                let texts = expr.transform_up(|e| Ok(functions::cast::with_names(e, &schema, &named)))?;
+                Ok(texts.update_data(|e| name.restore(e)))
+            })
+        })?
+        .data;
+    if plan.schema().fields().iter().all(|f| functions::catalog::reg_of(f).is_none()) {
+        return Ok(plan);
+    }
+    let list: Vec<Expr> = plan
+        .schema()
+        .iter()
+        .map(|(qualifier, field)| {
+            let column = Expr::Column((qualifier, field).into());
+            let is_name = functions::catalog::reg_of(field).is_some();
+            if is_name { named.call(vec![column]).alias_qualified(qualifier.cloned(), field.name()) } else { column }
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan).project(list)?.build()
+}
+
+/// Joins hand their thread back from time to time: one that makes millions of rows of each that it reads could neither be cancelled nor let others run.
+#[derive(Debug)]
+struct Yielding;
+
+impl PhysicalOptimizerRule for Yielding {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        plan.transform_up(|node| {
+            let multiplies = node.name().contains("Join") || node.name().contains("Unnest");
+            Ok(if multiplies { Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>) } else { Transformed::no(node) })
+        })
+        .map(|t| t.data)
+    }
+
+    fn name(&self) -> &str {
+        "yielding"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
 }
 
 /// The binder's view of the names of one statement.
@@ -376,7 +453,7 @@ impl TableSource for ViewSource {
 
 impl ContextProvider for Context<'_> {
     fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
-        let (schema, table) = (name.schema().unwrap_or(PUBLIC), name.table());
+        let (schema, table) = (name.schema(), name.table());
         let external = |e: Error| DataFusionError::External(Box::new(e));
         match self.names.find(schema, table).map_err(external)? {
             Some(Named::Relation(source)) => Ok(source),
@@ -397,8 +474,20 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_table_function_source(&self, name: &str, arguments: Vec<Expr>) -> DataFusionResult<Arc<dyn TableSource>> {
+        let external = |e: Error| DataFusionError::External(Box::new(e));
         let Some(function) = self.binder.state.table_functions().get(&name.to_lowercase()) else {
-            return Err(DataFusionError::Plan(format!("table function '{name}' not found")));
+            // A relation of the system that is asked for as a function.
+            return match self.names.find(Some("pg_catalog"), name).map_err(external)? {
+                Some(Named::Relation(source)) if arguments.is_empty() => Ok(source),
+                None if self.get_function_meta(name).is_some() => {
+                    // A value as a relation of one row.
+                    let value = self.get_function_meta(name).map(|f| f.call(arguments).alias(name));
+                    let plan = LogicalPlanBuilder::empty(true).project(value)?.build()?;
+                    let schema = plan.schema().inner().clone();
+                    Ok(Arc::new(ViewSource { plan, schema }) as Arc<dyn TableSource>)
+                }
+                _ => Err(DataFusionError::Plan(format!("table function '{name}' not found"))),
+            };
         };
         let context = SimplifyContext::builder().with_config_options(self.binder.state.config_options().clone()).build();
         let simplifier = ExprSimplifier::new(context);
@@ -454,6 +543,9 @@ impl ContextProvider for Context<'_> {
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         // DataFusion's functions of these names change the first element only.
+        if functions::catalog::is_function(unqualified(name)) {
+            return functions::catalog::function(unqualified(name), self.names.known()?);
+        }
         let name = match unqualified(name) {
             "array_remove" => "array_remove_all",
             "array_replace" => "array_replace_all",

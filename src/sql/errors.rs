@@ -10,7 +10,7 @@ use crate::error::{Error, Kind};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
-use datafusion::sql::sqlparser::ast::{Expr, Spanned, Visit};
+use datafusion::sql::sqlparser::ast::{self, Expr, Spanned, Value, ValueWithSpan, Visit};
 use datafusion::sql::sqlparser::tokenizer::Location;
 use std::ops::ControlFlow;
 
@@ -29,6 +29,10 @@ pub fn translate(error: DataFusionError, source: Option<&Source>, tree: &impl Vi
     let found = match translated.kind() {
         Kind::UndefinedFunction => quoted_function(translated.message()).and_then(|name| find_function(tree, &name)),
         Kind::UndefinedTable => quoted(translated.message()).and_then(|name| find_relation(tree, name)),
+        Kind::InvalidText | Kind::InvalidDatetime | Kind::DatetimeOverflow | Kind::NumericOutOfRange => {
+            quoted_last(translated.message()).and_then(|text| find_literal(tree, text))
+        }
+        Kind::UndefinedObject => quoted(translated.message()).and_then(|name| find_type(tree, name)),
         Kind::UndefinedColumn | Kind::AmbiguousColumn | Kind::Grouping => quoted(translated.message()).and_then(|name| find_column(tree, name)),
         _ => None,
     };
@@ -223,6 +227,26 @@ fn find(tree: &impl Visit, mut matches: impl FnMut(&Expr) -> Option<Location>) -
 fn find_function(tree: &impl Visit, name: &str) -> Option<Location> {
     find(tree, |e| match e {
         Expr::Function(f) if function_name(&f.name).as_deref() == Some(name) => Some(f.name.span().start),
+        _ => None,
+    })
+}
+
+/// The last thing between quotes, at the end: the value that an error is about.
+fn quoted_last(message: &str) -> Option<&str> {
+    let (before, _) = message.rsplit_once('"')?;
+    Some(before.split_once('"')?.1)
+}
+
+fn find_literal(tree: &impl Visit, text: &str) -> Option<Location> {
+    find(tree, |e| match e {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(literal), span }) if literal == text => Some(span.start),
+        _ => None,
+    })
+}
+
+fn find_type(tree: &impl Visit, name: &str) -> Option<Location> {
+    find(tree, |e| match e {
+        Expr::Cast { data_type: ast::DataType::Custom(given, _), .. } if given.to_string().eq_ignore_ascii_case(name) => Some(given.span().start),
         _ => None,
     })
 }

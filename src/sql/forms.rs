@@ -17,6 +17,7 @@
 //! | `FETCH FIRST n ROWS ONLY` | `LIMIT n` |
 //! | windows and `WITH TIES` | see [`super::over`] |
 //! | `ASOF JOIN`, `FOR SYSTEM_TIME AS OF t` | see [`super::asof`] |
+//! | what tools ask the catalog with | see [`super::catalog_forms`] |
 //! | `FROM generate_series(1, 3) g` | `… g(g)`, the name that Postgres gives the column |
 
 use super::aggregate_forms;
@@ -32,6 +33,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use std::collections::HashSet;
+
+/// Functions in FROM whose one column is called as they are.
+const ONE_COLUMN: [&str; 5] = ["generate_series", "string_to_array", "current_schemas", "current_setting", "format_type"];
 
 /// Digits of a numeric literal that the engine holds.
 const DIGITS: usize = 38;
@@ -115,27 +119,37 @@ impl Rewrite for Forms {
     }
 
     fn table_factor(&mut self, factor: &mut TableFactor) {
+        if let TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } = factor {
+            super::catalog_forms::unqualify(name);
+        }
         super::set_returning::in_from(factor);
         if let TableFactor::NestedJoin { table_with_joins, .. } = factor {
             super::asof::joins(table_with_joins);
         }
         let TableFactor::Table { name, alias, args: Some(_), .. } = factor else { return };
-        if function_name(name).as_deref() != Some("generate_series") {
-            return;
-        }
-        let alias = alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new("generate_series"), columns: vec![], at: None });
+        let Some(called) = function_name(name).filter(|name| ONE_COLUMN.contains(&name.as_str())) else { return };
+        let alias = alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new(called), columns: vec![], at: None });
         if alias.columns.is_empty() {
             alias.columns.push(TableAliasColumnDef { name: alias.name.clone(), data_type: None });
         }
     }
 
     fn expr(&mut self, expr: &mut Expr) {
+        if let Expr::CompoundFieldAccess { root, access_chain } = expr {
+            qualified(root, access_chain);
+            if let Expr::CompoundIdentifier(parts) = root.as_mut()
+                && self.is_outer(parts)
+            {
+                parts.insert(0, Ident::new(PUBLIC));
+            }
+        }
         if let Expr::CompoundIdentifier(parts) = expr
             && self.is_outer(parts)
         {
             parts.insert(0, Ident::new(PUBLIC));
         }
-        *expr = super::subquery_forms::rewritten(rewritten(std::mem::replace(expr, value(Value::Null))));
+        let written = super::catalog_forms::rewritten(std::mem::replace(expr, value(Value::Null)));
+        *expr = super::subquery_forms::rewritten(rewritten(written));
     }
 }
 
@@ -234,6 +248,18 @@ fn interval_literal(interval: ast::Interval) -> Expr {
         None => text,
     };
     cast(string(text), ast::DataType::Interval { fields: None, precision: None })
+}
+
+/// `t.a[1]` is an element of a column: fields of rows stand behind parentheses.
+fn qualified(root: &mut Expr, chain: &mut Vec<AccessExpr>) {
+    let Expr::Identifier(first) = root else { return };
+    let names = chain.iter().take_while(|step| matches!(step, AccessExpr::Dot(Expr::Identifier(_)))).count();
+    if names == 0 || names == chain.len() {
+        return;
+    }
+    let mut parts = vec![first.clone()];
+    parts.extend(chain.drain(..names).filter_map(|step| if let AccessExpr::Dot(Expr::Identifier(name)) = step { Some(name) } else { None }));
+    *root = Expr::CompoundIdentifier(parts);
 }
 
 /// A field's name is no column.
@@ -356,6 +382,8 @@ pub(super) mod tests {
             ("a NOT SIMILAR TO 'x%'", "NOT tw_similar_to(a, 'x%')"),
             ("|/ a + 2 ^ 3", "sqrt(a) + power(2, 3)"),
             ("(r).f", "(r).'f'"),
+            ("t.a[1]", "t.a[1]"),
+            ("(t.r).f[2]", "(t.r).'f'[2]"),
             ("a LIKE 'x!%!!' ESCAPE '!'", "a LIKE 'x\\%\\!'"),
             ("1e3", "'1e3'::NUMERIC"),
             ("1e300", "'1e300'::DOUBLE PRECISION"),

@@ -5,6 +5,7 @@ mod aggregate_forms;
 mod asof;
 pub mod ast;
 pub mod bind;
+mod catalog_forms;
 pub mod errors;
 mod forms;
 pub mod functions;

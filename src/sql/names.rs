@@ -7,8 +7,8 @@
 use super::walk::{self, Rewrite};
 use crate::sql::types::{field, folded, sql_type};
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
-    SetExpr, VisitMut,
+    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, OrderBy, OrderByKind, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, VisitMut,
 };
 use std::collections::HashSet;
 
@@ -28,9 +28,28 @@ pub fn name_columns(query: &mut Query) {
     tell_columns_apart(query);
 }
 
-/// Tells equal names at the top of `query` apart.
+/// Tells equal names at the top of `query` apart; ORDER BY goes on to mean what it meant.
 pub fn tell_columns_apart(query: &mut Query) {
+    let before = aliases(&query.body);
     tell_apart_in(&mut query.body);
+    let after = aliases(&query.body);
+    let Some(OrderBy { kind: OrderByKind::Expressions(keys), .. }) = &mut query.order_by else { return };
+    for key in keys {
+        if let Expr::Identifier(ident) = &key.expr
+            && let Some(at) = before.iter().position(|name| name.as_deref() == Some(folded(ident).as_str()))
+            && let Some(Some(name)) = after.get(at)
+            && before.get(at) != after.get(at)
+        {
+            key.expr = Expr::Identifier(Ident::with_quote('"', name));
+        }
+    }
+}
+
+/// The aliases in a select list, by place.
+fn aliases(body: &SetExpr) -> Vec<Option<String>> {
+    let SetExpr::Select(select) = body else { return Vec::new() };
+    let alias = |item: &SelectItem| if let SelectItem::ExprWithAlias { alias, .. } = item { Some(folded(alias)) } else { None };
+    select.projection.iter().map(alias).collect()
 }
 
 /// Names the items of one list (RETURNING).

@@ -13,13 +13,13 @@ use super::operators::{is_jsonb, no_operator};
 use super::types::{self, TIMESTAMP, settled};
 use crate::error::Error;
 use crate::types::text::decimal::{Literal, write_decimal128};
-use crate::types::text::{TextStyle, parse_value};
+use crate::types::text::{TextStyle, is_vector, parse_value};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{Between, Cast, InList, ScalarFunction};
+use datafusion::logical_expr::expr::{Between, Cast, InList, Placeholder, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -129,6 +129,22 @@ pub fn narrow(expr: Expr) -> Expr {
 
 fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// `'{a,b}'` that a value is looked for in is an array of its type.
+fn meet_items(array: Expr, needle: &Expr, schema: &DFSchema) -> Result<Expr> {
+    match (&array, needle.get_type(schema)) {
+        (Expr::Literal(ScalarValue::Utf8(Some(text)), _), Ok(item)) if has_literals(&item) => {
+            let list = DataType::List(Field::new("item", item, true).into());
+            let value = parse_value(&Field::new("", list, true), Some(text), &TextStyle::UTC).map_err(external)?;
+            Ok(Expr::Literal(ScalarValue::try_from_array(&value, 0)?, None))
+        }
+        (Expr::Placeholder(placeholder), Ok(item)) if placeholder.field.is_none() && !item.is_null() => {
+            let list = Field::new("", DataType::List(Field::new("item", item, true).into()), true);
+            Ok(Expr::Placeholder(Placeholder { id: placeholder.id.clone(), field: Some(list.into()) }))
+        }
+        _ => Ok(array),
+    }
 }
 
 /// A quoted literal takes the type of what it meets.
@@ -390,9 +406,13 @@ fn function(mut call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
         "greatest" | "least" | "make_array" => call.args = numbers::alike(call.args, schema)?,
         "array_has" => {
             if let Ok([array, needle]) = <[Expr; 2]>::try_from(call.args.clone()) {
+                let array = meet_items(array, &needle, schema)?;
                 let (array, needle) = numbers::element(array, needle, schema)?;
                 call.args = vec![array, needle];
             }
+        }
+        "array_element" if call.args.first().is_some_and(|a| a.to_field(schema).is_ok_and(|(_, f)| is_vector(&f))) => {
+            return Ok(super::functions::array::vector_element().call(call.args));
         }
         "nullif" => {
             if let Ok([left, right]) = <[Expr; 2]>::try_from(call.args.clone()) {

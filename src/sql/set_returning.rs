@@ -14,14 +14,14 @@ use super::walk::{self, Read};
 use crate::sql::parse;
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef,
-    TableFactor,
+    TableFactor, Value,
 };
 use std::ops::ControlFlow;
 
 /// Functions of rows, and those of the arrays of these rows.
 const ARRAYS: [(&str, &str); 4] = [
     ("generate_series", "tw_series"),
-    ("generate_subscripts", "tw_ordinals"),
+    ("generate_subscripts", "tw_subscripts"),
     ("regexp_split_to_table", "regexp_split_to_array"),
     ("string_to_table", "string_to_array"),
 ];
@@ -29,7 +29,7 @@ const ARRAYS: [(&str, &str); 4] = [
 /// A call of a function of rows in an expression.
 pub(super) fn in_expression(mut function: Function) -> Expr {
     let Some(array) = function_name(&function.name).and_then(|name| array_function(&name)) else { return Expr::Function(function) };
-    if array == "tw_ordinals"
+    if array == "tw_subscripts"
         && let FunctionArguments::List(list) = &mut function.args
     {
         // The dimension: arrays have one.
@@ -95,7 +95,7 @@ fn array(name: &str, mut arguments: Vec<Expr>) -> Option<Vec<Expr>> {
         return Some(arguments);
     }
     let array = array_function(name)?;
-    if array == "tw_ordinals" {
+    if array == "tw_subscripts" {
         arguments.truncate(1);
     }
     Some(vec![call(array, arguments)])
@@ -109,7 +109,7 @@ fn plain(arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
     plain.collect()
 }
 
-/// Without columns and subqueries.
+/// Without columns, parameters and subqueries.
 pub(super) fn is_constant(expr: &Expr) -> bool {
     struct Columns(bool);
     impl Read for Columns {
@@ -119,7 +119,8 @@ pub(super) fn is_constant(expr: &Expr) -> bool {
         }
 
         fn expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            self.0 |= matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. });
+            self.0 |= matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. })
+                || matches!(expr, Expr::Value(v) if matches!(v.value, Value::Placeholder(_)));
             if self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }

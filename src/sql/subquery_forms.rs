@@ -7,7 +7,7 @@
 //! | `generate_series(1, n)` in a select list | see [`super::set_returning`] |
 
 use super::forms::{call, value};
-use super::functions::array::OF_SUBQUERY;
+use super::functions::array::{LIKE, OF_SUBQUERY};
 use super::names::function_name;
 use super::{parse, set_returning};
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
@@ -29,6 +29,10 @@ pub(super) fn rewritten(expr: Expr) -> Expr {
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, is_some } => match (row_of(*left), *right) {
             (Ok(row), Expr::Subquery(subquery)) => row_in(row, *subquery, false),
             (Ok(row), right) => Expr::AnyOp { left: Box::new(Expr::Tuple(row)), compare_op: BinaryOperator::Eq, right: Box::new(right), is_some },
+            (Err(left), right @ Expr::Value(ast::ValueWithSpan { value: Value::Placeholder(_), .. })) => {
+                let array = call(LIKE, vec![right, (*left).clone()]);
+                Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right: Box::new(array), is_some }
+            }
             (Err(left), right) => Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right: Box::new(right), is_some },
         },
         // The planner does not look for an array's columns in outer queries.

@@ -161,7 +161,8 @@ fn custom(name: &str, type_name: &ast::ObjectName, modifiers: &[String]) -> Resu
         "float4" => T::Float4,
         "float8" => T::Float8,
         "bool" => T::Bool,
-        "text" | "name" => T::Text,
+        "text" => T::Text,
+        "name" | "oid" | "char" => return Ok(of_catalog(name, last)),
         "varchar" => T::Varchar(None),
         "bpchar" => T::Text,
         "bytea" => T::Bytea,
@@ -178,6 +179,13 @@ fn custom(name: &str, type_name: &ast::ObjectName, modifiers: &[String]) -> Resu
         return Err(Error::not_supported(format!("a modifier on type {last} is not supported")));
     }
     field(name, &standard)
+}
+
+/// Types of the catalog's columns.
+fn of_catalog(name: &str, type_name: &str) -> (Field, String) {
+    let data_type = if type_name == "oid" { DataType::Int64 } else { DataType::Utf8 };
+    let shown = if type_name == "char" { "\"char\"" } else { type_name };
+    (Field::new(name, data_type, true).with_metadata(HashMap::from([(TYPE_KEY.to_owned(), type_name.to_owned())])), shown.to_owned())
 }
 
 /// The field that an expression is cast to: as of a column, but `numeric` on its own is marked.
@@ -214,6 +222,8 @@ pub fn sql_type(field: &Field) -> String {
             Some(typmod) => format!("character varying({})", typmod.saturating_sub(4)),
             None => "character varying".into(),
         },
+        (_, Some("char")) => "\"char\"".into(),
+        (_, Some(named @ ("name" | "oid" | "regclass" | "regtype" | "regproc" | "regnamespace" | "regrole" | "int2vector" | "oidvector"))) => named.into(),
         (DataType::Boolean, _) => "boolean".into(),
         (DataType::Int8 | DataType::Int16 | DataType::UInt8, _) => "smallint".into(),
         (DataType::Int32 | DataType::UInt16, _) => "integer".into(),

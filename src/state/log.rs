@@ -84,11 +84,14 @@ impl Logs {
         }
     }
 
-    /// Returns once the change survives power loss.
-    pub fn append_table(&self, table: ObjectId, position: u64, delta: &[u8]) -> Result<()> {
-        let mut ops = Ops::default();
-        ops.put(&key(space::TABLE_LOG, &[&table.0.to_be_bytes(), &position.to_be_bytes()]), delta);
-        self.trimmed.lock().1.entry(table).or_insert(position);
+    /// Appends changes to tables' logs, each at its position, and `with` them what is to be true together with them. Returns once all survive power loss;
+    /// of an error, none do.
+    pub fn append_tables(&self, changes: &[(ObjectId, u64, Vec<u8>)], with: Ops) -> Result<()> {
+        let mut ops = with;
+        for (table, position, delta) in changes {
+            ops.put(&key(space::TABLE_LOG, &[&table.0.to_be_bytes(), &position.to_be_bytes()]), delta);
+            self.trimmed.lock().1.entry(*table).or_insert(*position);
+        }
         self.store.write(ops, Durability::Synced)
     }
 

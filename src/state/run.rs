@@ -14,6 +14,7 @@
 use super::checkpoint::{Action, Ops, space};
 use super::store::Snapshot;
 use crate::error::Result;
+use crate::types::delta::Delta;
 use crate::types::ids::TableId;
 use crate::types::key::Rows;
 use crate::types::time::Epoch;
@@ -52,6 +53,21 @@ pub struct Run {
 impl Run {
     pub fn new(kind: RunKind) -> Run {
         Run { kind, bytes: Vec::new(), entries: Vec::new() }
+    }
+
+    /// A netted change of rows under unique keys, as one run: all deletions first, so that an update of a key ends as its new row.
+    pub fn of_unique(delta: &Delta, keys: &Rows, rows: &Rows) -> Run {
+        let mut run = Run::new(RunKind::Unique);
+        (0..rows.len()).filter(|i| delta.weight(*i) < 0).for_each(|i| run.delete(keys.row(i)));
+        (0..rows.len()).filter(|i| delta.weight(*i) > 0).for_each(|i| run.put(keys.row(i), rows.row(i)));
+        run.finish()
+    }
+
+    /// A change of rows that are their own keys, as one run.
+    pub fn of_weighted(delta: &Delta, rows: &Rows) -> Run {
+        let mut run = Run::new(RunKind::Weighted);
+        rows.iter().enumerate().for_each(|(i, row)| run.add(row, delta.weight(i)));
+        run.finish()
     }
 
     /// Unique and Append: the row under the key is now `row`.
@@ -206,6 +222,11 @@ impl RunStack {
             self.open.truncate(self.open.len() - 2);
             self.open.push(merged);
         }
+    }
+
+    /// Lays changes that are of no epoch over these.
+    pub fn lay_over(&mut self, changes: &RunStack) {
+        self.open.extend(changes.iter().map(|run| (Epoch::default(), run.clone())));
     }
 
     /// A checkpoint begins that contains everything pushed so far.

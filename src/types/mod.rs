@@ -1,6 +1,7 @@
 //! The words that every room speaks: deltas, keys as bytes, time, names of things, expressions.
 //! No input or output, no SQL, no clock.
 
+pub mod copy;
 pub mod delta;
 pub mod expr;
 pub mod float;

@@ -3,6 +3,7 @@
 
 use super::stored::RelationRows;
 use crate::error::{Error, Result};
+use crate::state::run::RunStack;
 use crate::state::store::Snapshot;
 use crate::types::delta::Delta;
 use crate::types::ids::ObjectId;
@@ -58,6 +59,18 @@ impl Published {
         }
         let indexes = found.into_iter().map(|(relation, all)| (relation, all.into_values().collect())).collect();
         Published { epoch, snapshot, relations: relations.clone(), indexes }
+    }
+
+    /// This epoch with changes of some relations that are of no epoch. What they would change in indexes is not known, so these relations are read without.
+    pub fn with_changes(&self, changes: &BTreeMap<ObjectId, RunStack>) -> Published {
+        let (mut relations, mut indexes) = (self.relations.clone(), self.indexes.clone());
+        for (id, runs) in changes {
+            if let Some(rows) = relations.get_mut(id) {
+                *rows = rows.with_changes(runs);
+            }
+            indexes.remove(id);
+        }
+        Published { epoch: self.epoch, snapshot: self.snapshot.clone(), relations, indexes }
     }
 
     /// Whether the relation may be read.

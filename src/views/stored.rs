@@ -12,7 +12,7 @@ use crate::types::time::Epoch;
 use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Where and how rows are stored.
@@ -80,6 +80,24 @@ impl Layout {
         self.kind == RunKind::Unique
     }
 
+    fn rows(&self, batch: &RecordBatch) -> Result<Rows> {
+        let mut rows = Rows::default();
+        self.codec.encode(batch.columns(), &mut rows)?;
+        Ok(rows)
+    }
+
+    /// The keys that these rows are stored under.
+    fn keys(&self, batch: &RecordBatch) -> Result<Rows> {
+        if !self.is_unique() {
+            return self.rows(batch);
+        }
+        let types = self.key.iter().map(|p| (p.data_type.clone(), p.order)).collect();
+        let columns: Vec<_> = self.key.iter().map(|p| batch.column(p.column).clone()).collect();
+        let mut keys = Rows::default();
+        Codec::ordered(types)?.encode(&columns, &mut keys)?;
+        Ok(keys)
+    }
+
     fn decode(&self, rows: &Rows, weights: Option<Vec<i64>>) -> Result<Delta> {
         let columns = self.codec.decode(&mut rows.iter())?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
@@ -111,6 +129,67 @@ impl RelationRows {
 
     pub fn push(&mut self, step: Epoch, run: Run) {
         self.runs.push(step, run);
+    }
+
+    /// A netted change of these rows that is of no epoch, as a run. `appended`: rows that such changes have appended before.
+    pub fn change(&self, delta: &Delta, appended: u64) -> Result<Run> {
+        let rows = self.layout.rows(delta.batch())?;
+        Ok(match self.layout.kind {
+            RunKind::Unique => Run::of_unique(delta, &self.layout.keys(delta.batch())?, &rows),
+            RunKind::Weighted => Run::of_weighted(delta, &rows),
+            RunKind::Append => {
+                let mut run = Run::new(RunKind::Append);
+                // Behind those of all workers.
+                rows.iter().zip(appended..).for_each(|(row, number)| run.put(&[&[0xff; run::WRITER][..], &number.to_be_bytes()].concat(), row));
+                run.finish()
+            }
+        })
+    }
+
+    /// The rows as they are with such changes.
+    pub fn with_changes(&self, changes: &RunStack) -> RelationRows {
+        let mut rows = self.clone();
+        rows.runs.lay_over(changes);
+        rows
+    }
+
+    /// A row of the netted `delta`, made from an older state of these rows, that does not fit to them any more: it goes and is not there, or it comes under a
+    /// key that is taken.
+    pub fn conflict(&self, snapshot: &Arc<dyn Snapshot>, delta: &Delta) -> Result<Option<usize>> {
+        match self.layout.kind {
+            RunKind::Append => Ok(None),
+            RunKind::Unique => self.unique_conflict(snapshot.as_ref(), delta),
+            RunKind::Weighted => self.weighted_conflict(snapshot, delta),
+        }
+    }
+
+    fn unique_conflict(&self, snapshot: &dyn Snapshot, delta: &Delta) -> Result<Option<usize>> {
+        let (keys, rows) = (self.layout.keys(delta.batch())?, self.layout.rows(delta.batch())?);
+        let mut wanted: Vec<&[u8]> = keys.iter().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let there = self.of_keys(snapshot, &wanted)?;
+        let (there_keys, there_rows) = (self.layout.keys(&there)?, self.layout.rows(&there)?);
+        let there: HashMap<&[u8], &[u8]> = there_keys.iter().zip(there_rows.iter()).collect();
+        let gone: HashMap<&[u8], &[u8]> = (0..delta.rows()).filter(|i| delta.weight(*i) < 0).map(|i| (keys.row(i), rows.row(i))).collect();
+        Ok((0..delta.rows()).find(|i| there.get(keys.row(*i)) != gone.get(keys.row(*i))))
+    }
+
+    fn weighted_conflict(&self, snapshot: &Arc<dyn Snapshot>, delta: &Delta) -> Result<Option<usize>> {
+        let rows = self.layout.rows(delta.batch())?;
+        for i in (0..delta.rows()).filter(|i| delta.weight(*i) < 0) {
+            let key = rows.row(i);
+            let only = KeyRange { from: key.into(), to: [key, &[0]].concat() };
+            let mut scan = self.scan_ranges(snapshot.clone(), vec![only]);
+            let mut weight = 0;
+            while let Some(found) = scan.next(1)? {
+                weight += (0..found.rows()).map(|row| found.weight(row)).sum::<i64>();
+            }
+            if weight + delta.weight(i) < 0 {
+                return Ok(Some(i));
+            }
+        }
+        Ok(None)
     }
 
     /// A checkpoint begins that contains all runs so far.
@@ -148,14 +227,7 @@ impl RelationRows {
     pub fn taken_part(&self, delta: &Delta, taken: &Taken) -> Result<Option<Delta>> {
         let layout = &self.layout;
         let Some(last) = taken.last_key(layout.kind) else { return Ok(None) };
-        let mut keys = Rows::default();
-        if layout.is_unique() {
-            let types = layout.key.iter().map(|p| (p.data_type.clone(), p.order)).collect();
-            let columns: Vec<_> = layout.key.iter().map(|p| delta.column(p.column).clone()).collect();
-            Codec::ordered(types)?.encode(&columns, &mut keys)?;
-        } else {
-            layout.codec.encode(delta.batch().columns(), &mut keys)?;
-        }
+        let keys = layout.keys(delta.batch())?;
         let keep: BooleanArray = (0..delta.rows()).map(|row| Some(keys.row(row) <= last)).collect();
         Ok(Some(delta.filter(&keep)?).filter(|d| !d.is_empty()))
     }

@@ -1,6 +1,6 @@
 //! A blocking Postgres client over tokio-postgres: text in, text out, as psql would show it.
 
-use futures::StreamExt;
+use futures::{SinkExt, StreamExt};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
@@ -17,6 +17,8 @@ pub struct SqlError {
     pub message: String,
     pub detail: String,
     pub hint: String,
+    /// Where it happened: the line of a COPY.
+    pub context: String,
 }
 
 impl std::fmt::Display for SqlError {
@@ -32,7 +34,7 @@ impl From<tokio_postgres::Error> for SqlError {
     fn from(e: tokio_postgres::Error) -> Self {
         match e.as_db_error() {
             Some(db) => SqlError::said(db),
-            None => SqlError { code: "lost".to_string(), message: e.to_string(), detail: String::new(), hint: String::new() },
+            None => SqlError { code: "lost".to_string(), message: e.to_string(), detail: String::new(), hint: String::new(), context: String::new() },
         }
     }
 }
@@ -40,7 +42,13 @@ impl From<tokio_postgres::Error> for SqlError {
 impl SqlError {
     fn said(db: &DbError) -> SqlError {
         let text = |part: Option<&str>| part.unwrap_or_default().to_string();
-        SqlError { code: db.code().code().to_string(), message: db.message().to_string(), detail: text(db.detail()), hint: text(db.hint()) }
+        SqlError {
+            code: db.code().code().to_string(),
+            message: db.message().to_string(),
+            detail: text(db.detail()),
+            hint: text(db.hint()),
+            context: text(db.where_()),
+        }
     }
 }
 
@@ -112,6 +120,31 @@ impl Client {
                 }
             }
             Ok(())
+        })
+    }
+
+    /// The data of a `COPY … TO STDOUT`.
+    pub fn copy_out(&mut self, sql: &str) -> Result<Vec<u8>, SqlError> {
+        self.runtime.block_on(async {
+            let mut pieces = std::pin::pin!(self.inner.copy_out(sql).await?);
+            let mut data = Vec::new();
+            while let Some(piece) = pieces.next().await {
+                data.extend_from_slice(&piece?);
+            }
+            Ok(data)
+        })
+    }
+
+    /// Gives `data` to a `COPY … FROM STDIN`, so many bytes at a time.
+    pub fn copy_in(&mut self, sql: &str, data: &[u8], size: usize) -> Result<u64, SqlError> {
+        self.runtime.block_on(async {
+            let mut sink = std::pin::pin!(self.inner.copy_in::<_, bytes::Bytes>(sql).await?);
+            for piece in data.chunks(size) {
+                if sink.feed(bytes::Bytes::copy_from_slice(piece)).await.is_err() {
+                    break;
+                }
+            }
+            Ok(sink.finish().await?)
         })
     }
 

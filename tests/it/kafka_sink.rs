@@ -218,3 +218,25 @@ fn kafka_sink_that_cannot_be_is_refused_with_words() {
     client.run("INSERT INTO t VALUES (1, 'a'), (2, NULL); DROP SINK s");
     assert_eq!(client.one("SELECT count(*) FROM tidewater.sinks"), "0");
 }
+
+#[test]
+fn kafka_sink_does_not_go_on_in_another_topic_of_the_same_name() {
+    let kafka = Kafka::shared();
+    kafka.create_topic("twice", 1);
+    let mut server = Server::start();
+    let mut client = server.connect();
+    client.run("CREATE TABLE t (k BIGINT PRIMARY KEY); INSERT INTO t VALUES (1), (2)");
+    client.run(&format!("CREATE SINK s FROM t {} FORMAT UPSERT ENCODE JSON", options(kafka, "twice", "")));
+    published(&mut client);
+    kafka.delete_topic("twice");
+    server.terminate();
+    kafka.create_topic("twice", 1);
+    server.restart();
+    let mut client = server.connect();
+    client.run("INSERT INTO t VALUES (3)");
+    client.until("SELECT last_error LIKE '%\"twice\" is not the one that the sink was created on%' FROM tidewater.sinks", "t", PATIENCE);
+    assert_eq!(kafka.committed("twice", 1).len(), 0);
+    client.run(&format!("DROP SINK s; CREATE SINK s FROM t {} FORMAT UPSERT ENCODE JSON", options(kafka, "twice", "")));
+    published(&mut client);
+    assert_eq!(newest(kafka, "twice", 1).0.len(), 3);
+}

@@ -1,12 +1,14 @@
 //! What sources and sinks ask of librdkafka alike: its settings, and the words for its errors.
 
-use crate::connectors::options::{Options, nearest};
+use crate::connectors::options::{OptionKind, OptionSpec, Options, nearest};
 use crate::error::{Error, Kind, Result};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// The options that every client needs, as the documentation shows them.
-pub const SERVERS: &str = "properties.bootstrap.server";
+pub const SERVERS: OptionSpec = OptionSpec::new("properties.bootstrap.server", OptionKind::Text, "", "Brokers to ask first: host:port, several with commas.")
+    .or(&["properties.bootstrap.servers", "kafka.brokers"]);
+
+pub const TOPIC_ID: OptionSpec = OptionSpec::new("topic.id", OptionKind::Text, "the topic's at CREATE", "Another topic of the same name is refused.");
 
 pub fn invalid(message: impl Into<String>) -> Error {
     Error::new(Kind::InvalidParameter, message)
@@ -16,7 +18,7 @@ pub fn invalid(message: impl Into<String>) -> Error {
 pub fn config(options: &Options<'_>, decided: &[&str], why: &str, ours: &[(&str, &str)]) -> Result<ClientConfig> {
     let mut config = ClientConfig::new();
     config
-        .set("bootstrap.servers", options.required(SERVERS)?)
+        .set("bootstrap.servers", options.required(SERVERS.name)?)
         .set("client.id", "tidewater")
         .set("reconnect.backoff.max.ms", "2000")
         .set("socket.keepalive.enable", "true");

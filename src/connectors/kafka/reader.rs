@@ -32,6 +32,8 @@ const OPEN_WAIT: Duration = Duration::from_secs(3);
 /// Reads one partition.
 pub struct KafkaReader {
     plan: Arc<Plan>,
+    /// Bytes that the client may hold.
+    ahead: usize,
     partition: Partition,
     /// The offset after the last message handed over.
     next: Position,
@@ -77,7 +79,7 @@ struct Buffers {
 
 impl KafkaReader {
     /// Connects when it is first polled.
-    pub fn new(plan: Arc<Plan>, partition: Partition, from: Position) -> Result<KafkaReader> {
+    pub fn new(plan: Arc<Plan>, partition: Partition, from: Position, ahead: usize) -> Result<KafkaReader> {
         let decoder = plan.encoding.decoder()?;
         let key_decoder = plan.keys.as_ref().map(|k| k.decoder()).transpose()?;
         let mut headers = Vec::new();
@@ -89,13 +91,13 @@ impl KafkaReader {
         }
         let wants_keys = plan.metadata.contains(&Some(Metadata::Key));
         let buffers = Buffers { headers, wants_keys, ..Buffers::default() };
-        Ok(KafkaReader { plan, partition, next: from, end: from, decoder, key_decoder, link: None, pending: None, buffers })
+        Ok(KafkaReader { plan, ahead, partition, next: from, end: from, decoder, key_decoder, link: None, pending: None, buffers })
     }
 
     fn connect(&self) -> Result<Link> {
         self.plan.check_identity(OPEN_WAIT)?;
         let failed = |e: rdkafka::error::KafkaError| self.plan.worded("read", e.rdkafka_error_code(), None);
-        let consumer: Consumer = self.plan.config.create_with_context(Context::default()).map_err(failed)?;
+        let consumer: Consumer = self.plan.reading(self.ahead).create_with_context(Context::default()).map_err(failed)?;
         let consumer = Arc::new(consumer);
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(&self.plan.topic, self.partition as i32, Offset::Offset(self.end)).map_err(failed)?;

@@ -2,7 +2,7 @@
 //! and position are there together or not at all. The transactional id shuts out an older producer of the same sink.
 
 use super::client::{self, lower, plain, refused};
-use super::{Consumer, Context};
+use super::{Consumer, Context, batch};
 use crate::connectors::connector::{Publisher, SinkRequest};
 use crate::connectors::options::{OUTBOX_LIMIT, OptionKind, OptionSpec, Options, PRIMARY_KEY};
 use crate::error::{Error, Kind, Result};
@@ -12,12 +12,13 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("topic", OptionKind::Text, "", "The topic to write; it must exist.").or(&["kafka.topic"]),
-    OptionSpec::new(client::SERVERS, OptionKind::Text, "", "Brokers to ask first: host:port, several with commas.")
-        .or(&["properties.bootstrap.servers", "kafka.brokers"]),
+    client::SERVERS,
+    client::TOPIC_ID,
     PRIMARY_KEY,
     OUTBOX_LIMIT,
     OptionSpec::new(
@@ -37,12 +38,17 @@ const PATIENT: Duration = Duration::from_secs(5);
 /// How often to look whether the broker has what was sent.
 const TICK: Duration = Duration::from_millis(1);
 
+/// How often to look whether the topic is still the same: records of a client that keeps running would go into another of its name.
+const IDENTIFY: Duration = Duration::from_secs(5);
+
 /// How long the coordinator takes to end a transaction behind its answer. The next one is refused until then, and librdkafka tries again after 20 ms.
 const SETTLING: Duration = Duration::from_millis(5);
 
 /// A topic as a sink.
 pub struct KafkaSink {
     topic: String,
+    /// The topic's id at CREATE; `None`: the broker was too old to tell.
+    id: Option<String>,
     /// Of the consumer group that keeps the position.
     group: String,
     config: ClientConfig,
@@ -55,6 +61,8 @@ struct Clients {
     positions: Consumer,
     /// When the last transaction was committed.
     committed: Option<Instant>,
+    /// When the topic was last found to be the same.
+    identified: Instant,
 }
 
 impl Clients {
@@ -86,7 +94,8 @@ pub fn build(request: &SinkRequest<'_>) -> Result<KafkaSink> {
     config.set("transactional.id", &group).set("group.id", &group).set("enable.auto.commit", "false");
     // Tells what is wrong with the properties, without a client: those cost a tenth of a second, and the scheduler waits here.
     config.create_native_config().map_err(|e| refused(&e))?;
-    Ok(KafkaSink { topic: options.required("topic")?.to_string(), group, config, clients: None })
+    let id = options.text(client::TOPIC_ID.name).map(str::to_string);
+    Ok(KafkaSink { topic: options.required("topic")?.to_string(), id, group, config, clients: None })
 }
 
 impl KafkaSink {
@@ -136,22 +145,36 @@ impl KafkaSink {
         Ok(list)
     }
 
+    /// Error: another topic has the name: the position says what is in the one that is gone.
+    fn check_identity(&self, client: &Consumer) -> Result<()> {
+        let Some(before) = &self.id else { return Ok(()) };
+        match batch::topic_id(client, &self.topic, PATIENT)? {
+            Some(now) if now != *before => Err(Error::new(
+                Kind::DataCorrupted,
+                format!("topic \"{}\" is not the one that the sink was created on: it was deleted and created again", self.topic),
+            )
+            .with_hint("what was published before is not in it; drop the sink and create it again, and it publishes what there is now")),
+            _ => Ok(()),
+        }
+    }
+
     fn connect(&self) -> Result<(Clients, Option<u64>)> {
         let producer: BaseProducer<Context> = self.config.create_with_context(Context::default()).map_err(|e| refused(&e))?;
         let why = |error: &KafkaError, trouble| self.worded("write to", error.rdkafka_error_code(), trouble);
         producer.init_transactions(PATIENT).map_err(|e| why(&e, producer.context().take_trouble()))?;
         let positions = self.positions()?;
+        self.check_identity(&positions)?;
         let committed = positions.committed_offsets(self.position_of(Offset::Invalid)?, PATIENT).map_err(|e| why(&e, positions.context().take_trouble()))?;
         let position = match committed.find_partition(&self.topic, 0).map(|p| p.offset()) {
             Some(Offset::Offset(at)) => u64::try_from(at).ok(),
             _ => None,
         };
-        Ok((Clients { producer, positions, committed: None }, position))
+        Ok((Clients { producer, positions, committed: None, identified: Instant::now() }, position))
     }
 }
 
 impl Publisher for KafkaSink {
-    fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<BTreeMap<String, String>> {
         let client = self.positions()?;
         let failed = |code| {
             while client.poll(Duration::ZERO).is_some() {}
@@ -162,7 +185,10 @@ impl Publisher for KafkaSink {
         match topic.error() {
             Some(error) => Err(failed(Some(error.into()))),
             None if topic.partitions().is_empty() => Err(failed(Some(RDKafkaErrorCode::UnknownTopicOrPartition))),
-            None => Ok(()),
+            None => {
+                let id = batch::topic_id(&client, &self.topic, PATIENT)?;
+                Ok(id.map(|id| (client::TOPIC_ID.name.to_string(), id)).into_iter().collect())
+            }
         }
     }
 
@@ -175,6 +201,12 @@ impl Publisher for KafkaSink {
     }
 
     fn begin(&mut self) -> Result<()> {
+        if self.clients()?.identified.elapsed() > IDENTIFY {
+            self.check_identity(&self.clients()?.positions)?;
+            if let Some(clients) = &mut self.clients {
+                clients.identified = Instant::now();
+            }
+        }
         let clients = self.clients()?;
         if let Some(committed) = clients.committed {
             std::thread::sleep(SETTLING.saturating_sub(committed.elapsed()));
@@ -220,7 +252,6 @@ impl Publisher for KafkaSink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     fn make(options: &[(&str, &str)]) -> Result<KafkaSink> {
         let options: BTreeMap<String, String> = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();

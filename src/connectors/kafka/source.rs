@@ -20,8 +20,7 @@ use std::time::Duration;
 
 pub const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new("topic", OptionKind::Text, "", "The topic to read.").or(&["kafka.topic"]),
-    OptionSpec::new("properties.bootstrap.server", OptionKind::Text, "", "Brokers to ask first: host:port, several with commas.")
-        .or(&["properties.bootstrap.servers", "kafka.brokers"]),
+    client::SERVERS,
     OptionSpec::new(
         "scan.startup.mode",
         OptionKind::Choice(&["earliest", "latest", "timestamp"]),
@@ -36,8 +35,13 @@ pub const OPTIONS: &[OptionSpec] = &[
     )
     .or(&["scan.startup.timestamp_millis"]),
     OptionSpec::new("group.id.prefix", OptionKind::Text, "tidewater", "Offsets are committed, for monitoring only, to the group PREFIX-SOURCE."),
-    OptionSpec::new("fetch.buffer", OptionKind::Size, "16MB", "How much each partition may hold that was fetched and not yet read."),
-    OptionSpec::new("topic.id", OptionKind::Text, "the topic's at CREATE", "Another topic of the same name is not read."),
+    OptionSpec::new(
+        "fetch.buffer",
+        OptionKind::Size,
+        "16MB",
+        "At most so much of each partition is fetched and not yet read; less where memory is little or partitions are many.",
+    ),
+    client::TOPIC_ID,
     OptionSpec::new(
         "properties.*",
         OptionKind::Text,
@@ -75,6 +79,8 @@ pub struct Plan {
     pub keys: Option<KeyColumns>,
     /// Asks about the topic; readers have clients of their own.
     client: Consumer,
+    /// Bytes that one client may hold of what it fetched.
+    fetch_buffer: u64,
     /// The topic's id: given at CREATE, else the first one seen.
     id: Mutex<Option<String>>,
 }
@@ -106,7 +112,8 @@ pub fn build(request: &SourceRequest<'_>) -> Result<KafkaSource> {
         metadata: request.metadata.clone(),
         keys,
         client,
-        id: Mutex::new(options.text("topic.id").map(str::to_string)),
+        fetch_buffer: options.text("fetch.buffer").and_then(parse_size).unwrap_or(16 << 20),
+        id: Mutex::new(options.text(client::TOPIC_ID.name).map(str::to_string)),
     };
     Ok(KafkaSource { plan: Arc::new(plan) })
 }
@@ -129,8 +136,6 @@ fn startup(options: &Options<'_>) -> Result<Startup> {
 }
 
 fn client_config(source: &str, options: &Options<'_>) -> Result<ClientConfig> {
-    let buffer = options.text("fetch.buffer").and_then(parse_size).unwrap_or(16 << 20);
-    let kilobytes = (buffer / 1024).clamp(64, 2_097_151);
     let prefix = options.text("group.id.prefix").unwrap_or("tidewater");
     let mut config = client::config(
         options,
@@ -138,7 +143,6 @@ fn client_config(source: &str, options: &Options<'_>) -> Result<ClientConfig> {
         "offsets are kept in its checkpoints; scan.startup.mode tells where to begin, fetch.buffer how much to hold",
         &[
             ("group.id", &format!("{prefix}-{source}")),
-            ("queued.max.messages.kbytes", &kilobytes.to_string()),
             // Full queues are looked at again soon: the default of a second would let them run dry.
             ("fetch.queue.backoff.ms", "10"),
             ("fetch.error.backoff.ms", "200"),
@@ -150,6 +154,14 @@ fn client_config(source: &str, options: &Options<'_>) -> Result<ClientConfig> {
 }
 
 impl Plan {
+    /// The settings of a client that holds at most about so many bytes.
+    pub fn reading(&self, ahead: usize) -> ClientConfig {
+        let kilobytes = (self.fetch_buffer.min(ahead as u64) / 1024).clamp(64, 2_097_151);
+        let mut config = self.config.clone();
+        config.set("queued.max.messages.kbytes", kilobytes.to_string());
+        config
+    }
+
     /// The words for an error of the client about this topic.
     pub fn worded(&self, doing: &str, code: Option<RDKafkaErrorCode>, trouble: Option<String>) -> Error {
         let servers = self.config.get("bootstrap.servers").unwrap_or_default();
@@ -255,8 +267,8 @@ impl Source for KafkaSource {
         }
     }
 
-    fn open(&self, partition: Partition, from: Position) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(KafkaReader::new(self.plan.clone(), partition, from)?))
+    fn open(&self, partition: Partition, from: Position, ahead: usize) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(KafkaReader::new(self.plan.clone(), partition, from, ahead)?))
     }
 
     fn committed(&self, positions: &BTreeMap<Partition, Position>) {
@@ -282,7 +294,7 @@ impl Source for KafkaSource {
     }
 
     fn pinned(&self) -> BTreeMap<String, String> {
-        self.plan.id.lock().iter().map(|id| ("topic.id".to_string(), id.clone())).collect()
+        self.plan.id.lock().iter().map(|id| (client::TOPIC_ID.name.to_string(), id.clone())).collect()
     }
 }
 
@@ -324,9 +336,10 @@ mod tests {
     fn options_become_the_clients_settings() {
         let source =
             make(&[&BASE[..], &[("properties.security.protocol", "plaintext"), ("fetch.buffer", "1MB"), ("group.id.prefix", "mine")]].concat()).unwrap();
-        let setting = |name: &str| source.plan.config.get(name).map(str::to_string);
+        let setting = |name: &str| source.plan.reading(2 << 20).get(name).map(str::to_string);
         assert_eq!(setting("security.protocol").as_deref(), Some("plaintext"));
         assert_eq!(setting("queued.max.messages.kbytes").as_deref(), Some("1024"));
+        assert_eq!(source.plan.reading(512 << 10).get("queued.max.messages.kbytes"), Some("512"));
         assert_eq!(setting("group.id").as_deref(), Some("mine-s"));
         assert_eq!(setting("enable.auto.commit").as_deref(), Some("false"));
     }

@@ -141,16 +141,11 @@ impl Running {
         self.row_codec.encode(delta.batch().columns(), &mut rows)?;
         match &mut self.sequence {
             Some(sequence) => sequence.run(delta, &rows),
-            None if self.spec.key == RowKey::Row => {
-                let mut run = Run::new(RunKind::Weighted);
-                rows.iter().enumerate().for_each(|(i, row)| run.add(row, delta.weight(i)));
-                Ok(run.finish())
-            }
+            None if self.spec.key == RowKey::Row => Ok(Run::of_weighted(delta, &rows)),
             None => self.unique(delta, &rows),
         }
     }
 
-    /// All deletions first, so that an update of a key ends as its new row.
     fn unique(&self, delta: &Delta, rows: &Rows) -> Result<Run> {
         let mut keys = Rows::default();
         if self.key_columns.is_empty() {
@@ -159,10 +154,7 @@ impl Running {
             let columns = self.key_columns.iter().map(|c| Arc::clone(delta.column(*c))).collect::<Vec<ArrayRef>>();
             self.key_codec.encode(&columns, &mut keys)?;
         }
-        let mut run = Run::new(RunKind::Unique);
-        (0..rows.len()).filter(|i| delta.weight(*i) < 0).for_each(|i| run.delete(keys.row(i)));
-        (0..rows.len()).filter(|i| delta.weight(*i) > 0).for_each(|i| run.put(keys.row(i), rows.row(i)));
-        Ok(run.finish())
+        Ok(Run::of_unique(delta, &keys, rows))
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::target::Target;
 use crate::catalog::object::Column;
-use crate::error::{Error, Kind, Result};
+use crate::error::{About, Error, Kind, Result};
 use crate::sql::functions::cast::{max_length, to_text};
 use crate::sql::types;
 use crate::types::text::{TYPE_KEY, TYPMOD_KEY};
@@ -62,7 +62,13 @@ pub(super) fn checked(target: &Target, rows: &RecordBatch) -> Result<RecordBatch
         if column.not_null && array.null_count() > 0 {
             let row = (0..array.len()).find(|&r| array.is_null(r)).unwrap_or_default();
             let message = format!("null value in column \"{}\" of relation \"{}\" violates not-null constraint", target.columns()[i].name, target.name());
-            return Err(Error::new(Kind::NotNullViolation, message).with_detail(format!("Failing row contains ({}).", row_text(rows, row)?)));
+            let about = About {
+                schema: Some(target.object.schema.clone()),
+                table: Some(target.name().to_owned()),
+                column: Some(column.name.clone()),
+                constraint: None,
+            };
+            return Err(Error::new(Kind::NotNullViolation, message).with_detail(format!("Failing row contains ({}).", row_text(rows, row)?)).about(about));
         }
         arrays.push(array);
     }
@@ -87,7 +93,7 @@ pub(super) fn row_text(rows: &RecordBatch, row: usize) -> Result<String> {
 }
 
 /// The values of some columns of one row, separated by commas.
-pub(super) fn values_text(rows: &RecordBatch, columns: &[usize], row: usize) -> Result<String> {
+pub fn values_text(rows: &RecordBatch, columns: &[usize], row: usize) -> Result<String> {
     let texts: Vec<String> = columns
         .iter()
         .map(|&i| {

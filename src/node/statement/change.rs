@@ -69,11 +69,12 @@ async fn run(
 ) -> Result<Outcome> {
     let slot: Arc<Mutex<Option<Resolved>>> = Arc::default();
     let (inner, result) = (context.clone(), slot.clone());
-    let (table, alias) = (prepared.target.object.id, prepared.alias.clone());
+    let (table, alias) = (prepared.target.object.clone(), prepared.alias.clone());
+    let verb = if is_update { "UPDATE" } else { "DELETE" };
     let written = context
-        .engine
         .write(
-            table,
+            verb,
+            &table,
             Box::new(move |snapshot| {
                 Box::pin(async move {
                     let Prepared { target, plan, moves_keys, .. } = prepared;
@@ -97,12 +98,11 @@ async fn run(
         )
         .await?;
     let resolved = slot.lock().take().ok_or_else(|| Error::internal("the writer did not resolve the statement"))?;
-    let verb = if is_update { "UPDATE" } else { "DELETE" };
     let mut outcome = match items {
         Some(items) => Outcome::rows(returning(context, statement, &alias, items, resolved.after, parameters, verb).await?),
         None => Outcome::command(format!("{verb} {}", resolved.after.num_rows())),
     };
-    outcome.written = Some(written.epoch);
+    outcome.written = written;
     Ok(outcome)
 }
 

@@ -8,7 +8,7 @@ use super::insert::is_default;
 use super::scope::Scope;
 use super::select::{collect, with_session_values};
 use super::target::Target;
-use crate::error::{Error, Kind, Result};
+use crate::error::{About, Error, Kind, Result};
 use crate::node::engine_api::Snapshot;
 use crate::sql::ast::Statement;
 use crate::sql::bind::Parameters;
@@ -111,6 +111,7 @@ fn duplicate(target: &Target, rows: &RecordBatch, row: usize) -> Error {
     let values = values_text(rows, key, row).unwrap_or_default();
     Error::new(Kind::UniqueViolation, format!("duplicate key value violates unique constraint \"{}\"", constraint(target)))
         .with_detail(format!("Key ({})=({values}) already exists.", names.join(", ")))
+        .about(About { schema: Some(target.object.schema.clone()), table: Some(target.name().to_owned()), column: None, constraint: Some(constraint(target)) })
 }
 
 /// The key of each row, as bytes.
@@ -195,9 +196,7 @@ async fn updated(
     let plan = {
         let catalog = context.engine.catalog();
         let relation = |id| context.engine.relation(id);
-        let scope = Scope::new(&catalog, &relation, Some(context.engine.as_ref()))
-            .with_local(EXCLUDED, numbered(&proposed)?)
-            .with_local(&update.alias, numbered(&there)?);
+        let scope = Scope::new(&catalog, &relation, Some(context)).with_local(EXCLUDED, numbered(&proposed)?).with_local(&update.alias, numbered(&there)?);
         let bound = context.binder.query(&scope, query, Parameters::Values(&update.parameters), Some(&update.statement.source))?;
         new_rows(context, target, bound.plan, target.columns().len(), &update.assigned, &computed)?
     };

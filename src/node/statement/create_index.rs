@@ -45,9 +45,11 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         sql: statement.text.clone(),
         depends_on: vec![base.id],
         body: Body::Index(index),
+        uncommitted: false,
+        comments: Default::default(),
     };
     let answer = if context.settings.is_on("background_ddl") { When::Begun } else { When::Built };
-    context.engine.create(object, Some(plan), answer).await?;
+    context.create(object, Some(plan), answer).await?;
     Ok(Outcome::command(TAG))
 }
 

@@ -47,9 +47,11 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         sql: statement.text.clone(),
         depends_on: Vec::new(),
         body,
+        uncommitted: false,
+        comments: Default::default(),
     };
     let (object, plan) = planned(context, object)?;
-    context.engine.create(object, plan, When::Built).await?;
+    context.create(object, plan, When::Built).await?;
     Ok(Outcome::command(tag))
 }
 

@@ -54,15 +54,26 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         state: state.finish()?,
         building: true,
     };
-    let object =
-        Object { id, schema: PUBLIC.into(), name: create.name.name.clone(), sql: statement.text.clone(), depends_on: scope.used(), body: Body::Sink(sink) };
+    let mut object = Object {
+        id,
+        schema: PUBLIC.into(),
+        name: create.name.name.clone(),
+        sql: statement.text.clone(),
+        depends_on: scope.used(),
+        body: Body::Sink(sink),
+        uncommitted: false,
+        comments: Default::default(),
+    };
     if let Some(publisher) = sinks::publisher(&object)? {
         let checked = tokio::task::spawn_blocking(move || publisher.check()).await;
-        checked.map_err(|e| Error::internal(format!("the check of the sink failed: {e}")))??;
+        let pinned = checked.map_err(|e| Error::internal(format!("the check of the sink failed: {e}")))??;
+        if let Body::Sink(sink) = &mut object.body {
+            sink.options.extend(pinned);
+        }
     }
     let growth = unbounded(context, "sink", &create.name, &plan)?;
     let answer = if context.settings.is_on("background_ddl") { When::Begun } else { When::Built };
-    context.engine.create(object, Some(plan), answer).await?;
+    context.create(object, Some(plan), answer).await?;
     let outcome = Outcome::command(TAG);
     Ok(match growth {
         Some(notice) => outcome.notice(notice),

@@ -38,11 +38,19 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     } else {
         (Body::View(View { query: create.query_text.sql.clone(), columns }), None)
     };
-    let object =
-        Object { id: context.engine.allocate_object()?, schema: PUBLIC.into(), name: create.name.name.clone(), sql: statement.text.clone(), depends_on, body };
+    let object = Object {
+        id: context.engine.allocate_object()?,
+        schema: PUBLIC.into(),
+        name: create.name.name.clone(),
+        sql: statement.text.clone(),
+        depends_on,
+        body,
+        uncommitted: false,
+        comments: Default::default(),
+    };
     let growth = plan.as_ref().map_or(Ok(None), |plan| unbounded(context, "materialized view", &create.name, plan))?;
     let answer = if context.settings.is_on("background_ddl") { When::Begun } else { When::Built };
-    context.engine.create(object, plan, answer).await?;
+    context.create(object, plan, answer).await?;
     let outcome = Outcome::command(tag);
     Ok(match growth {
         Some(notice) => outcome.notice(notice),

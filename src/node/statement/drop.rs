@@ -46,7 +46,7 @@ pub(super) async fn execute(context: &Context, drop: &Drop) -> Result<Outcome> {
     } else {
         catalog.check_droppable(&ids)?;
     }
-    context.engine.drop_objects(&all).await?;
+    context.drop_objects(&all).await?;
     Ok(outcome)
 }
 
@@ -78,7 +78,7 @@ fn article(kind: ObjectKind) -> &'static str {
     if kind == ObjectKind::Index { "an" } else { "a" }
 }
 
-fn check_kind(object: &Object, wanted: ObjectKind, name: &Name) -> Result<()> {
+pub(super) fn check_kind(object: &Object, wanted: ObjectKind, name: &Name) -> Result<()> {
     let is = kind_of(object);
     if is == wanted {
         return Ok(());

@@ -36,7 +36,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement) -> Result<
 async fn query(context: &Context, statement: &Statement, query: &datafusion::sql::sqlparser::ast::Query) -> Result<String> {
     let catalog = context.engine.catalog();
     let bound = super::select::bind(context, statement, query, Parameters::Values(&[]))?;
-    let snapshot = context.engine.snapshot(context.wait_for, &scanned(&bound.plan)).await?;
+    let snapshot = context.snapshot(&scanned(&bound.plan)).await?;
     let lookup = Lookup::of(context, catalog, &bound).and_then(|lookup| lookup.shown(snapshot.as_ref()));
     // What cannot be read now (a source, a view that is being built) can be explained all the same.
     let plan = with_rows(bound.plan.clone(), snapshot.as_ref()).unwrap_or(bound.plan);

@@ -9,14 +9,18 @@ use super::select::{Shape, collect, with_session_values};
 use super::target::Target;
 use super::{Context, Outcome};
 use crate::error::{Error, Kind, Result};
+use crate::node::engine_api::Resolve;
 use crate::sql::ast::Statement;
 use crate::sql::bind::Parameters;
 use crate::sql::errors::untranslated;
 use crate::sql::parse;
 use crate::sql::types::folded;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use crate::types::time::Epoch;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::{DFSchema, ParamValues, ScalarValue};
+use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
+use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{self, Ident, SetExpr, TableObject};
 use parking_lot::Mutex;
@@ -34,33 +38,55 @@ struct Prepared {
 pub(super) async fn execute(context: &Context, statement: &Arc<Statement>, insert: &ast::Insert, parameters: &[ScalarValue]) -> Result<Outcome> {
     let prepared = prepare(context, statement, insert, Parameters::Values(parameters))?;
     let on_conflict = OnConflict::read(context, statement, &prepared.target, &prepared.alias, insert.on.as_ref(), parameters)?;
-    let slot: Arc<Mutex<Option<Resolved>>> = Arc::default();
-    let (inner, result) = (context.clone(), slot.clone());
-    let (target, alias, table) = (prepared.target, prepared.alias, prepared.plan);
-    let written_to = target.clone();
-    let written = context
-        .engine
-        .write(
-            written_to.object.id,
-            Box::new(move |snapshot| {
-                Box::pin(async move {
-                    let rows = collect(&inner, table, snapshot.as_ref()).await?;
-                    let rows = checked(&target, &rows)?;
-                    let resolved = resolve(&inner, &target, rows, on_conflict, snapshot.as_ref()).await?;
-                    let delta = resolved.delta.clone();
-                    *result.lock() = Some(resolved);
-                    Ok(delta)
-                })
-            }),
-        )
-        .await?;
-    let resolved = slot.lock().take().ok_or_else(|| Error::internal("the writer did not resolve the statement"))?;
+    let Prepared { target, alias, plan, .. } = prepared;
+    let (after, written) = write(context, target, plan, on_conflict).await?;
     let mut outcome = match &insert.returning {
-        Some(items) => Outcome::rows(returning(context, statement, &alias, items, resolved.after, parameters, "INSERT 0").await?),
-        None => Outcome::command(format!("INSERT 0 {}", resolved.after.num_rows())),
+        Some(items) => Outcome::rows(returning(context, statement, &alias, items, after, parameters, "INSERT 0").await?),
+        None => Outcome::command(format!("INSERT 0 {}", after.num_rows())),
     };
-    outcome.written = Some(written.epoch);
+    outcome.written = written;
     Ok(outcome)
+}
+
+/// Inserts rows that a client sent: `columns` of the table, the others are defaults.
+pub(super) async fn rows(context: &Context, target: Target, columns: &[usize], rows: Vec<RecordBatch>) -> Result<Outcome> {
+    let plan = {
+        let fields: Vec<Field> = match rows.first() {
+            Some(batch) => batch.schema().fields().iter().map(|f| f.as_ref().clone()).collect(),
+            None => Vec::new(),
+        };
+        let table = MemTable::try_new(Arc::new(Schema::new(fields)), vec![rows])?;
+        let source = LogicalPlanBuilder::scan("copied", provider_as_source(Arc::new(table)), None).map_err(untranslated)?;
+        let schema = source.schema().clone();
+        let assigned = |(column, (qualifier, field)): (&usize, (Option<&TableReference>, &FieldRef))| {
+            let column = &target.columns()[*column];
+            Ok(assign(Expr::Column((qualifier, field).into()), field, column)?.alias(&column.name))
+        };
+        let list = columns.iter().zip(schema.iter()).map(assigned).collect::<Result<Vec<_>>>()?;
+        let source = source.project(list).and_then(|b| b.build()).map_err(untranslated)?;
+        context.binder.coerce(table_rows(context, &target, source, columns)?)?
+    };
+    let (after, written) = write(context, target, plan, OnConflict::Fail).await?;
+    Ok(Outcome { written, ..Outcome::command(format!("COPY {}", after.num_rows())) })
+}
+
+/// Has the writer insert what `plan` gives. Returns the rows, and the epoch that shows them.
+async fn write(context: &Context, target: Target, plan: LogicalPlan, on_conflict: OnConflict) -> Result<(RecordBatch, Option<Epoch>)> {
+    let slot: Arc<Mutex<Option<Resolved>>> = Arc::default();
+    let (inner, result, written_to) = (context.clone(), slot.clone(), target.clone());
+    let resolve: Resolve = Box::new(move |snapshot| {
+        Box::pin(async move {
+            let rows = collect(&inner, plan, snapshot.as_ref()).await?;
+            let rows = checked(&target, &rows)?;
+            let resolved = resolve(&inner, &target, rows, on_conflict, snapshot.as_ref()).await?;
+            let delta = resolved.delta.clone();
+            *result.lock() = Some(resolved);
+            Ok(delta)
+        })
+    });
+    let written = context.write("INSERT", &written_to.object, resolve).await?;
+    let resolved = slot.lock().take().ok_or_else(|| Error::internal("the writer did not resolve the statement"))?;
+    Ok((resolved.after, written))
 }
 
 pub(super) fn describe(context: &Context, statement: &Statement, insert: &ast::Insert, declared: &[Option<FieldRef>]) -> Result<Shape> {
@@ -148,7 +174,7 @@ fn values_plan(
     let columns = width_checked(target, listed, width)?;
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, Some(context.engine.as_ref()));
+    let scope = Scope::new(&catalog, &relation, Some(context));
     let nothing = DFSchema::empty();
     let declared: &[Option<FieldRef>] = if let Parameters::Declared(declared) = &parameters { declared } else { &[] };
     let cell = |value: &ast::Expr, column: usize| -> Result<Expr> {

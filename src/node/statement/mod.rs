@@ -3,7 +3,9 @@
 
 mod assign;
 mod change;
+mod comment;
 mod conflict;
+mod copy;
 mod create_index;
 mod create_relation;
 mod create_sink;
@@ -12,6 +14,7 @@ mod drop;
 mod explain;
 mod explain_state;
 mod insert;
+mod known;
 pub mod lookup;
 pub mod replan;
 mod returning;
@@ -22,18 +25,27 @@ mod target;
 #[cfg(test)]
 mod tests;
 
-pub use select::{Results, Shape};
+pub use assign::values_text;
+pub use copy::copied;
+pub use select::{Results, Shape, values};
 
-use crate::error::{Error, Result};
-use crate::node::engine_api::Engine;
+use crate::catalog::object::Object;
+use crate::error::{Error, Kind, Result};
+use crate::node::engine_api::{Engine, Resolve, Snapshot, When};
 use crate::node::pool::Pool;
+use crate::node::sessions::Sessions;
 use crate::node::settings::Settings;
-use crate::sql::ast::{Statement, StatementKind};
+use crate::node::transaction::Transaction;
+use crate::pg::backend::Commitment;
+use crate::plan::ViewPlan;
+use crate::sql::ast::{Set, Statement, StatementKind};
 use crate::sql::bind::Binder;
-use crate::types::ids::TableId;
+use crate::types::copy::CopyOptions;
+use crate::types::ids::{ObjectId, TableId};
 use crate::types::time::Epoch;
 use arrow::datatypes::FieldRef;
 use datafusion::common::ScalarValue;
+use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// What a statement runs with. Cheap to clone.
@@ -47,6 +59,84 @@ pub struct Context {
     pub wait_for: Option<Epoch>,
     /// The statement's time, µs.
     pub now: i64,
+    /// The transaction that it is part of; `None`: it is one by itself.
+    pub transaction: Option<Arc<Transaction>>,
+    pub read_only: bool,
+    /// The session that runs it, and all others.
+    pub sessions: Arc<Sessions>,
+    pub pid: i32,
+    /// What `set_config` asks for, done behind the statement.
+    pub sets: Arc<Mutex<Vec<Set>>>,
+    /// Asked before something is made true that cannot be taken back.
+    pub commitment: Arc<Commitment>,
+}
+
+impl Context {
+    /// What the statement reads. `reads`: the relations.
+    pub async fn snapshot(&self, reads: &[ObjectId]) -> Result<Arc<dyn Snapshot>> {
+        match &self.transaction {
+            Some(transaction) => transaction.snapshot(self.engine.as_ref(), self.wait_for, reads).await,
+            None => self.engine.snapshot(self.wait_for, reads).await,
+        }
+    }
+
+    /// See [`Engine::write`]; in a transaction the change waits for its end. Gives the epoch that shows it.
+    async fn write(&self, verb: &str, table: &Object, resolve: Resolve) -> Result<Option<Epoch>> {
+        self.check_writable(verb)?;
+        let Some(transaction) = &self.transaction else {
+            let commitment = self.commitment.clone();
+            let committed: Resolve = Box::new(move |snapshot| {
+                Box::pin(async move {
+                    let delta = resolve(snapshot).await?;
+                    commitment.commit()?;
+                    Ok(delta)
+                })
+            });
+            return Ok(Some(self.engine.write(table.id, committed).await?.epoch));
+        };
+        transaction.check_mixes()?;
+        transaction.check_there(table)?;
+        transaction.write(self.engine.as_ref(), self.wait_for, table.id, resolve).await?;
+        Ok(None)
+    }
+
+    /// See [`Engine::create`]; the object of a transaction is taken away again if it does not commit.
+    async fn create(&self, object: Object, plan: Option<ViewPlan>, answer: When) -> Result<()> {
+        let kind = object.kind_name().to_uppercase();
+        self.check_writable(&format!("CREATE {kind}"))?;
+        let Some(transaction) = &self.transaction else { return self.engine.create(object, plan, answer).await };
+        transaction.check_mixes()?;
+        let id = object.id;
+        self.engine.create(Object { uncommitted: true, ..object }, plan, answer).await?;
+        transaction.created(id);
+        Ok(())
+    }
+
+    /// See [`Engine::drop_objects`]; objects of others go when the transaction commits.
+    async fn drop_objects(&self, ids: &[ObjectId]) -> Result<()> {
+        self.check_writable("DROP")?;
+        let now = match &self.transaction {
+            Some(transaction) => transaction.drop_now(ids)?,
+            None => ids.to_vec(),
+        };
+        if now.is_empty() { Ok(()) } else { self.engine.drop_objects(&now).await }
+    }
+
+    /// See [`Engine::alter`].
+    async fn alter(&self, object: Object) -> Result<()> {
+        self.check_writable("ALTER")?;
+        if self.transaction.as_ref().is_some_and(|t| !t.has_created(object.id)) {
+            return Err(Error::not_supported("a change of an object's definition in a transaction block is not supported").with_hint("COMMIT first"));
+        }
+        self.engine.alter(object).await
+    }
+
+    fn check_writable(&self, verb: &str) -> Result<()> {
+        if !self.read_only {
+            return Ok(());
+        }
+        Err(Error::new(Kind::ReadOnlyTransaction, format!("cannot execute {verb} in a read-only transaction")))
+    }
 }
 
 /// What a statement gives.
@@ -61,15 +151,29 @@ pub enum Answer {
     Rows(Results),
     /// The complete tag.
     Command(String),
+    CopyOut {
+        results: Results,
+        options: CopyOptions,
+    },
+    /// Rows of these columns are wanted for [`copied`].
+    CopyIn {
+        relation: String,
+        columns: Vec<FieldRef>,
+        options: CopyOptions,
+    },
 }
 
 impl Outcome {
+    fn answer(answer: Answer) -> Outcome {
+        Outcome { answer, notices: Vec::new(), written: None }
+    }
+
     fn command(tag: impl Into<String>) -> Outcome {
-        Outcome { answer: Answer::Command(tag.into()), notices: Vec::new(), written: None }
+        Outcome::answer(Answer::Command(tag.into()))
     }
 
     fn rows(results: Results) -> Outcome {
-        Outcome { answer: Answer::Rows(results), notices: Vec::new(), written: None }
+        Outcome::answer(Answer::Rows(results))
     }
 
     fn notice(mut self, notice: Error) -> Outcome {
@@ -124,9 +228,9 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
             context.engine.flush().await?;
             Ok(Outcome::command("FLUSH"))
         }
-        StatementKind::Set(_) | StatementKind::Reset(_) | StatementKind::DiscardAll | StatementKind::EndTransaction(_) | StatementKind::Nothing(_) => {
-            Err(Error::internal("a statement of the session came to the engine"))
-        }
+        StatementKind::Comment(comment) => comment::execute(&context, comment).await,
+        StatementKind::Copy(copy) => copy::execute(&context, &statement, copy).await,
+        _ => Err(Error::internal("a statement of the session came to the engine")),
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn returning(
 ) -> Result<Results> {
     let bound = bind(context, statement, name, items, rows, Parameters::Values(parameters))?;
     let columns = bound.columns();
-    let snapshot = context.engine.snapshot(None, &scanned(&bound.plan)).await?;
+    let snapshot = context.snapshot(&scanned(&bound.plan)).await?;
     let plan = with_rows(bound.plan, snapshot.as_ref())?;
     let (schema, stream) = context.binder.run(plan, context.now).await?;
     let stream = stream.map_err(crate::sql::errors::untranslated).boxed();
@@ -44,7 +44,7 @@ fn bind(context: &Context, statement: &Statement, name: &str, items: &[SelectIte
     let query = with_session_values(context, query)?;
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, Some(context.engine.as_ref())).with_local(name, rows);
+    let scope = Scope::new(&catalog, &relation, Some(context)).with_local(name, rows);
     context.binder.query(&scope, query, parameters, Some(&statement.source))
 }
 

@@ -1,40 +1,46 @@
 //! What names in a statement mean: tables, materialized views and sources by the planner's knowledge of them, views by
 //! their query, `tidewater.*` by their rows of this moment, and what a statement brings along (the rows that RETURNING is over).
 
+use super::Context;
+use super::known::known;
 use crate::catalog::catalog::{Catalog, PUBLIC, SYSTEM};
 use crate::catalog::object::Body;
+use crate::catalog::pg;
 use crate::dataflow::ops::recursion::{Beyond, Limit};
 use crate::error::{Error, Kind, Result};
-use crate::node::engine_api::{Engine, Snapshot};
+use crate::node::engine_api::Snapshot;
 use crate::plan::Relation;
 use crate::plan::asof::batch::in_batch;
 use crate::plan::recursion::{MutualRecursion, refuse_in_batch};
 use crate::plan::relation::{RelationSource, attach};
 use crate::sql::bind::{Named, Names};
+use crate::sql::functions::catalog::Known;
 use crate::sql::recursive::mutual::{self, Mutual};
 use crate::types::ids::ObjectId;
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// See the module.
 pub struct Scope<'a> {
     catalog: &'a Catalog,
     relation: &'a (dyn Fn(ObjectId) -> Option<Arc<Relation>> + Sync),
-    /// `None`: system relations cannot be read here.
-    system: Option<&'a dyn Engine>,
+    /// `None`: what the system knows of itself cannot be read here.
+    system: Option<&'a Context>,
     /// Relations that stand before the catalog's.
     local: Vec<(String, RecordBatch)>,
     used: Mutex<BTreeSet<ObjectId>>,
+    known: OnceLock<Arc<Known>>,
 }
 
 impl<'a> Scope<'a> {
-    pub fn new(catalog: &'a Catalog, relation: &'a (dyn Fn(ObjectId) -> Option<Arc<Relation>> + Sync), system: Option<&'a dyn Engine>) -> Self {
-        Scope { catalog, relation, system, local: Vec::new(), used: Mutex::new(BTreeSet::new()) }
+    pub fn new(catalog: &'a Catalog, relation: &'a (dyn Fn(ObjectId) -> Option<Arc<Relation>> + Sync), system: Option<&'a Context>) -> Self {
+        Scope { catalog, relation, system, local: Vec::new(), used: Mutex::new(BTreeSet::new()), known: OnceLock::new() }
     }
 
     /// `rows` under a name of this statement.
@@ -47,26 +53,70 @@ impl<'a> Scope<'a> {
     pub fn used(&self) -> Vec<ObjectId> {
         self.used.lock().iter().copied().collect()
     }
+
+    /// A relation that tells of the system.
+    fn system(&self, schema: &str, name: &str) -> Result<Option<Named>> {
+        let Some(context) = self.system else {
+            return Err(Error::not_supported("system relations cannot be read by views").with_hint("read them with SELECT"));
+        };
+        if schema == SYSTEM {
+            let engine = &context.engine;
+            return if engine.system_relations().iter().any(|(n, _)| *n == name) { rows(engine.system_rows(name)?).map(Some) } else { Ok(None) };
+        }
+        match pg::find(schema, name) {
+            None if name == "pg_get_keywords" => rows(keywords()?).map(Some),
+            None => Ok(None),
+            Some(pg::Found::View { query, columns }) => Ok(Some(Named::View { query: query.to_owned(), columns })),
+            Some(pg::Found::Rows(_)) => match self.known() {
+                Some(known) => rows(pg::rows(schema, name, &known.facts)?).map(Some),
+                None => Ok(None),
+            },
+        }
+    }
 }
+
+const PG_CATALOG: &str = "pg_catalog";
+const INFORMATION_SCHEMA: &str = "information_schema";
 
 fn rows(batch: RecordBatch) -> Result<Named> {
     let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
     Ok(Named::Relation(provider_as_source(Arc::new(table))))
 }
 
+/// The rows of `pg_get_keywords()`.
+fn keywords() -> Result<RecordBatch> {
+    let words: Vec<pg::Keyword> = pg::keywords().collect();
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let described = |category: char| match category {
+        'U' => "unreserved",
+        'C' => "unreserved (cannot be function or type name)",
+        'T' => "reserved (can be function or type name)",
+        _ => "reserved",
+    };
+    let fields = vec![text("word"), text("catcode"), Field::new("barelabel", DataType::Boolean, true), text("catdesc"), text("baredesc")];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(words.iter().map(|w| Some(w.word)).collect::<StringArray>()),
+        Arc::new(words.iter().map(|w| Some(w.category.to_string())).collect::<StringArray>()),
+        Arc::new(words.iter().map(|w| Some(w.bare_label)).collect::<BooleanArray>()),
+        Arc::new(words.iter().map(|w| Some(described(w.category))).collect::<StringArray>()),
+        Arc::new(words.iter().map(|w| Some(if w.bare_label { "can be bare label" } else { "requires AS" })).collect::<StringArray>()),
+    ];
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
 impl Names for Scope<'_> {
-    fn find(&self, schema: &str, name: &str) -> Result<Option<Named>> {
+    fn find(&self, schema: Option<&str>, name: &str) -> Result<Option<Named>> {
         if let Some((_, batch)) = self.local.iter().find(|(n, _)| n == name) {
             return rows(batch.clone()).map(Some);
         }
-        if schema == SYSTEM {
-            let Some(engine) = self.system else {
-                return Err(Error::not_supported("system relations cannot be read by views").with_hint("read them with SELECT"));
-            };
-            if !engine.system_relations().iter().any(|(n, _)| *n == name) {
-                return Ok(None);
-            }
-            return rows(engine.system_rows(name)?).map(Some);
+        // As in Postgres, pg_catalog comes before all other schemas.
+        let schema = match schema {
+            None if name.starts_with("pg_") && pg::find(PG_CATALOG, name).is_some() => PG_CATALOG,
+            None => PUBLIC,
+            Some(schema) => schema,
+        };
+        if matches!(schema, SYSTEM | PG_CATALOG | INFORMATION_SCHEMA) {
+            return self.system(schema, name);
         }
         if schema != PUBLIC {
             return Ok(None);
@@ -87,6 +137,15 @@ impl Names for Scope<'_> {
         }
         let relation = (self.relation)(object.id).ok_or_else(|| Error::internal(format!("the planner does not know \"{name}\"")))?;
         Ok(Some(Named::Relation(Arc::new(RelationSource::new(relation)))))
+    }
+
+    fn known(&self) -> Option<Arc<Known>> {
+        let context = self.system?;
+        Some(self.known.get_or_init(|| Arc::new(known(context))).clone())
+    }
+
+    fn known_so_far(&self) -> Option<Arc<Known>> {
+        self.known.get().cloned()
     }
 
     /// The first iteration gives base rows, which are of level 0.

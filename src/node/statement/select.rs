@@ -3,17 +3,21 @@
 use super::lookup::{Lookup, Reach};
 use super::scope::{Scope, with_rows};
 use super::{Context, Outcome};
+use crate::catalog::catalog::Catalog;
+use crate::catalog::object::Body;
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::Snapshot;
 use crate::plan::relation::scanned;
-use crate::sql::ast::Statement;
+use crate::sql::ast::{Set, Statement};
 use crate::sql::bind::{Bound, Parameters};
 use crate::sql::errors::{placed, untranslated};
 use crate::sql::names::{name_columns, substitute};
+use crate::sql::parse;
+use crate::types::ids::ObjectId;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{self, VisitMut};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
@@ -67,18 +71,28 @@ pub(super) async fn execute(context: &Context, statement: &Statement, query: &as
     let catalog = context.engine.catalog();
     let bound = bind(context, statement, query, Parameters::Values(parameters))?;
     let columns = bound.columns();
-    let snapshot = context.engine.snapshot(context.wait_for, &scanned(&bound.plan)).await?;
+    let reads = scanned(&bound.plan);
+    let snapshot = context.snapshot(&reads).await?;
     // With parameters it was tried already, by what Describe found.
     if parameters.is_empty()
-        && let Some(lookup) = Lookup::of(context, catalog, &bound)
+        && let Some(lookup) = Lookup::of(context, catalog.clone(), &bound)
         && let Some(batch) = lookup.run(snapshot.as_ref(), &[], Reach::Ranges)?
     {
-        return Ok(Outcome::rows(Results::ready(columns, batch, "SELECT")));
+        return Ok(with_notice(context, &catalog, &reads, Outcome::rows(Results::ready(columns, batch, "SELECT"))));
     }
     let plan = with_rows(bound.plan, snapshot.as_ref()).map_err(|e| placed(e, &statement.source, query))?;
     let (schema, stream) = context.binder.run(plan, context.now).await?;
     let stream = context.pool.stream(stream.map_err(untranslated).boxed());
-    Ok(Outcome::rows(Results { columns, schema, stream, tag: "SELECT" }))
+    Ok(with_notice(context, &catalog, &reads, Outcome::rows(Results { columns, schema, stream, tag: "SELECT" })))
+}
+
+/// A transaction's own changes are in the tables that it reads, not in views over them.
+fn with_notice(context: &Context, catalog: &Catalog, reads: &[ObjectId], outcome: Outcome) -> Outcome {
+    let is_view = |id: &ObjectId| catalog.get(*id).is_some_and(|o| matches!(o.body, Body::MaterializedView(_)));
+    if !context.transaction.as_ref().is_some_and(|t| t.has_changed()) || !reads.iter().any(is_view) {
+        return outcome;
+    }
+    outcome.notice(Error::new(Kind::Notice, "materialized views show what this transaction has written when it has committed"))
 }
 
 pub(super) fn describe(context: &Context, statement: &Statement, query: &ast::Query, declared: &[Option<FieldRef>]) -> Result<Shape> {
@@ -87,11 +101,40 @@ pub(super) fn describe(context: &Context, statement: &Statement, query: &ast::Qu
     Ok(Shape { columns: Some(bound.columns()), lookup: Lookup::of(context, catalog, &bound), parameters: bound.parameters })
 }
 
+/// The values of constant expressions, each as the type given, if there is one.
+pub async fn values(context: &Context, list: &[(String, Option<FieldRef>)]) -> Result<Vec<ArrayRef>> {
+    if list.is_empty() {
+        return Ok(Vec::new());
+    }
+    let plan = {
+        let catalog = context.engine.catalog();
+        let relation = |id| context.engine.relation(id);
+        let scope = Scope::new(&catalog, &relation, Some(context));
+        let nothing = DFSchema::empty();
+        let mut items = Vec::new();
+        for (i, (text, field)) in list.iter().enumerate() {
+            let value = with_session_values(context, parse::expression(text)?)?;
+            let value = context.binder.uncoerced(&scope, value, &nothing)?;
+            let value = match field {
+                Some(field) => Expr::Cast(Cast { expr: Box::new(value), field: field.clone() }),
+                None => value,
+            };
+            items.push(value.alias(format!("value_{i}")));
+        }
+        let plan = LogicalPlanBuilder::empty(true).project(items).and_then(|b| b.build()).map_err(untranslated)?;
+        context.binder.coerce(plan)?
+    };
+    let (_, stream) = context.binder.run(plan, context.now).await?;
+    let batches: Vec<RecordBatch> = stream.map_err(untranslated).try_collect().await?;
+    let row = batches.iter().find(|b| b.num_rows() > 0).ok_or_else(|| Error::internal("constants gave no row"))?;
+    Ok(row.columns().to_vec())
+}
+
 /// A query over the catalog, with the session's values in it.
 pub(super) fn bind(context: &Context, statement: &Statement, query: &ast::Query, parameters: Parameters<'_>) -> Result<Bound> {
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, Some(context.engine.as_ref()));
+    let scope = Scope::new(&catalog, &relation, Some(context));
     // Columns are named before values take the place of calls: `current_user` is called so.
     let mut query = Box::new(query.clone());
     name_columns(&mut query);
@@ -108,6 +151,10 @@ pub(super) fn with_session_values<T: VisitMut>(context: &Context, mut tree: T) -
 fn session_value(context: &Context, name: &str, arguments: &[String]) -> Option<Result<Option<String>>> {
     match (name, arguments) {
         ("current_user" | "user" | "session_user" | "current_role", []) => Some(Ok(context.settings.get("session_authorization"))),
+        ("set_config", [name, value, local]) => {
+            context.sets.lock().push(Set { name: name.clone(), value: Some(value.clone()), local: local == "true" });
+            Some(Ok(Some(value.clone())))
+        }
         ("current_setting", [setting]) => Some(context.settings.show(setting).map(Some)),
         ("current_setting", [setting, missing_ok]) => Some(match context.settings.get(setting) {
             None if missing_ok != "true" => Err(Error::new(Kind::UndefinedObject, format!("unrecognized configuration parameter \"{setting}\""))),

@@ -20,8 +20,12 @@ pub(super) struct Target {
 impl Target {
     /// Error: no such relation (42P01), or not one that is written to (42809).
     pub(super) fn find(context: &Context, statement: &Statement, name: &ObjectName, verb: &str) -> Result<Target> {
-        let name = object_name(statement, name)?;
-        let object = find_relation(context, &name)?;
+        Target::named(context, &object_name(statement, name)?, verb)
+    }
+
+    /// The same of a name that is folded already.
+    pub(super) fn named(context: &Context, name: &Name, verb: &str) -> Result<Target> {
+        let object = find_relation(context, name)?;
         match &object.body {
             Body::Table(table) => Ok(Target { table: Arc::new(table.clone()), object }),
             _ => {

@@ -7,8 +7,10 @@ use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::{Engine, Resolve, Snapshot, When, Written};
 use crate::node::pool::Pool;
 use crate::node::session::{SessionBackend, binder};
-use crate::pg::backend::{Backend, Execution, Notice, Session};
+use crate::node::transaction::Changes;
+use crate::pg::backend::{Backend, Execution, Notice, Peer, Session, Stoppable};
 use crate::plan::{Relation, ViewPlan};
+use crate::state::run::Run;
 use crate::types::delta::Delta;
 use crate::types::ids::{ObjectId, TableId};
 use crate::types::key::{Codec, Rows};
@@ -26,6 +28,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 type Tables = HashMap<ObjectId, RecordBatch>;
+
+struct Nobody;
+
+impl Stoppable for Nobody {
+    fn cancel(&self) {}
+    fn terminate(&self) {}
+}
+
+fn peer() -> Peer {
+    Peer { pid: 1, address: ([127, 0, 0, 1], 1).into(), stop: Arc::new(Nobody) }
+}
 
 struct FakeEngine {
     catalog: Mutex<Arc<Catalog>>,
@@ -63,24 +76,31 @@ impl Snapshot for FakeSnapshot {
         let found: Vec<u32> = (0..there.len()).filter(|i| wanted.iter().any(|k| k == there.row(*i))).map(|i| i as u32).collect();
         Ok(arrow::compute::take_record_batch(batch, &UInt32Array::from(found))?)
     }
+
+    fn run_of(&self, _table: ObjectId, _delta: &Delta, _appended: u64) -> Result<Option<Run>> {
+        Ok(None)
+    }
+
+    fn with_changes(&self, changes: &Changes) -> Result<Arc<dyn Snapshot>> {
+        let mut tables = self.0.clone();
+        changes.deltas().for_each(|(table, deltas)| deltas.iter().for_each(|delta| apply(&mut tables, table, delta)));
+        Ok(Arc::new(FakeSnapshot(tables)))
+    }
 }
 
-impl FakeEngine {
-    fn apply(&self, table: ObjectId, delta: &Delta) {
-        let mut tables = self.tables.lock();
-        let old = Delta::inserts(tables[&table].clone());
-        let all = Delta::concat(&old.schema(), &[old, delta.clone()]).unwrap();
-        let rows = encoded(all.batch());
-        let mut weights: BTreeMap<&[u8], (i64, u32)> = BTreeMap::new();
-        for (i, row) in rows.iter().enumerate() {
-            let entry = weights.entry(row).or_insert((0, i as u32));
-            entry.0 += all.weight(i);
-        }
-        assert!(weights.values().all(|(w, _)| *w >= 0), "a row was retracted that is not there");
-        let kept: Vec<u32> = weights.values().flat_map(|(w, i)| std::iter::repeat_n(*i, *w as usize)).collect();
-        let batch = arrow::compute::take_record_batch(all.batch(), &UInt32Array::from(kept)).unwrap();
-        tables.insert(table, batch);
+fn apply(tables: &mut Tables, table: ObjectId, delta: &Delta) {
+    let old = Delta::inserts(tables[&table].clone());
+    let all = Delta::concat(&old.schema(), &[old, delta.clone()]).unwrap();
+    let rows = encoded(all.batch());
+    let mut weights: BTreeMap<&[u8], (i64, u32)> = BTreeMap::new();
+    for (i, row) in rows.iter().enumerate() {
+        let entry = weights.entry(row).or_insert((0, i as u32));
+        entry.0 += all.weight(i);
     }
+    assert!(weights.values().all(|(w, _)| *w >= 0), "a row was retracted that is not there");
+    let kept: Vec<u32> = weights.values().flat_map(|(w, i)| std::iter::repeat_n(*i, *w as usize)).collect();
+    let batch = arrow::compute::take_record_batch(all.batch(), &UInt32Array::from(kept)).unwrap();
+    tables.insert(table, batch);
 }
 
 #[async_trait]
@@ -113,6 +133,12 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
+    async fn alter(&self, object: Object) -> Result<()> {
+        let mut catalog = self.catalog.lock();
+        *catalog = Arc::new(catalog.replacing(object));
+        Ok(())
+    }
+
     async fn drop_objects(&self, ids: &[ObjectId]) -> Result<()> {
         let mut catalog = self.catalog.lock();
         *catalog = Arc::new(catalog.without(ids));
@@ -122,7 +148,13 @@ impl Engine for FakeEngine {
     async fn write(&self, table: ObjectId, resolve: Resolve) -> Result<Written> {
         let snapshot = Arc::new(FakeSnapshot(self.tables.lock().clone()));
         let delta = resolve(snapshot).await?;
-        self.apply(table, &delta);
+        apply(&mut self.tables.lock(), table, &delta);
+        Ok(Written { epoch: Epoch(1) })
+    }
+
+    async fn commit(&self, changes: &Changes, _created: &[ObjectId]) -> Result<Written> {
+        let mut tables = self.tables.lock();
+        changes.deltas().for_each(|(table, deltas)| deltas.iter().for_each(|delta| apply(&mut tables, table, delta)));
         Ok(Written { epoch: Epoch(1) })
     }
 
@@ -174,7 +206,7 @@ impl Client {
         });
         let backend = SessionBackend::new(engine, Arc::new(binder(2, Arc::default()).unwrap()), Arc::new(Pool::new(2).unwrap()));
         let parameters = BTreeMap::from([("user".to_owned(), "ann".to_owned()), ("options".to_owned(), "-c statement_timeout=5s".to_owned())]);
-        let session = runtime.block_on(backend.connect(&parameters)).unwrap();
+        let session = runtime.block_on(backend.connect(&parameters, peer())).unwrap();
         Client { runtime, session }
     }
 
@@ -202,6 +234,7 @@ impl Client {
                         answers.extend(lines(&batch?));
                     }
                 }
+                Execution::CopyOut { .. } | Execution::CopyIn { .. } => answers.push("COPY".into()),
             }
         }
         Ok(answers.join("\n"))
@@ -278,7 +311,7 @@ fn values_and_types_are_those_of_postgres() {
         ("select 0.5::int, 1.5::int, 2.5::int, 2.5::float8::int", "1|2|3|2"),
         ("select true::text, 1::text, 1.50::text, null::text", "true|1|1.50|NULL"),
         ("select 'yes'::boolean, ' 12 '::int", "t|12"),
-        ("select 'x'::int", "22P02: invalid input syntax for type integer: \"x\""),
+        ("select 'x'::int", "22P02: invalid input syntax for type integer: \"x\" @8"),
         ("select '2024-01-01'::timestamp", "2024-01-01 00:00:00"),
         ("select timestamp '2024-01-01 10:00' - timestamp '2023-12-30 09:00'", "2 days 01:00:00"),
         ("select date '2024-03-01' - date '2024-02-01', date '2024-02-28' + 2", "29|2024-03-01"),
@@ -337,9 +370,9 @@ fn mistakes_get_postgres_codes_texts_and_places() {
         ("select foo(1)", "42883: function foo does not exist @8"),
         ("select a, count(*) from t group by b", "42803: column \"t.a\" must appear in the GROUP BY clause or be used in an aggregate function @8"),
         ("select a from t, t u", "42702: column reference \"a\" is ambiguous @8"),
-        ("select a from t where a > 'x'", "22P02: invalid input syntax for type integer: \"x\""),
+        ("select a from t where a > 'x'", "22P02: invalid input syntax for type integer: \"x\" @27"),
         ("select * from t where a", "42804: argument of WHERE must be type boolean"),
-        ("select 1::nothing", "42704: type \"nothing\" does not exist"),
+        ("select 1::nothing", "42704: type \"nothing\" does not exist @11"),
         ("select 1 +", "42601: syntax error at end of input @11"),
         ("create table t (a int)", "42P07: relation \"t\" already exists"),
         ("create table u (a int, a int)", "42701: column \"a\" specified more than once @24"),
@@ -356,7 +389,6 @@ fn mistakes_get_postgres_codes_texts_and_places() {
         ("insert into t values (true, 'a')", "42804: column \"a\" is of type integer but expression is of type boolean @23"),
         ("update t set c = 1", "42703: column \"c\" of relation \"t\" does not exist @14"),
         ("show nothing", "42704: unrecognized configuration parameter \"nothing\""),
-        ("begin", "0A000: transaction blocks are not supported @1"),
     ]);
 }
 

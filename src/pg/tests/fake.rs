@@ -14,7 +14,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::pg::auth::Access;
-use crate::pg::backend::{Backend, Description, Execution, Notice, Parameter, Parsed, ResultColumn, Session};
+use crate::pg::backend::{Backend, Command, Commitment, Description, Execution, Notice, Parameter, Parsed, Peer, ResultColumn, Session};
 use crate::pg::server::{PgStats, Server};
 use crate::pg::types::{self, field_of};
 use crate::types::text::{TextStyle, parse_value};
@@ -49,6 +49,9 @@ impl Parsed for FakeStatement {
     fn text(&self) -> &str {
         &self.0
     }
+    fn command(&self) -> Option<&Command> {
+        None
+    }
     fn as_any(&self) -> &dyn std::any::Any {
         self
     }
@@ -56,7 +59,7 @@ impl Parsed for FakeStatement {
 
 #[async_trait]
 impl Backend for FakeBackend {
-    async fn connect(&self, parameters: &BTreeMap<String, String>) -> Result<Box<dyn Session>> {
+    async fn connect(&self, parameters: &BTreeMap<String, String>, _peer: Peer) -> Result<Box<dyn Session>> {
         match parameters.get("database").map(String::as_str) {
             Some("tidewater") | None => {}
             Some(other) => return Err(Error::new(Kind::InvalidCatalogName, format!("database \"{other}\" does not exist"))),
@@ -126,6 +129,18 @@ impl Session for FakeSession {
         }
     }
 
+    async fn arguments(&mut self, _statement: &Arc<dyn Parsed>, _oids: &[u32]) -> Result<Vec<Parameter>> {
+        Ok(Vec::new())
+    }
+
+    async fn copied(&mut self, _statement: &Arc<dyn Parsed>, rows: Vec<RecordBatch>) -> Result<u64> {
+        Ok(rows.iter().map(|r| r.num_rows() as u64).sum())
+    }
+
+    fn check_not_failed(&self) -> Result<()> {
+        Ok(())
+    }
+
     fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
@@ -146,6 +161,18 @@ impl Session for FakeSession {
         if self.status == b'T' {
             self.status = b'E';
         }
+    }
+
+    fn rests(&mut self) {}
+
+    fn begin_implicit(&mut self) {}
+
+    async fn end_implicit(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn commitment(&self) -> Arc<Commitment> {
+        Arc::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::fake::{VALUES, every_type};
 use crate::pg::backend::ResultColumn;
 use crate::pg::decode::decode_parameter;
-use crate::pg::encode::{Format, RowEncoder};
+use crate::pg::encode::{Format, RowEncoder, prepare};
 use crate::types::text::TextStyle;
 use arrow::array::{Array, ArrayRef, Int32Array, ListArray, RecordBatch, StringArray, StructArray};
 use arrow::buffer::OffsetBuffer;
@@ -47,7 +47,7 @@ fn binary(field: &Field, array: ArrayRef) -> String {
     let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field.clone()])), vec![array]).unwrap();
     let column = ResultColumn { name: "c".into(), field: Arc::new(field.clone()), table_oid: 0, attribute: 0 };
     let encoder = RowEncoder::new(&[column], &[Format::Binary], TextStyle::UTC);
-    let arrays = encoder.prepare(&batch).unwrap();
+    let arrays = prepare(&batch).unwrap();
     let mut out = Vec::new();
     encoder.rows(&arrays).unwrap().write(0, &mut out).unwrap();
     // Behind the message's type and length, the count of columns, and the value's length.

@@ -6,8 +6,8 @@ use super::table::external;
 use crate::error::{Error, Kind};
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array, new_null_array};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::compute::{cast, take};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ enum Which {
     OfSubquery,
     Only,
     OrEmpty,
+    Like,
+    Element,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -29,11 +31,24 @@ struct OverArray {
 }
 
 fn function(which: Which) -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::new_from_impl(OverArray { which, signature: Signature::any(1, Volatility::Immutable) }))
+    let signature = match which {
+        Which::Like => Signature::user_defined(Volatility::Immutable),
+        Which::Element => Signature::any(2, Volatility::Immutable),
+        _ => Signature::any(1, Volatility::Immutable),
+    };
+    Arc::new(ScalarUDF::new_from_impl(OverArray { which, signature }))
+}
+
+/// `tw_array_like(a, x)`: `a`, which is an array of the type of `x`. For `x = ANY($1)`, where nothing else says what `$1` is.
+pub const LIKE: &str = "tw_array_like";
+
+/// `tw_vector_element(v, n)`: an element of a vector of the catalog, the first of which has number 0.
+pub fn vector_element() -> Arc<ScalarUDF> {
+    function(Which::Element)
 }
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    vec![function(Which::OfSubquery), only(), or_empty()]
+    vec![function(Which::OfSubquery), only(), or_empty(), function(Which::Like)]
 }
 
 /// The only element, NULL of none. Error: there are more (21000).
@@ -52,11 +67,18 @@ impl ScalarUDFImpl for OverArray {
             Which::OfSubquery => OF_SUBQUERY,
             Which::Only => "tw_only",
             Which::OrEmpty => "tw_or_empty",
+            Which::Like => LIKE,
+            Which::Element => "tw_vector_element",
         }
     }
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
+        let [_, item] = arguments else { return Err(external(Error::internal("an array and a value"))) };
+        Ok(vec![DataType::List(Arc::new(Field::new("item", item.clone(), true))), item.clone()])
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
@@ -67,13 +89,31 @@ impl ScalarUDFImpl for OverArray {
         let field = &arguments.arg_fields[0];
         let data_type = match (self.which, field.data_type()) {
             (Which::OfSubquery, item) => DataType::List(Arc::new(Field::new("item", item.clone(), true))),
-            (Which::Only, DataType::List(item)) => item.data_type().clone(),
+            (Which::Only | Which::Element, DataType::List(item)) => item.data_type().clone(),
+            (Which::Like, _) => DataType::List(Arc::new(Field::new("item", arguments.arg_fields[1].data_type().clone(), true))),
             (_, other) => other.clone(),
         };
         Ok(Arc::new(Field::new(self.name(), data_type, true)))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if self.which == Which::Like {
+            return Ok(arguments.args[0].clone());
+        }
+        if self.which == Which::Element {
+            let rows = arguments.number_rows;
+            let (vectors, places) = (arguments.args[0].to_array(rows)?, cast(&arguments.args[1].to_array(rows)?, &DataType::Int64)?);
+            let places = places.as_primitive::<Int64Type>();
+            let Some(lists) = vectors.as_list_opt::<i32>() else { return Err(external(Error::internal("a vector is no list"))) };
+            let offsets = lists.value_offsets();
+            let place = |row: usize| {
+                let at = usize::try_from(places.is_valid(row).then(|| places.value(row))?).ok()?;
+                let there = lists.is_valid(row) && at < lists.value_length(row) as usize;
+                there.then(|| (offsets[row] as usize + at) as u32)
+            };
+            let indices: UInt32Array = (0..rows).map(place).collect();
+            return Ok(ColumnarValue::Array(take(lists.values(), &indices, None)?));
+        }
         let scalar = matches!(arguments.args[0], ColumnarValue::Scalar(_));
         let column = arguments.args[0].to_array(if scalar { 1 } else { arguments.number_rows })?;
         let result = match (self.which, column.as_list_opt::<i32>()) {

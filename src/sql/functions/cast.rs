@@ -17,8 +17,9 @@ use crate::types::text::{Column, Reader, TYPE_KEY, TYPMOD_KEY, TextStyle, canoni
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringBuilder, StructArray};
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type};
-use datafusion::common::{Result, exec_err};
-use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, Result, exec_err};
+use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +62,17 @@ pub fn call(expr: Expr, from: &Field, target: &FieldRef) -> std::result::Result<
     let name = format!("tw_cast_{}", crate::sql::types::sql_type(target).replace(' ', "_"));
     let function = ScalarUDF::new_from_impl(Cast { way, target: target.clone(), name, signature: Signature::any(1, Volatility::Immutable) });
     Ok(function.call(vec![expr]))
+}
+
+/// A cast to text of an oid that is a name: of the name, which `named` puts beside it.
+pub fn with_names(expr: Expr, schema: &DFSchema, named: &Arc<ScalarUDF>) -> Transformed<Expr> {
+    let Expr::ScalarFunction(mut call) = expr else { return Transformed::no(expr) };
+    let to_text = call.func.inner().downcast_ref::<Cast>().is_some_and(|c| c.way == Way::ToText);
+    if !to_text || !call.args.iter().any(|a| a.to_field(schema).is_ok_and(|(_, f)| super::catalog::reg_of(&f).is_some())) {
+        return Transformed::no(Expr::ScalarFunction(call));
+    }
+    call.args = call.args.into_iter().map(|a| named.call(vec![a])).collect();
+    Transformed::yes(Expr::ScalarFunction(call))
 }
 
 impl ScalarUDFImpl for Cast {

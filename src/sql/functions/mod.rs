@@ -7,6 +7,7 @@ pub mod array;
 pub mod asof;
 pub mod bytes;
 pub mod cast;
+pub mod catalog;
 pub mod clock;
 mod conditional;
 mod datetime;

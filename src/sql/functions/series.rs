@@ -3,10 +3,13 @@
 use super::table::external;
 use crate::error::{Error, Kind, Result};
 use crate::sql::types::{TIMESTAMP, sql_type, timestamptz};
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray};
+use crate::types::text::is_vector;
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Field, FieldRef, Fields, Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimestampMicrosecondType,
+};
 use arrow::temporal_conversions::timestamp_us_to_datetime;
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
@@ -21,6 +24,8 @@ const SHORT: u128 = 10_000;
 enum Which {
     Series,
     Ordinals,
+    Subscripts,
+    Expanded,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -29,17 +34,18 @@ struct OfRows {
     signature: Signature,
 }
 
-/// `tw_series(from, to[, step])`: what `generate_series` gives; `tw_ordinals(array, …)`: 1 to the length of the longest.
+/// `tw_series(from, to[, step])`: what `generate_series` gives; `tw_ordinals(array, …)`: 1 to the length of the longest;
+/// `tw_subscripts(array)`: the same, from 0 of a vector of the catalog.
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    vec![series(), ordinals()]
+    vec![series(), counting(Which::Ordinals), counting(Which::Subscripts), counting(Which::Expanded)]
 }
 
 pub fn series() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(OfRows { which: Which::Series, signature: Signature::user_defined(Volatility::Immutable) }))
 }
 
-fn ordinals() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::new_from_impl(OfRows { which: Which::Ordinals, signature: Signature::variadic_any(Volatility::Immutable) }))
+fn counting(which: Which) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(OfRows { which, signature: Signature::variadic_any(Volatility::Immutable) }))
 }
 
 /// Whether a series between constants has few elements, so that a plan may hold them.
@@ -66,6 +72,8 @@ impl ScalarUDFImpl for OfRows {
         match self.which {
             Which::Series => "tw_series",
             Which::Ordinals => "tw_ordinals",
+            Which::Subscripts => "tw_subscripts",
+            Which::Expanded => "tw_expandarray",
         }
     }
 
@@ -80,6 +88,11 @@ impl ScalarUDFImpl for OfRows {
     fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
         let item = match self.which {
             Which::Ordinals => DataType::Int64,
+            Which::Subscripts => DataType::Int32,
+            Which::Expanded => match arguments.first() {
+                Some(DataType::List(item)) => DataType::Struct(expanded_fields(item)),
+                _ => return Err(external(Error::new(Kind::UndefinedFunction, "function information_schema._pg_expandarray takes an array"))),
+            },
             Which::Series => types(arguments).ok_or_else(|| external(undefined(arguments)))?.swap_remove(0),
         };
         Ok(DataType::List(Arc::new(Field::new("item", item, true))))
@@ -96,7 +109,12 @@ impl ScalarUDFImpl for OfRows {
         let columns = arguments.args.iter().map(|a| a.to_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
         let lists = match self.which {
             Which::Series => series_of(&columns),
-            Which::Ordinals => ordinals_of(&columns, rows),
+            Which::Ordinals => ordinals_of(&columns, rows, 1),
+            Which::Expanded => expanded(&columns[0]),
+            Which::Subscripts => ordinals_of(&columns, rows, i64::from(!is_vector(&arguments.arg_fields[0]))).and_then(|lists| {
+                let int = DataType::List(Arc::new(Field::new("item", DataType::Int32, true)));
+                Ok(cast(&lists, &int)?.as_list::<i32>().clone())
+            }),
         };
         let lists = lists.map_err(external)?;
         if scalar {
@@ -140,14 +158,32 @@ fn types(arguments: &[DataType]) -> Option<Vec<DataType>> {
     Some(vec![one; arguments.len()])
 }
 
-fn ordinals_of(columns: &[ArrayRef], rows: usize) -> Result<ListArray> {
+fn ordinals_of(columns: &[ArrayRef], rows: usize, first: i64) -> Result<ListArray> {
     let length = |row: usize| {
         let of = |c: &ArrayRef| c.as_list_opt::<i32>().filter(|l| l.is_valid(row)).map_or(0, |l| l.value_length(row) as usize);
         columns.iter().map(of).max().unwrap_or(0)
     };
     let lengths: Vec<usize> = (0..rows).map(length).collect();
-    let values: Int64Array = lengths.iter().flat_map(|n| 1..=*n as i64).collect();
+    let values: Int64Array = lengths.iter().flat_map(|n| first..first + *n as i64).collect();
     Ok(ListArray::try_new(Arc::new(Field::new("item", DataType::Int64, true)), OffsetBuffer::from_lengths(lengths), Arc::new(values), None)?)
+}
+
+fn expanded_fields(item: &FieldRef) -> Fields {
+    Fields::from(vec![item.as_ref().clone().with_name("x"), Field::new("n", DataType::Int32, true)])
+}
+
+/// Each element with its number.
+fn expanded(array: &ArrayRef) -> Result<ListArray> {
+    let lists = array.as_list_opt::<i32>().ok_or_else(|| Error::internal("an array is no list"))?;
+    let DataType::List(item) = array.data_type() else { return Err(Error::internal("an array is no list")) };
+    let offsets = lists.value_offsets();
+    let (first, last) = (offsets[0] as usize, offsets[lists.len()] as usize);
+    let numbers: arrow::array::Int32Array = (0..lists.len()).flat_map(|row| 1..=lists.value_length(row)).collect();
+    let fields = expanded_fields(item);
+    let values = StructArray::try_new(fields.clone(), vec![lists.values().slice(first, last - first), Arc::new(numbers)], None)?;
+    let lengths = (0..lists.len()).map(|row| lists.value_length(row) as usize);
+    let item = Arc::new(Field::new("item", DataType::Struct(fields), true));
+    Ok(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), Arc::new(values), lists.nulls().cloned())?)
 }
 
 /// Rows with a NULL give no elements, as a function that is not called.

@@ -171,6 +171,14 @@ impl<'a> Cursor<'a> {
         Ok(name)
     }
 
+    /// A word that stands for itself, whatever it means elsewhere.
+    pub(crate) fn name_of_option(&mut self) -> Result<String> {
+        let Token::Word(word) = &self.peek().token else { return Err(self.error()) };
+        let name = word.value.to_lowercase();
+        self.at += 1;
+        Ok(name)
+    }
+
     /// `name`, `schema.name`, or `tidewater.schema.name`.
     pub(crate) fn object_name(&mut self) -> Result<Name> {
         let position = self.position();

@@ -5,11 +5,14 @@
 //! act on is refused (0A000) in `refuse`, never passed over.
 
 mod asof;
+mod comment;
+mod copy;
 mod create_index;
 mod create_relation;
 mod create_sink;
 mod create_view;
 mod cursor;
+mod cursors;
 mod dialect;
 mod drop;
 mod recursion;
@@ -17,6 +20,7 @@ mod refuse;
 mod settings;
 mod show;
 pub mod source;
+mod transaction;
 mod types;
 mod windows;
 
@@ -32,6 +36,9 @@ use std::sync::Arc;
 
 /// Operators that one expression may chain, all its levels together: trees this deep still fit the stacks they are walked on.
 const CHAIN_LIMIT: usize = 3000;
+
+/// The same of arithmetic: to plan such a chain takes the third power of its length.
+const ARITHMETIC_LIMIT: usize = 250;
 
 /// All statements of `text`; empty for blanks and comments.
 pub fn parse(text: &str) -> Result<Vec<Statement>> {
@@ -120,8 +127,16 @@ fn kind(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
             c.advance();
             c.expect_end().map(|()| StatementKind::Flush)
         }
-        "discard" | "deallocate" | "unlisten" | "close" => settings::discard(c),
-        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => settings::transaction(c),
+        "discard" | "unlisten" => settings::discard(c),
+        "declare" => cursors::declare(source, c),
+        "fetch" | "move" => cursors::fetch(c),
+        "close" => cursors::close(c),
+        "prepare" => cursors::prepare(source, c),
+        "execute" => cursors::execute(c),
+        "deallocate" => cursors::deallocate(c),
+        "copy" => copy::parse(source, c),
+        "comment" => comment::parse(c),
+        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => transaction::parse(c),
         _ => Err(refuse::statement(c, &first)),
     }
 }
@@ -210,8 +225,16 @@ fn explain_state(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKi
 /// Counts the operators that could nest, before anything recurses: per parenthesis level since its last comma, summed over the open levels.
 fn check_depth(source: &Source, tokens: &[TokenWithSpan]) -> Result<()> {
     let mut levels = vec![0usize];
-    let mut total = 0usize;
+    let (mut total, mut arithmetic) = (0usize, 0usize);
     for token in tokens {
+        match &token.token {
+            Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat => arithmetic += 1,
+            Token::Comma => arithmetic = 0,
+            Token::Word(word) if matches!(word.value.to_ascii_lowercase().as_str(), "and" | "or" | "from" | "where" | "select" | "when" | "then") => {
+                arithmetic = 0
+            }
+            _ => {}
+        }
         match &token.token {
             Token::LParen | Token::LBracket | Token::LBrace => {
                 levels.push(1);
@@ -241,9 +264,10 @@ fn check_depth(source: &Source, tokens: &[TokenWithSpan]) -> Result<()> {
                 }
             }
         }
-        if total > CHAIN_LIMIT {
+        let limit = if arithmetic > ARITHMETIC_LIMIT { ARITHMETIC_LIMIT } else { CHAIN_LIMIT };
+        if total > CHAIN_LIMIT || arithmetic > ARITHMETIC_LIMIT {
             return Err(Error::new(Kind::TooComplex, "stack depth limit exceeded")
-                .with_hint(format!("an expression chains more than {CHAIN_LIMIT} operators; use IN, VALUES or a table instead"))
+                .with_hint(format!("an expression chains more than {limit} operators; use IN, VALUES or a table instead"))
                 .at(source.position(token.span.start).unwrap_or(1)));
         }
     }

@@ -5,6 +5,7 @@ use super::cursor::{Cursor, is_reserved};
 use super::source::Source;
 use crate::error::{Error, Kind, Result};
 use crate::sql::aggregate_forms;
+use crate::sql::catalog_forms;
 use crate::sql::over::ties_refused;
 use crate::sql::walk::{self, Read};
 use datafusion::sql::sqlparser::ast::{self, Expr, SelectFlavor, SetExpr, Spanned, Statement, TableFactor, Visit};
@@ -12,27 +13,20 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use std::ops::ControlFlow;
 
 /// First words of statements that Postgres or our peers have.
-const KNOWN: [&str; 25] = [
+const KNOWN: [&str; 18] = [
     "alter",
     "analyze",
     "call",
     "checkpoint",
     "cluster",
-    "comment",
-    "copy",
-    "declare",
     "do",
-    "execute",
-    "fetch",
     "grant",
     "import",
     "listen",
     "load",
     "lock",
     "merge",
-    "move",
     "notify",
-    "prepare",
     "refresh",
     "revoke",
     "subscribe",
@@ -48,7 +42,6 @@ pub(super) fn statement(c: &Cursor<'_>, first: &str) -> Error {
     let error = c.refused(&format!("{} is not supported", first.to_uppercase()));
     match first {
         "truncate" => error.with_hint("write DELETE FROM"),
-        "copy" => error.with_hint("use INSERT, or CREATE TABLE … WITH (connector = 'file', …)"),
         "refresh" => error.with_hint("materialized views are always up to date"),
         _ => error,
     }
@@ -251,7 +244,14 @@ impl Read for Parts<'_> {
 
     fn expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
-            Expr::Collate { .. } => self.refuse("COLLATE", expr),
+            Expr::Collate { collation, .. } => match catalog_forms::other_collation(collation) {
+                Some(name) => self.refuse_with(
+                    Error::new(Kind::UndefinedObject, format!("collation \"{name}\" for encoding \"UTF8\" does not exist"))
+                        .with_hint("texts are compared byte by byte, as the collations \"default\", \"C\" and \"POSIX\" say"),
+                    expr,
+                ),
+                None => ControlFlow::Continue(()),
+            },
             Expr::Prior(_) | Expr::MatchAgainst { .. } | Expr::OuterJoin(_) | Expr::Prefixed { .. } => self.refuse("this expression", expr),
             Expr::Function(f) if aggregate_forms::refused(f).is_some() => {
                 let (message, hint) = aggregate_forms::refused(f).unwrap_or_default();

@@ -1,15 +1,18 @@
-//! `SET`, `RESET`, `DISCARD` and the words around transactions. Statements run in autocommit: a transaction block is
-//! refused at its BEGIN, so that nobody believes in a ROLLBACK that does nothing.
+//! `SET`, `RESET` and `DISCARD`.
 
 use super::cursor::Cursor;
-use crate::error::{Error, Result};
+use super::transaction;
+use crate::error::Result;
 use crate::sql::ast::{Set, StatementKind};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 pub(super) fn set(c: &mut Cursor<'_>) -> Result<StatementKind> {
     c.expect_words(&["set"])?;
-    if c.words(&["session", "characteristics", "as", "transaction"]) || c.word("transaction") {
-        return characteristics(c);
+    if c.words(&["session", "characteristics", "as", "transaction"]) {
+        return transaction::set(c, true);
+    }
+    if c.word("transaction") || c.words(&["local", "transaction"]) || c.words(&["session", "transaction"]) {
+        return transaction::set(c, false);
     }
     if c.words(&["session", "authorization"]) || c.word("role") {
         if !(c.word("default") || c.word("none")) {
@@ -23,9 +26,9 @@ pub(super) fn set(c: &mut Cursor<'_>) -> Result<StatementKind> {
         c.word("session");
     }
     let set = if c.words(&["time", "zone"]) {
-        Set { name: "timezone".into(), value: zone(c)? }
+        Set { name: "timezone".into(), value: zone(c)?, local }
     } else if c.word("names") {
-        Set { name: "client_encoding".into(), value: value(c)? }
+        Set { name: "client_encoding".into(), value: value(c)?, local }
     } else {
         let mut name = c.name()?;
         while c.token(&Token::Period) {
@@ -34,11 +37,10 @@ pub(super) fn set(c: &mut Cursor<'_>) -> Result<StatementKind> {
         if !(c.token(&Token::Eq) || c.word("to")) {
             return Err(c.error());
         }
-        Set { name, value: value(c)? }
+        Set { name, value: value(c)?, local }
     };
     c.expect_end()?;
-    // SET LOCAL outside a transaction block changes nothing, in Postgres too.
-    Ok(if local { StatementKind::Nothing("SET") } else { StatementKind::Set(set) })
+    Ok(StatementKind::Set(set))
 }
 
 fn zone(c: &mut Cursor<'_>) -> Result<Option<String>> {
@@ -69,22 +71,6 @@ fn one_value(c: &mut Cursor<'_>) -> Result<String> {
     Ok(value)
 }
 
-/// Isolation levels: a statement reads one epoch whatever is said; READ ONLY is refused, for we would not keep it.
-fn characteristics(c: &mut Cursor<'_>) -> Result<StatementKind> {
-    while !c.at_end() {
-        c.token(&Token::Comma);
-        let known = c.words(&["isolation", "level", "read", "committed"])
-            || c.words(&["isolation", "level", "read", "uncommitted"])
-            || c.words(&["read", "write"])
-            || c.words(&["not", "deferrable"]);
-        if !known {
-            let isolation = c.is_word("isolation") || c.is_word("read") || c.is_word("deferrable") || c.is_word("snapshot");
-            return Err(if isolation { c.refused("transaction modes other than READ COMMITTED, READ WRITE are not supported") } else { c.error() });
-        }
-    }
-    Ok(StatementKind::Nothing("SET"))
-}
-
 pub(super) fn reset(c: &mut Cursor<'_>) -> Result<StatementKind> {
     c.expect_words(&["reset"])?;
     let name = if c.word("all") {
@@ -104,7 +90,7 @@ pub(super) fn reset(c: &mut Cursor<'_>) -> Result<StatementKind> {
     Ok(StatementKind::Reset(name))
 }
 
-/// What poolers send when they take a connection back. There are no SQL-level cursors, prepared statements or listeners to give up.
+/// What poolers send when they take a connection back; there are no listeners to give up.
 pub(super) fn discard(c: &mut Cursor<'_>) -> Result<StatementKind> {
     let kind = if c.words(&["discard", "all"]) {
         StatementKind::DiscardAll
@@ -113,28 +99,11 @@ pub(super) fn discard(c: &mut Cursor<'_>) -> Result<StatementKind> {
             return Err(c.error());
         }
         StatementKind::Nothing("DISCARD")
-    } else if c.words(&["deallocate", "all"]) || c.words(&["deallocate", "prepare", "all"]) {
-        StatementKind::Nothing("DEALLOCATE ALL")
-    } else if c.words(&["close", "all"]) {
-        StatementKind::Nothing("CLOSE CURSOR ALL")
-    } else if c.words(&["unlisten"]) {
+    } else {
+        c.expect_words(&["unlisten"])?;
         c.advance();
         StatementKind::Nothing("UNLISTEN")
-    } else {
-        return Err(c.refused("cursors and prepared statements of SQL are not supported").with_hint("use the driver's prepared statements"));
     };
     c.expect_end()?;
     Ok(kind)
-}
-
-pub(super) fn transaction(c: &mut Cursor<'_>) -> Result<StatementKind> {
-    let ends = [("commit", "COMMIT"), ("end", "COMMIT"), ("rollback", "ROLLBACK"), ("abort", "ROLLBACK")];
-    if let Some((_, tag)) = ends.iter().find(|(word, _)| c.is_word(word)) {
-        c.advance();
-        let _ = c.word("work") || c.word("transaction");
-        if c.at_end() {
-            return Ok(StatementKind::EndTransaction(tag));
-        }
-    }
-    Err(Error::not_supported("transaction blocks are not supported").with_hint("each statement commits by itself; turn autocommit on").at(c.position()))
 }

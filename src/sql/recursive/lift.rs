@@ -40,6 +40,7 @@ impl VisitorMut for Lifted {
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let Some(with) = query.with.take_if(|w| w.recursive && !super::mutual::is_mutual(w)) else { return ControlFlow::Continue(()) };
         let mut ctes = with.cte_tables;
+        ctes.iter_mut().for_each(|cte| super::correlated::widen(cte, query));
         for at in 0..ctes.len() {
             let old = folded(&ctes[at].alias.name);
             let new = format!("{old}\u{1}{}", self.count);

@@ -8,6 +8,7 @@
 //! WITH RECURSIVE inside of a query is first lifted to its head, under names of its own.
 
 pub mod check;
+mod correlated;
 mod lift;
 pub mod mutual;
 

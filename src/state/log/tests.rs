@@ -30,10 +30,10 @@ fn cuts_come_back_in_order_behind_the_checkpoint() {
 fn a_tables_log_is_read_from_a_position_and_trimmed_before_one() {
     let store = MemoryStore::new();
     let (a, b) = (ObjectId(1), ObjectId(2));
-    for position in 0..10u64 {
-        logs(&store).append_table(a, position, &[position as u8]).unwrap();
+    for position in 0..9u64 {
+        logs(&store).append_tables(&[(a, position, vec![position as u8])], Ops::default()).unwrap();
     }
-    logs(&store).append_table(b, 0, b"other").unwrap();
+    logs(&store).append_tables(&[(a, 9, vec![9]), (b, 0, b"other".to_vec())], Ops::default()).unwrap();
     let logs = logs(&store);
     let mut ops = Ops::default();
     logs.trim_table(a, 4, &mut ops);

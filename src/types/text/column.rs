@@ -49,6 +49,8 @@ enum Values<'a> {
     Timestamptz(&'a TimestampMicrosecondArray, Zone),
     Interval(&'a IntervalMonthDayNanoArray),
     List(&'a ListArray, Box<Column<'a>>),
+    /// `int2vector`, `oidvector`: items with blanks between.
+    Vector(&'a ListArray, Box<Column<'a>>),
     Struct(Vec<Column<'a>>),
 }
 
@@ -76,8 +78,13 @@ impl<'a> Column<'a> {
             DataType::Interval(IntervalUnit::MonthDayNano) => Values::Interval(array.as_primitive()),
             DataType::List(item) => {
                 let list = array.as_list::<i32>();
-                Values::List(list, Box::new(Column::new(item, list.values().as_ref(), style)?))
+                let items = Box::new(Column::new(item, list.values().as_ref(), style)?);
+                if is_vector(field) { Values::Vector(list, items) } else { Values::List(list, items) }
             }
+            DataType::Struct(_) if field.metadata().contains_key(TYPE_KEY) => match array.as_struct().column_by_name(NAME_OF_OID) {
+                Some(names) => Values::Text(names.as_string()),
+                None => return Err(Error::internal("an oid without its name")),
+            },
             DataType::Struct(fields) => {
                 let columns = fields.iter().zip(array.as_struct().columns());
                 Values::Struct(columns.map(|(f, c)| Column::new(f, c.as_ref(), style)).collect::<Result<_>>()?)
@@ -113,6 +120,15 @@ impl<'a> Column<'a> {
             Values::Timestamptz(a, zone) => write_timestamptz(a.value(row), *zone, out),
             Values::Interval(a) => write_interval(a.value(row), out),
             Values::List(a, items) => items.write_list(a, row, out),
+            Values::Vector(a, items) => {
+                let offsets = a.value_offsets();
+                for (i, item) in (offsets[row] as usize..offsets[row + 1] as usize).enumerate() {
+                    if i > 0 {
+                        out.push(b' ');
+                    }
+                    items.write(item, out);
+                }
+            }
             Values::Struct(columns) => write_record(columns, row, out),
         }
     }
@@ -168,6 +184,14 @@ fn write_record(columns: &[Column<'_>], row: usize, out: &mut Vec<u8>) {
         }
     }
     out.push(b')');
+}
+
+/// Field of a struct that stands for an oid with its name: see `sql::functions::catalog`.
+pub const NAME_OF_OID: &str = "name";
+
+/// Whether a list is a vector of the catalog: its first item has number 0, and it prints without braces.
+pub fn is_vector(field: &Field) -> bool {
+    field.metadata().get(TYPE_KEY).is_some_and(|t| t == "int2vector" || t == "oidvector")
 }
 
 fn is_jsonb(field: &Field) -> bool {

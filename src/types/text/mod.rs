@@ -28,7 +28,7 @@ pub mod number;
 mod reader;
 mod zone;
 
-pub use column::{Column, canonical_array, canonical_type, write_value};
+pub use column::{Column, NAME_OF_OID, canonical_array, canonical_type, is_vector, write_value};
 pub use reader::{Reader, parse_value};
 pub use zone::Zone;
 

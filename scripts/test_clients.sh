@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Runs every client of tests/clients against a server of its own, on an empty folder. CLIENTS="psql dbt" chooses some.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=$(mktemp -d)
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+http=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+"${CARGO_TARGET_DIR:-target}/release/tidewater" serve --data-dir "$folder/data" --listen "127.0.0.1:$port" --http "127.0.0.1:$http" > "$folder/log" 2>&1 &
+server=$!
+trap 'kill "$server" 2> /dev/null; wait "$server" 2> /dev/null; rm -rf "$folder"' EXIT
+for _ in $(seq 100); do
+  psql -X -q -h 127.0.0.1 -p "$port" -U tidewater -d tidewater -c 'SELECT 1' > /dev/null 2>&1 && break
+  sleep 0.1
+done
+# shellcheck disable=SC2086
+python3 tests/clients/run.py --port "$port" --quiet ${CLIENTS:-}

@@ -1,0 +1,140 @@
+//! All sessions that there are: who they are, what they do (`pg_stat_activity`), and how one ends another's statement.
+
+use crate::catalog::pg::SessionFact;
+use crate::pg::backend::Peer;
+use crate::sql::ast::Statement;
+use crate::sql::functions::catalog::Signal;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Default)]
+pub struct Sessions {
+    /// By process number.
+    all: Mutex<BTreeMap<i32, Arc<Activity>>>,
+    /// When the server began, µs.
+    pub started_at: i64,
+}
+
+/// One session. Times are µs since 1970.
+pub struct Activity {
+    peer: Peer,
+    user: String,
+    began: i64,
+    now: Mutex<Doing>,
+}
+
+/// What it does.
+#[derive(Default)]
+struct Doing {
+    application_name: String,
+    state: State,
+    statement: Option<Arc<Statement>>,
+    since: Option<i64>,
+    transaction: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    Active,
+    #[default]
+    Idle,
+    InTransaction,
+    Failed,
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            State::Active => "active",
+            State::Idle => "idle",
+            State::InTransaction => "idle in transaction",
+            State::Failed => "idle in transaction (aborted)",
+        }
+    }
+}
+
+impl Sessions {
+    pub fn new(started_at: i64) -> Arc<Sessions> {
+        Arc::new(Sessions { all: Mutex::default(), started_at })
+    }
+
+    /// A session begins; it is over when what this gives is dropped.
+    pub fn enter(self: &Arc<Self>, peer: Peer, user: &str, application_name: String, now: i64) -> Place {
+        let doing = Doing { application_name, ..Doing::default() };
+        let pid = peer.pid;
+        let activity = Arc::new(Activity { peer, user: user.to_owned(), began: now, now: Mutex::new(doing) });
+        self.all.lock().insert(pid, activity.clone());
+        Place { sessions: self.clone(), activity }
+    }
+
+    pub fn facts(&self) -> Vec<SessionFact> {
+        self.all.lock().values().map(|a| a.fact()).collect()
+    }
+
+    /// False: there is no such session.
+    pub fn signal(&self, pid: i32, signal: Signal) -> bool {
+        let found = self.all.lock().get(&pid).cloned();
+        let Some(activity) = found else { return false };
+        match signal {
+            Signal::Cancel => activity.peer.stop.cancel(),
+            Signal::Terminate => activity.peer.stop.terminate(),
+        }
+        true
+    }
+}
+
+impl Activity {
+    fn fact(&self) -> SessionFact {
+        let now = self.now.lock();
+        SessionFact {
+            pid: self.peer.pid,
+            user: self.user.clone(),
+            application_name: now.application_name.clone(),
+            client_addr: Some(self.peer.address.ip().to_string()),
+            client_port: self.peer.address.port().into(),
+            backend_start: self.began,
+            xact_start: now.transaction,
+            query_start: now.since,
+            state: now.state.name().into(),
+            query: now.statement.as_ref().map(|s| s.text.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// A session's place among all; dropping it takes it away.
+pub struct Place {
+    pub sessions: Arc<Sessions>,
+    activity: Arc<Activity>,
+}
+
+impl Place {
+    pub fn pid(&self) -> i32 {
+        self.activity.peer.pid
+    }
+
+    pub fn begins(&self, statement: &Arc<Statement>, now: i64, transaction: Option<i64>) {
+        let mut doing = self.activity.now.lock();
+        doing.state = State::Active;
+        doing.statement = Some(statement.clone());
+        doing.since = Some(now);
+        doing.transaction = Some(transaction.unwrap_or(now));
+    }
+
+    /// It waits for its client.
+    pub fn rests(&self, state: State, transaction: Option<i64>) {
+        let mut doing = self.activity.now.lock();
+        (doing.state, doing.transaction) = (state, transaction);
+    }
+
+    pub fn rename(&self, application_name: String) {
+        self.activity.now.lock().application_name = application_name;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.sessions.all.lock().remove(&self.pid());
+    }
+}

@@ -1,0 +1,258 @@
+//! A transaction: the epoch it reads, and what it has changed and is not yet true for anybody else (design D16).
+//!
+//! ```text
+//!   statement --snapshot + changes--> delta --> changes       (seen by the next statement, cut back by ROLLBACK TO)
+//!   COMMIT    --> all changes, netted --> the writer checks that the rows they were made from are still there --> one epoch
+//! ```
+//!
+//! Nothing waits for a lock: of two transactions that change the same row, the one that commits later is refused (40001). Objects that it
+//! creates are there at once, for others too, and marked: ROLLBACK, a lost connection or a crash takes them away. Objects that it drops go when it commits.
+
+use super::engine_api::{Engine, Resolve, Snapshot};
+use crate::catalog::object::Object;
+use crate::error::{Error, Kind, Result};
+use crate::sql::ast::Isolation;
+use crate::state::run::RunStack;
+use crate::types::delta::Delta;
+use crate::types::ids::ObjectId;
+use crate::types::time::Epoch;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// For how long a transaction may read one epoch: what was written since cannot be merged while it does.
+const LONGEST_PIN: Duration = Duration::from_secs(600);
+
+/// See the module. Used by one statement at a time.
+pub struct Transaction {
+    state: Mutex<State>,
+}
+
+struct State {
+    isolation: Isolation,
+    read_only: bool,
+    /// Whether a statement has read or written.
+    begun: bool,
+    pinned: Option<(Arc<dyn Snapshot>, Instant)>,
+    changes: Changes,
+    created: Vec<ObjectId>,
+    dropped: Vec<ObjectId>,
+    savepoints: Vec<Savepoint>,
+}
+
+/// Where ROLLBACK TO goes back to.
+struct Savepoint {
+    name: String,
+    /// By table: changes made before.
+    changes: Changes,
+    created: usize,
+    dropped: usize,
+}
+
+/// Changes of tables, in the order of statements. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Changes {
+    tables: BTreeMap<ObjectId, Changed>,
+}
+
+#[derive(Clone, Default)]
+struct Changed {
+    /// Each over the rows as the ones before left them.
+    deltas: Vec<Arc<Delta>>,
+    /// The same, for readers.
+    runs: RunStack,
+    rows: u64,
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    pub fn runs(&self) -> BTreeMap<ObjectId, RunStack> {
+        self.tables.iter().map(|(id, changed)| (*id, changed.runs.clone())).collect()
+    }
+
+    pub fn deltas(&self) -> impl Iterator<Item = (ObjectId, &[Arc<Delta>])> {
+        self.tables.iter().map(|(id, changed)| (*id, &changed.deltas[..]))
+    }
+
+    fn add(&mut self, table: ObjectId, delta: Delta, snapshot: &dyn Snapshot) -> Result<()> {
+        let changed = self.tables.entry(table).or_default();
+        if let Some(run) = snapshot.run_of(table, &delta, changed.rows)? {
+            changed.runs.push(Epoch::default(), run);
+        }
+        changed.rows += delta.rows() as u64;
+        changed.deltas.push(Arc::new(delta));
+        Ok(())
+    }
+}
+
+/// What is left to do when a transaction is over.
+#[derive(Default)]
+pub struct Over {
+    pub changes: Changes,
+    pub created: Vec<ObjectId>,
+    pub dropped: Vec<ObjectId>,
+}
+
+impl Transaction {
+    pub fn new(isolation: Isolation, read_only: bool) -> Transaction {
+        let (changes, created, dropped, savepoints) = Default::default();
+        Transaction { state: Mutex::new(State { isolation, read_only, begun: false, pinned: None, changes, created, dropped, savepoints }) }
+    }
+
+    /// `SET TRANSACTION`.
+    pub fn set_modes(&self, isolation: Option<Isolation>, read_only: Option<bool>) -> Result<()> {
+        let mut state = self.state.lock();
+        let late = |what: &str| Err(Error::new(Kind::ActiveTransaction, format!("{what} must be called before any query")));
+        if let Some(isolation) = isolation.filter(|i| *i != state.isolation) {
+            if state.begun {
+                return late("SET TRANSACTION ISOLATION LEVEL");
+            }
+            state.isolation = isolation;
+        }
+        match read_only {
+            Some(false) if state.read_only && state.begun => return late("SET TRANSACTION READ WRITE"),
+            Some(read_only) => state.read_only = read_only,
+            None => {}
+        }
+        Ok(())
+    }
+
+    pub fn isolation(&self) -> Isolation {
+        self.state.lock().isolation
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        self.state.lock().read_only
+    }
+
+    /// Tables whose rows are not for everybody to see as this transaction sees them.
+    pub fn has_changed(&self) -> bool {
+        !self.state.lock().changes.is_empty()
+    }
+
+    /// What a statement of it reads: the newest epoch, or the one that is pinned, with its own changes.
+    pub async fn snapshot(&self, engine: &dyn Engine, wait_for: Option<Epoch>, reads: &[ObjectId]) -> Result<Arc<dyn Snapshot>> {
+        let (pinned, pins) = {
+            let mut state = self.state.lock();
+            state.begun = true;
+            (state.pinned.clone(), state.isolation.is_pinned() || state.read_only)
+        };
+        let base = match pinned {
+            Some((_, since)) if since.elapsed() > LONGEST_PIN => {
+                let minutes = LONGEST_PIN.as_secs() / 60;
+                return Err(Error::new(Kind::SerializationFailure, format!("the transaction has read the same epoch for more than {minutes} minutes"))
+                    .with_hint("begin it anew; long readers of the newest rows use READ COMMITTED"));
+            }
+            Some((snapshot, _)) => snapshot,
+            None => engine.snapshot(wait_for, reads).await?,
+        };
+        let mut state = self.state.lock();
+        if pins && state.pinned.is_none() {
+            state.pinned = Some((base.clone(), Instant::now()));
+        }
+        if state.changes.is_empty() { Ok(base) } else { base.with_changes(&state.changes) }
+    }
+
+    /// Has a statement make a change of a table, on top of those before it.
+    pub async fn write(&self, engine: &dyn Engine, wait_for: Option<Epoch>, table: ObjectId, resolve: Resolve) -> Result<()> {
+        let snapshot = self.snapshot(engine, wait_for, &[]).await?;
+        let delta = resolve(snapshot.clone()).await?;
+        if delta.is_empty() {
+            return Ok(());
+        }
+        self.state.lock().changes.add(table, delta, snapshot.as_ref())
+    }
+
+    pub fn created(&self, object: ObjectId) {
+        let mut state = self.state.lock();
+        (state.begun, _) = (true, state.created.push(object));
+    }
+
+    pub fn has_created(&self, object: ObjectId) -> bool {
+        self.state.lock().created.contains(&object)
+    }
+
+    /// Those of `objects` that are dropped at once, for the transaction made them; the others go when it commits.
+    pub fn drop_now(&self, objects: &[ObjectId]) -> Result<Vec<ObjectId>> {
+        let mut state = self.state.lock();
+        state.begun = true;
+        let (now, later): (Vec<ObjectId>, Vec<ObjectId>) = objects.iter().partition(|id| state.created.contains(id));
+        let nothing_else = state.changes.is_empty() && state.created.is_empty();
+        if !later.is_empty() && !nothing_else {
+            return Err(Error::not_supported("DROP in a transaction that has written rows or created objects is not supported")
+                .with_hint("COMMIT first: a DROP cannot be taken back, so it is done when its transaction commits, which must be of nothing else"));
+        }
+        state.created.retain(|id| !now.contains(id));
+        now.iter().for_each(|id| drop(state.changes.tables.remove(id)));
+        state.dropped.extend(later);
+        Ok(now)
+    }
+
+    /// Error: the transaction has dropped the object.
+    pub fn check_there(&self, object: &Object) -> Result<()> {
+        if self.state.lock().dropped.contains(&object.id) {
+            return Err(
+                Error::new(Kind::UndefinedTable, format!("relation \"{}\" does not exist", object.name)).with_detail("This transaction has dropped it.")
+            );
+        }
+        Ok(())
+    }
+
+    /// Error: it has dropped something, which is not to be mixed with anything else.
+    pub fn check_mixes(&self) -> Result<()> {
+        if self.state.lock().dropped.is_empty() {
+            return Ok(());
+        }
+        Err(Error::not_supported("writing in a transaction that has dropped something is not supported").with_hint("COMMIT first"))
+    }
+
+    pub fn savepoint(&self, name: String) {
+        let mut state = self.state.lock();
+        let savepoint = Savepoint { name, changes: state.changes.clone(), created: state.created.len(), dropped: state.dropped.len() };
+        state.savepoints.push(savepoint);
+    }
+
+    /// Forgets a savepoint, and those behind it. Gives how many are left.
+    pub fn release(&self, name: &str) -> Result<usize> {
+        let mut state = self.state.lock();
+        let at = state.place(name)?;
+        state.savepoints.truncate(at);
+        Ok(at)
+    }
+
+    /// Goes back to a savepoint, which stays. Gives its number, and objects that were created since and are to be dropped.
+    pub fn rollback_to(&self, name: &str) -> Result<(usize, Vec<ObjectId>)> {
+        let mut state = self.state.lock();
+        let at = state.place(name)?;
+        let Savepoint { changes, created, dropped, .. } = &state.savepoints[at];
+        let (changes, created, dropped) = (changes.clone(), *created, *dropped);
+        state.savepoints.truncate(at + 1);
+        state.changes = changes;
+        state.dropped.truncate(dropped);
+        let at_most = created.min(state.created.len());
+        Ok((at, state.created.split_off(at_most)))
+    }
+
+    pub fn is_savepoint(&self, name: &str) -> bool {
+        self.state.lock().place(name).is_ok()
+    }
+
+    /// It is over.
+    pub fn end(&self) -> Over {
+        let mut state = self.state.lock();
+        let State { changes, created, dropped, .. } = &mut *state;
+        Over { changes: std::mem::take(changes), created: std::mem::take(created), dropped: std::mem::take(dropped) }
+    }
+}
+
+impl State {
+    /// Of the newest savepoint of that name.
+    fn place(&self, name: &str) -> Result<usize> {
+        let at = self.savepoints.iter().rposition(|s| s.name == name);
+        at.ok_or_else(|| Error::new(Kind::InvalidSavepoint, format!("savepoint \"{name}\" does not exist")))
+    }
+}
