@@ -2,7 +2,7 @@
 //! meanwhile; DDL makes a new snapshot from the old one and swaps it in. What is durable are the objects, one
 //! record each ([`encode`], [`decode`]); who stores them is the engine's business.
 
-use super::object::Object;
+use super::object::{Body, Object};
 use crate::error::{Error, Kind, Result};
 use crate::types::ids::ObjectId;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ const FORMAT_VERSION: u32 = 1;
 pub struct Catalog {
     by_id: BTreeMap<ObjectId, Arc<Object>>,
     by_name: BTreeMap<(String, String), ObjectId>,
+    /// Those that users made, by name.
+    schemas: BTreeMap<String, Arc<Object>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,15 +43,16 @@ impl Catalog {
     /// This catalog with one more object. Error: the name is taken (42P07).
     pub fn with(&self, object: Object) -> Result<Catalog> {
         self.check_free(&object.schema, &object.name)?;
-        let mut next = self.clone();
-        next.by_name.insert((object.schema.clone(), object.name.clone()), object.id);
-        next.by_id.insert(object.id, Arc::new(object));
-        Ok(next)
+        Ok(self.replacing(object))
     }
 
     /// This catalog with `object` in the place of the one that has its id.
     pub fn replacing(&self, object: Object) -> Catalog {
         let mut next = self.clone();
+        if matches!(object.body, Body::Schema) {
+            next.schemas.insert(object.name.clone(), Arc::new(object));
+            return next;
+        }
         if let Some(before) = next.by_id.get(&object.id) {
             next.by_name.remove(&(before.schema.clone(), before.name.clone()));
         }
@@ -66,6 +69,7 @@ impl Catalog {
                 next.by_name.remove(&(object.schema.clone(), object.name.clone()));
             }
         }
+        next.schemas.retain(|_, schema| !ids.contains(&schema.id));
         next
     }
 
@@ -78,7 +82,12 @@ impl Catalog {
     }
 
     pub fn get(&self, id: ObjectId) -> Option<&Arc<Object>> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).or_else(|| self.schemas.values().find(|s| s.id == id))
+    }
+
+    /// Those of `ids` that there are.
+    pub fn present(&self, ids: &[ObjectId]) -> Vec<ObjectId> {
+        ids.iter().copied().filter(|id| self.get(*id).is_some()).collect()
     }
 
     pub fn find(&self, schema: &str, name: &str) -> Option<&Arc<Object>> {
@@ -86,14 +95,29 @@ impl Catalog {
         self.by_id.get(id)
     }
 
+    /// The first object of this name in these schemas.
+    pub fn find_in(&self, path: &[String], name: &str) -> Option<&Arc<Object>> {
+        path.iter().find_map(|schema| self.find(schema, name))
+    }
+
+    /// A schema that a user made.
+    pub fn schema(&self, name: &str) -> Option<&Arc<Object>> {
+        self.schemas.get(name)
+    }
+
+    /// Schemas that users made, by name.
+    pub fn schemas(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.schemas.values()
+    }
+
+    /// Whether objects of users can stand in a schema of this name.
+    pub fn has_schema(&self, name: &str) -> bool {
+        name == PUBLIC || self.schemas.contains_key(name)
+    }
+
     /// In order of creation, so that each object stands behind what it reads.
     pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
         self.by_id.values()
-    }
-
-    /// Names of all relations of the `public` schema, for "did you mean".
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.by_id.values().filter(|o| o.schema == PUBLIC).map(|o| o.name.as_str())
     }
 
     /// Objects that read `id` themselves.
@@ -173,7 +197,7 @@ pub fn decode(bytes: &[u8]) -> Result<Object> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::object::{Body, View};
+    use crate::catalog::object::View;
 
     fn view(id: u32, name: &str, depends_on: &[u32]) -> Object {
         Object {
@@ -183,6 +207,8 @@ mod tests {
             sql: format!("CREATE VIEW {name} AS SELECT 1"),
             depends_on: depends_on.iter().map(|d| ObjectId(*d)).collect(),
             body: Body::View(View { query: "SELECT 1".into(), columns: vec![] }),
+            path: vec![PUBLIC.to_owned()],
+            zone: None,
             uncommitted: false,
             comments: Default::default(),
         }

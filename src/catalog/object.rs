@@ -1,5 +1,6 @@
 //! What a named object is, as the catalog keeps it. Everything here is durable (JSON, format version 1).
 
+use super::catalog::PUBLIC;
 use crate::types::ids::{ObjectId, TableId};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
@@ -16,12 +17,23 @@ pub struct Object {
     /// Relations it reads: it cannot outlive them.
     pub depends_on: Vec<ObjectId>,
     pub body: Body,
+    /// Schemas in which names of its query that have none were looked for, and are looked for again at a restart.
+    #[serde(default = "public")]
+    pub path: Vec<String>,
+    /// The time zone of the session that made it, in which its query was read; `None`: UTC.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// Of a transaction that has not come to its end: a crash takes it away.
     #[serde(default)]
     pub uncommitted: bool,
     /// `COMMENT ON`: 0 is the object itself, n its column with that number, from 1.
     #[serde(default)]
     pub comments: BTreeMap<i32, String>,
+}
+
+/// The path of objects that were made when there was one schema.
+fn public() -> Vec<String> {
+    vec![PUBLIC.to_owned()]
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,6 +50,8 @@ pub enum Body {
     Index(Index),
     /// A maintained query whose changes go elsewhere; holds no rows of its own.
     Sink(Sink),
+    /// A room for names; it stands in no schema itself.
+    Schema,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -203,9 +217,14 @@ impl Object {
             Body::Table(t) => &t.columns,
             Body::View(v) => &v.columns,
             Body::MaterializedView(v) => &v.columns,
-            Body::Index(_) => &[],
+            Body::Index(_) | Body::Schema => &[],
             Body::Sink(s) => &s.columns,
         }
+    }
+
+    /// The name, with its schema if that is not the one which every session has.
+    pub fn shown_name(&self) -> String {
+        if self.schema == PUBLIC { self.name.clone() } else { format!("{}.{}", self.schema, self.name) }
     }
 
     /// The columns as an Arrow schema.
@@ -272,6 +291,7 @@ impl Object {
             Body::MaterializedView(_) => "materialized view",
             Body::Index(_) => "index",
             Body::Sink(_) => "sink",
+            Body::Schema => "schema",
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::types::text::datetime::{parse_date, parse_time, parse_timestamp, pars
 use crate::types::text::decimal::{Literal, parse_decimal128, parse_decimal256};
 use crate::types::text::interval::parse_interval;
 use crate::types::text::json::canonical_json;
-use crate::types::text::{TYPE_KEY, TYPMOD_KEY, Zone};
+use crate::types::text::{TYPE_KEY, TYPMOD_KEY, Zone, item_of};
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, ListArray, PrimitiveArray, StringArray, StructArray,
 };
@@ -110,7 +110,10 @@ impl Column {
             DataType::Time64(TimeUnit::Microsecond) => Values::Time(Vec::new()),
             DataType::Timestamp(TimeUnit::Microsecond, zone) => Values::Timestamp(Vec::new(), zone.clone()),
             DataType::Interval(IntervalUnit::MonthDayNano) => Values::Interval(Vec::new()),
-            DataType::List(item) => Values::List(vec![0], item.clone(), Box::new(Column::new(item, false, rules)?)),
+            DataType::List(item) => {
+                let of = item_of(field).unwrap_or_else(|| item.clone());
+                Values::List(vec![0], item.clone(), Box::new(Column::new(&of, false, rules)?))
+            }
             DataType::Struct(fields) => {
                 let not_null = vec![false; fields.len()];
                 Values::Struct(fields.clone(), Box::new(Object::new(fields, &not_null, rules)?))

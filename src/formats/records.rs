@@ -10,7 +10,7 @@
 
 use crate::error::Result;
 use crate::types::records::{RecordEncoder, Records};
-use crate::types::text::{Column, TYPE_KEY, TextStyle};
+use crate::types::text::{Column, TYPE_KEY, TextStyle, item_of};
 use arrow::array::{Array, AsArray, ListArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use std::io::Write;
@@ -88,7 +88,8 @@ impl<'a> Values<'a> {
             DataType::Timestamp(_, zone) => Shape::Timestamp { zoned: zone.is_some() },
             DataType::List(item) => {
                 let list = array.as_list::<i32>();
-                Shape::List(list, Box::new(Values::new(item, list.values().as_ref())?))
+                let item = item_of(field).unwrap_or_else(|| item.clone());
+                Shape::List(list, Box::new(Values::new(&item, list.values().as_ref())?))
             }
             DataType::Struct(fields) => {
                 let columns = fields.iter().zip(array.as_struct().columns());

@@ -34,6 +34,8 @@ fn commits_alone(kind: &StatementKind) -> bool {
             | StatementKind::CreateIndex(_)
             | StatementKind::CreateSink(_)
             | StatementKind::Drop(_)
+            | StatementKind::CreateSchema(_)
+            | StatementKind::DropSchema(_)
             | StatementKind::Flush
     )
 }
@@ -152,7 +154,7 @@ impl ClientSession {
             }
             if !dropped.is_empty() {
                 let catalog = self.engine.catalog();
-                let there: Vec<ObjectId> = dropped.iter().copied().filter(|id| catalog.get(*id).is_some()).collect();
+                let there = catalog.present(&dropped);
                 catalog.check_droppable(&there)?;
                 self.commitment.commit()?;
                 self.engine.drop_objects(&there).await?;
@@ -259,7 +261,7 @@ impl ClientSession {
 
 pub async fn take_away(engine: &dyn Engine, created: &[ObjectId]) -> Result<()> {
     let catalog = engine.catalog();
-    let there: Vec<ObjectId> = created.iter().copied().filter(|id| catalog.get(*id).is_some()).collect();
+    let there = catalog.present(created);
     if there.is_empty() { Ok(()) } else { engine.drop_objects(&catalog.with_dependants(&there)).await }
 }
 

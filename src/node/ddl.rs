@@ -37,7 +37,7 @@ impl Scheduler {
                 let _ = reply.send(result);
                 Ok(())
             }
-            (Body::Source(_) | Body::View(_), _) => {
+            (Body::Source(_) | Body::View(_) | Body::Schema, _) => {
                 self.persist(&object)?;
                 self.announce(&object, None);
                 let _ = reply.send(Ok(()));
@@ -53,6 +53,13 @@ impl Scheduler {
     /// Names and inputs as they are now; the session saw an older catalog.
     fn check_new(&self, object: &Object) -> Result<()> {
         let catalog = self.shared.catalog.load();
+        if matches!(object.body, Body::Schema) {
+            let taken = || Error::new(Kind::DuplicateSchema, format!("schema \"{}\" already exists", object.name));
+            return if catalog.has_schema(&object.name) { Err(taken()) } else { Ok(()) };
+        }
+        if !catalog.has_schema(&object.schema) {
+            return Err(Error::new(Kind::InvalidSchemaName, format!("schema \"{}\" was dropped meanwhile", object.schema)));
+        }
         if catalog.find(&object.schema, &object.name).is_some() {
             return Err(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", object.name)));
         }
@@ -264,7 +271,7 @@ fn layout_of(object: &Object, plan: &ViewPlan) -> Result<Option<Layout>> {
 /// What the planner knows of an object; `None` for plain views, which are inlined, for indexes, and for a materialized view without its plan.
 pub fn relation_of(object: &Object, plan: Option<&ViewPlan>) -> Option<Relation> {
     let (append_only, key, event_time) = match &object.body {
-        Body::View(_) | Body::Index(_) | Body::Sink(_) => return None,
+        Body::View(_) | Body::Index(_) | Body::Sink(_) | Body::Schema => return None,
         Body::Source(source) => (true, Vec::new(), source.feed.watermark.iter().map(|w| sources::event_time(object.id, w)).collect()),
         Body::Table(table) => {
             let declared = table.watermark.iter().map(|w| sources::event_time(object.id, w));

@@ -2,6 +2,7 @@
 //! others from connecting. Their stacks are large, for planning a deep statement recurses.
 
 use crate::error::{Error, Kind, Result};
+use crate::sql::interrupt::Interrupt;
 use arrow::array::RecordBatch;
 use futures::Stream;
 use futures::stream::BoxStream;
@@ -37,8 +38,12 @@ impl Pool {
 
     /// Runs `work` here. Dropping the future ends it at its next await.
     pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        let mut task = self.spawn(work);
-        match (&mut task.0).await {
+        let interrupt = Interrupt::default();
+        let mut task = self.spawn(interrupt.scope(work));
+        let abandoned = Abandoned(Some(interrupt));
+        let done = (&mut task.0).await;
+        abandoned.disarm();
+        match done {
             Ok(result) => result,
             Err(e) if e.is_panic() => Err(Error::internal("the statement met a bug in the server; the server goes on")),
             Err(_) => Err(Error::new(Kind::AdminShutdown, "the server is shutting down")),
@@ -56,7 +61,7 @@ impl Pool {
                 }
             }
         });
-        Box::pin(Pulled { receiver, task, ended: false })
+        Box::pin(Pulled { receiver, task, ended: false, _abandoned: Abandoned(Some(Interrupt::current())) })
     }
 }
 
@@ -82,6 +87,24 @@ struct Pulled {
     receiver: mpsc::Receiver<Result<RecordBatch>>,
     task: Abort<()>,
     ended: bool,
+    _abandoned: Abandoned,
+}
+
+/// Tells what runs that nobody waits for it any more, unless it is done.
+struct Abandoned(Option<Interrupt>);
+
+impl Abandoned {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if let Some(interrupt) = &self.0 {
+            interrupt.raise();
+        }
+    }
 }
 
 impl Stream for Pulled {

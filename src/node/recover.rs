@@ -61,7 +61,7 @@ impl Scheduler {
     /// Objects of transactions that did not come to their end, with what was made over them.
     fn drop_uncommitted(&mut self) -> Result<()> {
         let catalog = self.shared.catalog.load_full();
-        let uncommitted: Vec<ObjectId> = catalog.objects().filter(|o| o.uncommitted).map(|o| o.id).collect();
+        let uncommitted: Vec<ObjectId> = catalog.objects().chain(catalog.schemas()).filter(|o| o.uncommitted).map(|o| o.id).collect();
         if uncommitted.is_empty() { Ok(()) } else { self.drop_objects(&catalog.with_dependants(&uncommitted)) }
     }
 

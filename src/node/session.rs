@@ -17,7 +17,7 @@ use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::optimize::with_sound_rules;
 use crate::sql::ast::{Isolation, Modes, Set, Statement, StatementKind};
 use crate::sql::bind::Binder;
-use crate::sql::parse;
+use crate::sql::{parse, style};
 use crate::types::time::Epoch;
 use arrow::array::RecordBatch;
 use arrow::datatypes::FieldRef;
@@ -30,6 +30,7 @@ use datafusion::optimizer::Optimizer;
 use futures::StreamExt;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -234,6 +235,11 @@ impl ClientSession {
         }
     }
 
+    /// Runs a statement's work on the sessions' threads.
+    async fn run<T: Send + 'static>(&self, context: &Context, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        self.pool.run(style::scope(context.style(), work)).await
+    }
+
     /// How a described statement looks its rows up, if it does; made again if names or settings have changed.
     async fn lookup(&self, parsed: &ParsedStatement, context: &Context, parameters: &[Parameter]) -> Result<Option<Arc<Lookup>>> {
         let Some(lookup) = parsed.lookup.lock().clone() else { return Ok(None) };
@@ -241,7 +247,7 @@ impl ClientSession {
             return Ok(Some(lookup));
         }
         let types = declared(parameters.iter().map(|p| p.oid));
-        let shape = self.pool.run(statement::describe(context.clone(), parsed.statement.clone(), types)).await?;
+        let shape = self.run(context, statement::describe(context.clone(), parsed.statement.clone(), types)).await?;
         let lookup = shape.lookup.map(Arc::new);
         parsed.lookup.lock().clone_from(&lookup);
         Ok(lookup)
@@ -337,7 +343,11 @@ async fn look_up(context: &Context, lookup: &Arc<Lookup>, values: &[ScalarValue]
 }
 
 fn result_columns(columns: Vec<FieldRef>) -> Vec<ResultColumn> {
-    columns.into_iter().map(|field| ResultColumn { name: field.name().clone(), field, table_oid: 0, attribute: 0 }).collect()
+    let column = |field: FieldRef| {
+        let (table_oid, attribute) = statement::origin(&field).map_or((0, 0), |(relation, column)| (relation.0, column));
+        ResultColumn { name: field.name().clone(), field, table_oid, attribute }
+    };
+    columns.into_iter().map(column).collect()
 }
 
 #[async_trait]
@@ -354,7 +364,8 @@ impl Session for ClientSession {
             self.check_block()?;
         }
         let types = self::declared(declared.iter().copied());
-        let Shape { parameters, columns, lookup } = self.pool.run(statement::describe(self.context(), parsed.statement.clone(), types)).await?;
+        let context = self.context();
+        let Shape { parameters, columns, lookup } = self.run(&context, statement::describe(context.clone(), parsed.statement.clone(), types)).await?;
         *parsed.lookup.lock() = lookup.map(Arc::new);
         let parameters = parameters.iter().map(|f| oid_of(f)).collect::<Result<_>>()?;
         Ok(Description { parameters, columns: columns.map(result_columns) })
@@ -380,7 +391,7 @@ impl Session for ClientSession {
             return Ok(Execution::Rows { columns: result_columns(lookup.columns.clone()), schema: batch.schema(), stream, tag: "SELECT" });
         }
         let sets = context.sets.clone();
-        let outcome = self.pool.run(statement::execute(context, statement, values)).await?;
+        let outcome = self.run(&context, statement::execute(context.clone(), statement, values)).await?;
         let sets = std::mem::take(&mut *sets.lock());
         sets.iter().try_for_each(|set| self.set(set))?;
         Ok(match self.noted(outcome) {
@@ -401,14 +412,15 @@ impl Session for ClientSession {
         let context = self.context();
         let fields = declared(oids.iter().copied());
         let list: Vec<(String, Option<FieldRef>)> = execute.values.iter().map(|v| v.sql.clone()).zip(fields).collect();
-        let values = self.pool.run(async move { statement::values(&context, &list).await }).await?;
+        let style = context.style();
+        let values = self.pool.run(style::scope(style, async move { statement::values(&context, &list).await })).await?;
         Ok(oids.iter().zip(values).map(|(oid, value)| Parameter { oid: *oid, value }).collect())
     }
 
     async fn copied(&mut self, statement: &Arc<dyn Parsed>, rows: Vec<RecordBatch>) -> Result<u64> {
         let (context, statement) = (self.context(), own(statement)?.statement.clone());
         let count = rows.iter().map(|batch| batch.num_rows() as u64).sum();
-        let outcome = self.pool.run(statement::copied(context, statement, rows)).await?;
+        let outcome = self.run(&context, statement::copied(context.clone(), statement, rows)).await?;
         self.noted(outcome);
         Ok(count)
     }

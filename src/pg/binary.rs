@@ -4,7 +4,7 @@
 use super::types;
 use crate::error::{Error, Kind, Result};
 use crate::types::text::Zone;
-use crate::types::text::{Column as TextColumn, TYPE_KEY, TextStyle};
+use crate::types::text::{Column as TextColumn, TYPE_KEY, TextStyle, item_of};
 use arrow::array::{
     Array, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array,
     Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, Time64MicrosecondArray, TimestampMicrosecondArray,
@@ -78,7 +78,8 @@ impl<'a> Column<'a> {
             DataType::Interval(IntervalUnit::MonthDayNano) => Values::Interval(array.as_primitive()),
             DataType::List(item) => {
                 let list = array.as_list::<i32>();
-                Values::List(list, Box::new(Column::new(item, list.values().as_ref())?))
+                let item = item_of(field).unwrap_or_else(|| item.clone());
+                Values::List(list, Box::new(Column::new(&item, list.values().as_ref())?))
             }
             // An oid with its name.
             DataType::Struct(fields) if field.metadata().contains_key(TYPE_KEY) => return Column::new(&fields[0], array.as_struct().column(0).as_ref()),

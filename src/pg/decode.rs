@@ -10,7 +10,7 @@ use super::types::{self, PgType};
 use crate::error::{Error, Kind, Result};
 use crate::types::float::Float;
 use crate::types::text::decimal::{Literal, Unscaled};
-use crate::types::text::{TextStyle, json, parse_value};
+use crate::types::text::{TextStyle, item_of, json, parse_value};
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array,
     Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray, new_empty_array,
@@ -187,7 +187,7 @@ fn unscaled<D: Unscaled>(groups: &[i16], weight: i16, negative: bool, scale: i64
 
 /// A one-dimensional array; the OID of its items must be what the parameter's type says.
 fn decode_array(field: &Field, value: &[u8]) -> Result<ArrayRef> {
-    let DataType::List(item) = field.data_type() else { return Err(Error::internal("an array's OID gave no list")) };
+    let Some(item) = item_of(field) else { return Err(Error::internal("an array's OID gave no list")) };
     let mut rest = value;
     let mut number = || -> Result<i32> {
         let (head, tail) = rest.split_at_checked(4).ok_or_else(incorrect)?;
@@ -201,8 +201,9 @@ fn decode_array(field: &Field, value: &[u8]) -> Result<ArrayRef> {
         2..=6 => return Err(Error::not_supported("parameters with more than one array dimension are not supported")),
         _ => return Err(Error::new(Kind::Protocol, format!("invalid number of dimensions: {dimensions}"))),
     };
-    if oid != types::oid_of(item)? {
-        return Err(Error::new(Kind::DatatypeMismatch, format!("binary data has array element type {oid} instead of expected {}", types::oid_of(item)?)));
+    let expected = types::oid_of(&item)?;
+    if oid != expected {
+        return Err(Error::new(Kind::DatatypeMismatch, format!("binary data has array element type {oid} instead of expected {expected}")));
     }
     // An item has at least its length, so a count beyond that is no count.
     if usize::try_from(length).map_or(true, |l| l > rest.len() / 4) {
@@ -224,12 +225,11 @@ fn decode_array(field: &Field, value: &[u8]) -> Result<ArrayRef> {
     if !rest.is_empty() {
         return Err(incorrect());
     }
-    list_of(item, items)
+    list_of(item.data_type().clone(), items)
 }
 
 /// Numeric items may differ in width and scale: they are brought to the widest.
-fn list_of(item: &Arc<Field>, mut items: Vec<ArrayRef>) -> Result<ArrayRef> {
-    let mut item_type = item.data_type().clone();
+fn list_of(mut item_type: DataType, mut items: Vec<ArrayRef>) -> Result<ArrayRef> {
     if matches!(item_type, DataType::Decimal128(..)) && !items.is_empty() {
         let scale = items.iter().filter(|i| i.is_valid(0)).filter_map(|i| decimal_scale(i.data_type())).max().unwrap_or(0);
         let wide = items.iter().any(|i| matches!(i.data_type(), DataType::Decimal256(..)));
@@ -238,7 +238,7 @@ fn list_of(item: &Arc<Field>, mut items: Vec<ArrayRef>) -> Result<ArrayRef> {
     }
     let parts: Vec<&dyn Array> = items.iter().map(|i| i.as_ref()).collect();
     let values = if parts.is_empty() { new_empty_array(&item_type) } else { arrow::compute::concat(&parts)? };
-    let field = Arc::new(item.as_ref().clone().with_data_type(item_type));
+    let field = Arc::new(Field::new("item", item_type, true));
     Ok(Arc::new(ListArray::try_new(field, OffsetBuffer::from_lengths([values.len()]), values, None)?))
 }
 

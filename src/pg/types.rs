@@ -5,8 +5,8 @@
 
 use super::backend::ResultColumn;
 use crate::error::Result;
-use crate::types::text::{TYPE_KEY, TYPMOD_KEY, canonical_type, is_vector};
-use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use crate::types::text::{TYPE_KEY, TYPMOD_KEY, canonical_type, is_vector, item_of, list_of};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -104,9 +104,8 @@ pub struct WireType {
 /// What a result column is called on the wire. A numeric's precision is told for columns of tables only: elsewhere it
 /// is what the planner derived, and Postgres tells nothing there.
 pub fn of_column(column: &ResultColumn) -> Result<WireType> {
-    let (oid, size) = match list_item(&column.field) {
-        Some(_) if is_vector(&column.field) => (oid_of(&column.field)?, -1),
-        Some(item) => (scalar(item)?.array, -1),
+    let (oid, size) = match item_of(&column.field) {
+        Some(_) => (oid_of(&column.field)?, -1),
         None => {
             let t = scalar(&column.field)?;
             (t.oid, t.size)
@@ -122,9 +121,9 @@ pub fn of_column(column: &ResultColumn) -> Result<WireType> {
 
 /// The OID of a field's type.
 pub fn oid_of(field: &Field) -> Result<u32> {
-    match list_item(field) {
+    match innermost(field) {
         Some(_) if is_vector(field) => Ok(if field.metadata().get(TYPE_KEY).is_some_and(|t| t == INT2VECTOR.name) { INT2VECTOR } else { OIDVECTOR }.oid),
-        Some(item) => Ok(scalar(item)?.array),
+        Some(item) => Ok(scalar(&item)?.array),
         None => Ok(scalar(field)?.oid),
     }
 }
@@ -134,14 +133,9 @@ fn numeric_modifier(precision: u8, scale: i8) -> i32 {
 }
 
 /// The innermost item of a list: Postgres has one array type for all dimensions.
-fn list_item(field: &Field) -> Option<&Field> {
-    let mut item = None;
-    let mut data_type = field.data_type();
-    while let DataType::List(inner) | DataType::LargeList(inner) | DataType::FixedSizeList(inner, _) | DataType::ListView(inner) = data_type {
-        item = Some(inner.as_ref());
-        data_type = inner.data_type();
-    }
-    item
+fn innermost(field: &Field) -> Option<FieldRef> {
+    let item = item_of(field)?;
+    Some(innermost(&item).unwrap_or(item))
 }
 
 fn scalar(field: &Field) -> Result<PgType> {
@@ -203,7 +197,7 @@ pub fn field_of(oid: u32) -> Option<Field> {
     let named = matches!(scalar, CHAR | NAME | OID | REGPROC | REGCLASS | REGTYPE | REGNAMESPACE | REGROLE | JSON | JSONB | BPCHAR | VARCHAR | UUID);
     let metadata = if named { HashMap::from([(TYPE_KEY.to_string(), scalar.name.to_string())]) } else { HashMap::new() };
     let field = Field::new("item", data_type, true).with_metadata(metadata);
-    Some(if is_array { Field::new("item", DataType::List(Arc::new(field)), true) } else { field })
+    Some(if is_array { list_of("item", field) } else { field })
 }
 
 fn vector(of: PgType) -> Option<Field> {

@@ -155,7 +155,7 @@ fn unstable(expr: &Expr) -> Option<Error> {
             }
         }
         Expr::Placeholder(p) => Some(
-            Error::new(Kind::UndefinedObject, format!("there is no parameter {}", p.id))
+            Error::new(Kind::UndefinedParameter, format!("there is no parameter {}", p.id))
                 .with_hint("a materialized view cannot have parameters: write the value"),
         ),
         Expr::ScalarVariable(_, names) => {

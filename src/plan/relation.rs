@@ -9,7 +9,7 @@ use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Constraint, Constraints};
 use datafusion::datasource::{TableProvider, provider_as_source};
 use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::{LogicalPlan, TableSource};
+use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan, TableSource};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -61,6 +61,40 @@ pub fn attach(plan: LogicalPlan, provider: &mut dyn FnMut(&Relation) -> DataFusi
         Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
     })?;
     Ok(attached.data)
+}
+
+/// The column of a relation that each column of a plan's result shows as it is; `None`: it is computed.
+pub fn origins(plan: &LogicalPlan) -> Vec<Option<(ObjectId, usize)>> {
+    let width = plan.schema().fields().len();
+    let of = |inner: &LogicalPlan, exprs: &[Expr]| -> Vec<Option<(ObjectId, usize)>> {
+        let inner_origins = origins(inner);
+        let origin = |expr: &Expr| match expr.clone().unalias_nested().data {
+            Expr::Column(column) => inner_origins.get(inner.schema().maybe_index_of_column(&column)?).copied().flatten(),
+            _ => None,
+        };
+        exprs.iter().map(origin).collect()
+    };
+    let mut found = match plan {
+        LogicalPlan::TableScan(scan) => {
+            let relation = RelationSource::of(scan.source.as_ref());
+            let place = |i: usize| scan.projection.as_ref().map_or(i, |p| p[i]);
+            (0..width).map(|i| relation.map(|r| (r.id, place(i)))).collect()
+        }
+        LogicalPlan::Projection(projection) => of(&projection.input, &projection.expr),
+        LogicalPlan::Aggregate(aggregate) => of(&aggregate.input, &aggregate.group_expr),
+        LogicalPlan::Join(join) => match join.join_type {
+            JoinType::RightSemi | JoinType::RightAnti => origins(&join.right),
+            _ => [origins(&join.left), origins(&join.right)].concat(),
+        },
+        LogicalPlan::Filter(_) | LogicalPlan::Sort(_) | LogicalPlan::Limit(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Window(_) => {
+            plan.inputs().first().map(|input| origins(input)).unwrap_or_default()
+        }
+        LogicalPlan::Distinct(Distinct::All(input)) => origins(input),
+        LogicalPlan::Distinct(Distinct::On(distinct)) => of(&distinct.input, &distinct.select_expr),
+        _ => Vec::new(),
+    };
+    found.resize(width, None);
+    found
 }
 
 /// Ids of the relations that a plan scans, in subqueries too, in order and without repeats.

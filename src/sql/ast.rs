@@ -29,6 +29,8 @@ pub enum StatementKind {
     CreateIndex(Box<CreateIndex>),
     CreateSink(Box<CreateSink>),
     Drop(Drop),
+    CreateSchema(CreateSchema),
+    DropSchema(DropSchema),
     Show(Show),
     Describe(Name),
     Explain(Box<Statement>),
@@ -199,6 +201,21 @@ pub struct Drop {
     pub kind: ObjectKind,
     pub if_exists: bool,
     pub names: Vec<Name>,
+    pub cascade: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct CreateSchema {
+    pub name: String,
+    pub position: usize,
+    pub if_not_exists: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct DropSchema {
+    /// Names and positions.
+    pub names: Vec<(String, usize)>,
+    pub if_exists: bool,
     pub cascade: bool,
 }
 

@@ -2,7 +2,7 @@
 //! comes with each call ([`Names`]), so a statement binds against one catalog whatever DDL does meanwhile.
 //!
 //! ```text
-//! tree --name_columns, forms--> tree --SqlToRel--> plan --parameters, subqueries--> plan --PostgresTypes, TypeCoercion, …--> plan --settle--> bound
+//! tree --name_columns, forms--> tree --SqlToRel--> plan --parameters, subqueries--> plan --PostgresTypes, TypeCoercion, Zones, …--> plan --settle--> bound
 //! ```
 //!
 //! A bound plan is type-coerced and not optimized: views are planned from it, SELECTs go on to [`Binder::run`].
@@ -12,6 +12,7 @@ use super::forms;
 use super::functions;
 use super::functions::catalog::Known;
 use super::functions::clock;
+use super::interrupt::Interruptible;
 use super::names::{name_columns, shown, tell_columns_apart};
 use super::operators::Operators;
 use super::over;
@@ -21,7 +22,9 @@ use super::recursive::{self, Pieces};
 use super::relations::Windows;
 use super::semantics::PostgresTypes;
 use super::types;
+use super::zones::{self, Zones};
 use crate::error::{Error, Kind, Result};
+use crate::types::text::list_of;
 use crate::types::time::AS_OF_PROCTIME;
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
@@ -57,17 +60,19 @@ const VIEW_DEPTH: usize = 32;
 /// What a name in FROM stands for.
 pub enum Named {
     Relation(Arc<dyn TableSource>),
-    /// Bound again in the place of its name; `columns` rename the query's.
+    /// Bound again in the place of its name; `columns` rename the query's, `path`: schemas in which it looks for names that have none.
     View {
         query: String,
         columns: Vec<String>,
+        path: Vec<String>,
     },
 }
 
 /// The catalog as a statement sees it.
 pub trait Names: Send + Sync {
-    /// What a name, with or without its schema, stands for. Error: it exists but cannot be read (55000).
-    fn find(&self, schema: Option<&str>, name: &str) -> Result<Option<Named>>;
+    /// What a name, with or without its schema, stands for. `path`: of the view whose query this is; `None`: the statement's own. Error: it exists but cannot be
+    /// read (55000).
+    fn find(&self, schema: Option<&str>, name: &str, path: Option<&[String]>) -> Result<Option<Named>>;
 
     /// What functions about the catalog know; `None`: there are no such functions here.
     fn known(&self) -> Option<Arc<Known>> {
@@ -123,7 +128,7 @@ impl Binder {
         config.options_mut().execution.sort_spill_reservation_bytes = 2 << 20;
         config.options_mut().execution.time_zone = Some("UTC".to_owned());
         let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-            vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(PostgresTypes), Arc::new(TypeCoercion::new())];
+            vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(PostgresTypes), Arc::new(TypeCoercion::new()), Arc::new(Zones)];
         rules.extend(behind_coercion);
         let mut builder = SessionStateBuilder::new()
             .with_config(config)
@@ -131,7 +136,7 @@ impl Binder {
             .with_default_features()
             .with_relation_planners(vec![Arc::new(Windows), Arc::new(super::multisets::Multisets)])
             .with_type_planner(Arc::new(Types));
-        builder = builder.with_physical_optimizer_rule(Arc::new(Yielding));
+        builder = builder.with_physical_optimizer_rule(Arc::new(Yielding)).with_physical_optimizer_rule(Arc::new(Interruptible));
         // Before DataFusion's own, which know no types of quoted literals.
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(Operators));
         // In the place of DataFusion's own rules, not behind them: types are resolved before they are coerced.
@@ -160,7 +165,7 @@ impl Binder {
     }
 
     fn bind(&self, names: &dyn Names, query: &ast::Query, parameters: Parameters<'_>) -> DataFusionResult<Bound> {
-        let context = Context { binder: self, names, depth: 0 };
+        let context = Context { binder: self, names, depth: 0, path: None };
         let (types, values) = match parameters {
             Parameters::Declared(types) => (types.to_vec(), None),
             Parameters::Values(values) => (values.iter().map(|v| Some(field_of(v))).collect(), Some(values)),
@@ -213,7 +218,7 @@ impl Binder {
         let raw = self.uncoerced(names, expr, schema)?;
         let coerced = super::semantics::expression(raw, schema).and_then(|typed| {
             let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).with_config_options(self.state.config_options().clone()).build();
-            ExprSimplifier::new(context).coerce(typed.data, schema)
+            zones::expression(ExprSimplifier::new(context).coerce(typed.data, schema)?, schema)
         });
         coerced.map_err(untranslated)
     }
@@ -221,7 +226,7 @@ impl Binder {
     /// The same for use in a plan that goes through [`Binder::coerce`].
     pub fn uncoerced(&self, names: &dyn Names, mut expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
         forms::rewrite(&mut expr);
-        let context = Context { binder: self, names, depth: 0 };
+        let context = Context { binder: self, names, depth: 0, path: None };
         SqlToRel::new_with_options(&context, options()).sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(untranslated)
     }
 
@@ -296,9 +301,8 @@ fn cast_parameters(plan: &LogicalPlan, found: &mut HashMap<String, Option<FieldR
                     && let [Expr::Placeholder(placeholder), value] = call.args.as_slice()
                     && let Ok((_, item)) = value.to_field(&schema)
                 {
-                    let list = DataType::List(Arc::new(item.as_ref().clone().with_name("item").with_nullable(true)));
                     let known = found.entry(placeholder.id.clone()).or_default();
-                    known.get_or_insert_with(|| Arc::new(Field::new("", list, true)));
+                    known.get_or_insert_with(|| Arc::new(list_of("", item.as_ref().clone())));
                 }
                 if let Expr::Cast(Cast { expr, field }) = e
                     && let Expr::Placeholder(placeholder) = expr.as_ref()
@@ -392,6 +396,8 @@ struct Context<'a> {
     names: &'a dyn Names,
     /// Views entered so far.
     depth: usize,
+    /// Of the innermost of them.
+    path: Option<&'a [String]>,
 }
 
 impl Pieces for Context<'_> {
@@ -416,14 +422,14 @@ impl Context<'_> {
         SqlToRel::new_with_options(self, options()).sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), context)
     }
 
-    fn view(&self, query: &str, columns: &[String]) -> Result<LogicalPlan> {
+    fn view(&self, query: &str, columns: &[String], path: &[String]) -> Result<LogicalPlan> {
         if self.depth >= VIEW_DEPTH {
             return Err(Error::new(Kind::TooComplex, "views are nested too deeply"));
         }
         let mut query = parse::query(query)?;
         name_columns(&mut query);
         forms::rewrite(&mut query);
-        let inner = Context { binder: self.binder, names: self.names, depth: self.depth + 1 };
+        let inner = Context { binder: self.binder, names: self.names, depth: self.depth + 1, path: Some(path) };
         let plan = self.binder.plan(&inner, &query, vec![]).map_err(untranslated)?;
         let list: Vec<Expr> = plan.schema().columns().into_iter().zip(columns).map(|(column, name)| Expr::Column(column).alias(name)).collect();
         LogicalPlanBuilder::from(plan).project(list).and_then(|b| b.build()).map_err(untranslated)
@@ -453,16 +459,17 @@ impl TableSource for ViewSource {
 
 impl ContextProvider for Context<'_> {
     fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
-        let (schema, table) = (name.schema(), name.table());
+        // An empty schema: none was written where two names must stand.
+        let (schema, table) = (name.schema().filter(|s| !s.is_empty()), name.table());
         let external = |e: Error| DataFusionError::External(Box::new(e));
-        match self.names.find(schema, table).map_err(external)? {
+        match self.names.find(schema, table, self.path).map_err(external)? {
             Some(Named::Relation(source)) => Ok(source),
             Some(Named::View { .. }) if name.catalog() == Some(AS_OF_PROCTIME) => Err(external(
                 Error::not_supported(format!("\"{table}\" is a view without rows of its own, which FOR SYSTEM_TIME AS OF PROCTIME() cannot look up"))
                     .with_hint("make it a materialized view"),
             )),
-            Some(Named::View { query, columns }) => {
-                let plan = self.view(&query, &columns).map_err(external)?;
+            Some(Named::View { query, columns, path }) => {
+                let plan = self.view(&query, &columns, &path).map_err(external)?;
                 let schema = plan.schema().inner().clone();
                 Ok(Arc::new(ViewSource { plan, schema }))
             }
@@ -477,7 +484,7 @@ impl ContextProvider for Context<'_> {
         let external = |e: Error| DataFusionError::External(Box::new(e));
         let Some(function) = self.binder.state.table_functions().get(&name.to_lowercase()) else {
             // A relation of the system that is asked for as a function.
-            return match self.names.find(Some("pg_catalog"), name).map_err(external)? {
+            return match self.names.find(Some("pg_catalog"), name, None).map_err(external)? {
                 Some(Named::Relation(source)) if arguments.is_empty() => Ok(source),
                 None if self.get_function_meta(name).is_some() => {
                     // A value as a relation of one row.

@@ -32,7 +32,7 @@ use datafusion::sql::sqlparser::ast::{
     Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// Functions in FROM whose one column is called as they are.
 const ONE_COLUMN: [&str; 5] = ["generate_series", "string_to_array", "current_schemas", "current_setting", "format_type"];
@@ -46,22 +46,25 @@ pub fn rewrite(tree: &mut impl VisitMut) {
 }
 
 struct Forms {
-    /// Names of the relations in FROM, of each query entered.
-    scopes: Vec<HashSet<String>>,
+    /// Names of the relations in FROM, of each query entered, with their schemas as written.
+    scopes: Vec<HashMap<String, Option<Ident>>>,
 }
 
 impl Forms {
     /// `t.c` where `t` is a relation of an outer query: the planner would take `t` for a column of the inner one if it has such a column.
-    fn is_outer(&self, parts: &[Ident]) -> bool {
-        let [relation, _] = parts else { return false };
-        let Some((own, outer)) = self.scopes.split_last() else { return false };
+    /// Its schema goes before it.
+    fn qualify_outer(&self, parts: &mut Vec<Ident>) {
+        let [relation, _] = parts.as_slice() else { return };
+        let Some((own, outer)) = self.scopes.split_last() else { return };
         let name = folded(relation);
-        !own.contains(&name) && outer.iter().any(|scope| scope.contains(&name))
+        if let Some(schema) = outer.iter().rev().find_map(|scope| scope.get(&name)).filter(|_| !own.contains_key(&name)) {
+            parts.insert(0, schema.clone().unwrap_or_else(|| Ident::new(PUBLIC)));
+        }
     }
 }
 
 /// What the relations in FROM are called.
-fn relations(body: &SetExpr, found: &mut HashSet<String>) {
+fn relations(body: &SetExpr, found: &mut HashMap<String, Option<Ident>>) {
     match body {
         SetExpr::Select(select) => {
             for table in &select.from {
@@ -77,12 +80,17 @@ fn relations(body: &SetExpr, found: &mut HashSet<String>) {
     }
 }
 
-fn factor_names(factor: &TableFactor, found: &mut HashSet<String>) {
+fn factor_names(factor: &TableFactor, found: &mut HashMap<String, Option<Ident>>) {
     match factor {
         TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
-            found.insert(folded(&alias.name));
+            found.insert(folded(&alias.name), None);
         }
-        TableFactor::Table { name, .. } => found.extend(name.0.last().and_then(|p| p.as_ident()).map(folded)),
+        TableFactor::Table { name, .. } => {
+            let parts: Vec<&Ident> = name.0.iter().filter_map(|p| p.as_ident()).collect();
+            if let Some((last, rest)) = parts.split_last() {
+                found.insert(folded(last), rest.last().map(|schema| (*schema).clone()));
+            }
+        }
         TableFactor::NestedJoin { table_with_joins, .. } => {
             factor_names(&table_with_joins.relation, found);
             table_with_joins.joins.iter().for_each(|join| factor_names(&join.relation, found));
@@ -109,7 +117,7 @@ impl Rewrite for Forms {
         super::using::rewrite(&mut query.body);
         super::asof::rewrite(&mut query.body);
         type_items(&mut query.body);
-        let mut names = HashSet::new();
+        let mut names = HashMap::new();
         relations(&query.body, &mut names);
         self.scopes.push(names);
     }
@@ -137,16 +145,12 @@ impl Rewrite for Forms {
     fn expr(&mut self, expr: &mut Expr) {
         if let Expr::CompoundFieldAccess { root, access_chain } = expr {
             qualified(root, access_chain);
-            if let Expr::CompoundIdentifier(parts) = root.as_mut()
-                && self.is_outer(parts)
-            {
-                parts.insert(0, Ident::new(PUBLIC));
+            if let Expr::CompoundIdentifier(parts) = root.as_mut() {
+                self.qualify_outer(parts);
             }
         }
-        if let Expr::CompoundIdentifier(parts) = expr
-            && self.is_outer(parts)
-        {
-            parts.insert(0, Ident::new(PUBLIC));
+        if let Expr::CompoundIdentifier(parts) = expr {
+            self.qualify_outer(parts);
         }
         let written = super::catalog_forms::rewritten(std::mem::replace(expr, value(Value::Null)));
         *expr = super::subquery_forms::rewritten(rewritten(written));

@@ -7,10 +7,12 @@ use super::semantics;
 use super::types::sql_type;
 use crate::error::{Error, Kind};
 use crate::types::text::TYPE_KEY;
+use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
-use datafusion::sql::sqlparser::ast::BinaryOperator;
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator};
+use std::sync::Arc;
 
 /// See the module.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ impl ExprPlanner for Operators {
             if is_array(&left, schema) {
                 return Ok(PlannerResult::Original(RawBinaryExpr { op: written, left, right }));
             }
+            let (left, right) = (document(left, schema)?, document(right, schema)?);
             let document = if op == Operator::ArrowAt { &right } else { &left };
             if !is_jsonb(&left, schema) && !is_jsonb(document, schema) {
                 return Err(no_operator(&left, &written, &right, schema));
@@ -72,9 +75,19 @@ fn is_array(expr: &Expr, schema: &DFSchema) -> bool {
     expr.get_type(schema).is_ok_and(|t| t.is_nested())
 }
 
+/// A json as the jsonb whose parts the operators know.
+fn document(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    let is_json = expr.to_field(schema).is_ok_and(|(_, f)| *f.data_type() == DataType::Utf8 && f.metadata().get(TYPE_KEY).is_some_and(|t| t == "json"));
+    if !is_json {
+        return Ok(expr);
+    }
+    let jsonb = crate::sql::types::cast_field(&ast::DataType::JSONB).map_err(external)?;
+    semantics::expression(Expr::Cast(Cast { expr: Box::new(expr), field: Arc::new(jsonb) }), schema).map(|t| t.data)
+}
+
 /// Whether `expr` is a jsonb and not a text.
 pub fn is_jsonb(expr: &Expr, schema: &DFSchema) -> bool {
-    expr.to_field(schema).is_ok_and(|(_, field)| field.metadata().get(TYPE_KEY).is_some_and(|t| t == "jsonb"))
+    expr.to_field(schema).is_ok_and(|(_, field)| !field.data_type().is_nested() && field.metadata().get(TYPE_KEY).is_some_and(|t| t == "jsonb"))
 }
 
 /// `operator does not exist: text -> integer`.

@@ -15,7 +15,6 @@
 use super::functions::session_window;
 use super::functions::table::external;
 use super::functions::window::{CUMULATE_ENDS, CUMULATE_START, HOP_STARTS, WINDOW_END, WINDOW_PLUS, WINDOW_START, micros, named};
-use crate::catalog::catalog::PUBLIC;
 use crate::error::{Error, Kind};
 use crate::types::time::AS_OF_PROCTIME;
 use datafusion::common::{Column, Result, ScalarValue, TableReference, UnnestOptions};
@@ -88,8 +87,8 @@ fn as_of_proctime(mut relation: TableFactor, context: &mut dyn RelationPlannerCo
     }
     let Some(last) = name.0.last().and_then(|part| part.as_ident()).cloned() else { return Ok(RelationPlanning::Original(Box::new(relation))) };
     let schema = match name.0.as_slice() {
-        [schema, _] => schema.as_ident().cloned().unwrap_or_else(|| ast::Ident::new(PUBLIC)),
-        _ => ast::Ident::new(PUBLIC),
+        [schema, _] => schema.as_ident().cloned().unwrap_or_else(|| ast::Ident::with_quote('"', "")),
+        _ => ast::Ident::with_quote('"', ""),
     };
     *name = ObjectName::from(vec![ast::Ident::with_quote('"', AS_OF_PROCTIME), schema, last.clone()]);
     let alias = alias.take().unwrap_or_else(|| ast::TableAlias { explicit: true, name: last, columns: Vec::new(), at: None });

@@ -7,13 +7,14 @@
 //! - a function's result that Postgres has no type for becomes the nearest ([`crate::sql::types::settled`]).
 
 use super::functions::table::{Argument, Table, external};
-use super::functions::{arithmetic, bytes, cast, interval};
+use super::functions::{arithmetic, bytes, cast, interval, lists};
 use super::numbers;
 use super::operators::{is_jsonb, no_operator};
+use super::style;
 use super::types::{self, TIMESTAMP, settled};
 use crate::error::Error;
 use crate::types::text::decimal::{Literal, write_decimal128};
-use crate::types::text::{TextStyle, is_vector, parse_value};
+use crate::types::text::{is_vector, parse_value};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::metadata::FieldMetadata;
@@ -93,7 +94,10 @@ pub fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Expr::InSubquery(list) => numbers::in_subquery(list, schema)?,
             Expr::Cast(cast) => cast_expr(cast, schema)?,
             Expr::Negative(inner) if matches!(inner.get_type(schema), Ok(DataType::Interval(_))) => Transformed::yes(interval::negate().call(vec![*inner])),
-            Expr::ScalarFunction(call) => {
+            Expr::ScalarFunction(mut call) => {
+                if let Some(marked) = lists::function(call.func.name()) {
+                    call.func = marked;
+                }
                 let call = function(call, schema)?;
                 settle(call, schema)?
             }
@@ -136,7 +140,7 @@ fn meet_items(array: Expr, needle: &Expr, schema: &DFSchema) -> Result<Expr> {
     match (&array, needle.get_type(schema)) {
         (Expr::Literal(ScalarValue::Utf8(Some(text)), _), Ok(item)) if has_literals(&item) => {
             let list = DataType::List(Field::new("item", item, true).into());
-            let value = parse_value(&Field::new("", list, true), Some(text), &TextStyle::UTC).map_err(external)?;
+            let value = parse_value(&Field::new("", list, true), Some(text), &style::current()).map_err(external)?;
             Ok(Expr::Literal(ScalarValue::try_from_array(&value, 0)?, None))
         }
         (Expr::Placeholder(placeholder), Ok(item)) if placeholder.field.is_none() && !item.is_null() => {
@@ -174,7 +178,7 @@ pub fn constant(text: &str, field: &Field) -> Result<Expr> {
         },
         _ => field.clone(),
     };
-    let array = parse_value(&field, Some(text), &TextStyle::UTC).map_err(external)?;
+    let array = parse_value(&field, Some(text), &style::current()).map_err(external)?;
     let literal = Expr::Literal(ScalarValue::try_from_array(&array, 0)?, None);
     Ok(match field.data_type() {
         DataType::Int64 => Expr::Cast(Cast::new(Box::new(literal), DataType::Int64)),

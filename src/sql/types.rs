@@ -2,7 +2,7 @@
 //! names that clients read. Types that share an Arrow type (jsonb and text) are told apart by the field's metadata.
 
 use crate::error::{Error, Kind, Result};
-use crate::types::text::{TYPE_KEY, TYPMOD_KEY};
+use crate::types::text::{TYPE_KEY, TYPMOD_KEY, is_vector, item_of, list_of};
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, CharacterLength, ExactNumberInfo, TimezoneInfo};
 use std::collections::HashMap;
@@ -56,6 +56,7 @@ pub fn field(name: &str, sql_type: &ast::DataType) -> Result<(Field, String)> {
         T::Interval { fields: None, precision } if is_micros(precision) => plain(DataType::Interval(IntervalUnit::MonthDayNano), "interval"),
         T::Uuid => marked(DataType::FixedSizeBinary(16), TYPE_KEY, "uuid", "uuid"),
         T::JSONB => marked(DataType::Utf8, TYPE_KEY, "jsonb", "jsonb"),
+        T::JSON => marked(DataType::Utf8, TYPE_KEY, "json", "json"),
         T::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => array(name, element),
         T::Struct(fields, _) => structure(name, fields),
         T::Custom(type_name, modifiers) => custom(name, type_name, modifiers),
@@ -71,7 +72,6 @@ fn refused(sql_type: &ast::DataType) -> Error {
     let text = sql_type.to_string().to_lowercase();
     let error = Error::not_supported(format!("type {text} is not supported"));
     match sql_type {
-        ast::DataType::JSON => error.with_hint("use jsonb"),
         ast::DataType::Timestamp(Some(_), _) | ast::DataType::Time(Some(_), _) => {
             error.with_hint("times have microseconds; write the type without a precision")
         }
@@ -124,7 +124,7 @@ fn varchar(length: Option<u64>) -> HashMap<String, String> {
 fn array(name: &str, element: &ast::DataType) -> Result<(Field, String)> {
     let (item, type_name) = field("item", element)?;
     // Postgres does not tell dimensions apart; int[][] is a list of lists here.
-    Ok((Field::new(name, DataType::List(Arc::new(item)), true), format!("{type_name}[]")))
+    Ok((list_of(name, item), format!("{type_name}[]")))
 }
 
 fn structure(name: &str, fields: &[ast::StructField]) -> Result<(Field, String)> {
@@ -169,6 +169,7 @@ fn custom(name: &str, type_name: &ast::ObjectName, modifiers: &[String]) -> Resu
         "timestamptz" => T::Timestamp(None, TimezoneInfo::Tz),
         "numeric" => T::Numeric(ExactNumberInfo::None),
         "jsonb" => T::JSONB,
+        "json" => T::JSON,
         "uuid" => T::Uuid,
         "serial" | "bigserial" | "smallserial" => {
             return Err(Error::not_supported(format!("type {last} is not supported")).with_hint("use bigint and give the values"));
@@ -213,10 +214,13 @@ pub fn is_any_numeric(field: &Field) -> bool {
 
 /// The name of a field's type, as Postgres prints it.
 pub fn sql_type(field: &Field) -> String {
+    if let Some(item) = item_of(field).filter(|_| !is_vector(field)) {
+        return format!("{}[]", sql_type(&item));
+    }
     let mark = field.metadata().get(TYPE_KEY).map(String::as_str);
     let typmod = field.metadata().get(TYPMOD_KEY).and_then(|t| t.parse::<u64>().ok());
     match (field.data_type(), mark) {
-        (_, Some("jsonb")) => "jsonb".into(),
+        (_, Some(json @ ("jsonb" | "json"))) => json.into(),
         (_, Some("uuid")) | (DataType::FixedSizeBinary(16), _) => "uuid".into(),
         (DataType::Utf8, Some("varchar")) => match typmod {
             Some(typmod) => format!("character varying({})", typmod.saturating_sub(4)),
@@ -238,7 +242,6 @@ pub fn sql_type(field: &Field) -> String {
         (DataType::Timestamp(_, None), _) => "timestamp without time zone".into(),
         (DataType::Timestamp(_, Some(_)), _) => "timestamp with time zone".into(),
         (DataType::Interval(_) | DataType::Duration(_), _) => "interval".into(),
-        (DataType::List(item) | DataType::LargeList(item), _) => format!("{}[]", sql_type(item)),
         (DataType::Struct(fields), _) => {
             let members: Vec<String> = fields.iter().map(|f| format!("{} {}", f.name(), sql_type(f))).collect();
             format!("struct<{}>", members.join(", "))
@@ -308,6 +311,7 @@ mod tests {
             ("interval", "interval"),
             ("uuid", "uuid"),
             ("jsonb", "jsonb"),
+            ("json", "json"),
             ("int[]", "integer[]"),
             ("varchar(3)[]", "character varying(3)[]"),
             ("struct<a int, b varchar>", "struct<a integer, b character varying>"),
@@ -322,7 +326,6 @@ mod tests {
     #[test]
     fn what_is_no_type_is_told_apart_from_what_we_lack() {
         assert_eq!(of("foo").unwrap_err().sqlstate(), "42704");
-        assert_eq!(of("json").unwrap_err().sqlstate(), "0A000");
         assert_eq!(of("timestamp(3)").unwrap_err().sqlstate(), "0A000");
         assert_eq!(of("numeric(0)").unwrap_err().sqlstate(), "22023");
         assert_eq!(of("serial").unwrap_err().sqlstate(), "0A000");

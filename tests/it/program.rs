@@ -1,6 +1,6 @@
 //! The program as its operator meets it: options, refusals in one line, signals, HTTP.
 
-use crate::server::{Server, free_port, run_to_end};
+use crate::server::{Server, free_port, free_ports, run_to_end};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
@@ -10,6 +10,12 @@ fn refusal(args: &[&str]) -> String {
     assert_eq!(status.code(), Some(1), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "one line, not:\n{stderr}");
     stderr.trim().to_string()
+}
+
+/// Free ones, for SQL and HTTP.
+fn addresses() -> (String, String) {
+    let (listen, http) = free_ports();
+    (format!("127.0.0.1:{listen}"), format!("127.0.0.1:{http}"))
 }
 
 fn serve_on<'a>(dir: &'a str, listen: &'a str, http: &'a str) -> Vec<&'a str> {
@@ -31,7 +37,7 @@ fn version_and_help() {
 fn a_second_server_on_a_data_directory_is_refused() {
     let server = Server::start();
     let dir = server.dir().to_string_lossy().to_string();
-    let (listen, http) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let (listen, http) = addresses();
     let said = refusal(&serve_on(&dir, &listen, &http));
     assert!(said.contains("is in use by another server") && said.contains(&server.pid().to_string()), "{said}");
 }
@@ -51,7 +57,7 @@ fn a_port_in_use_is_refused() {
 
 #[test]
 fn a_data_directory_that_cannot_be_written_is_refused() {
-    let (listen, http) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let (listen, http) = addresses();
     // Permissions do not stop the administrator, a file in the way does; /proc takes no directory from anyone.
     let file = tempfile::NamedTempFile::new().unwrap();
     let said = refusal(&serve_on(&file.path().to_string_lossy(), &listen, &http));
@@ -71,7 +77,7 @@ impl Disk {
     }
 
     fn refusal(&self) -> String {
-        let (listen, http) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+        let (listen, http) = addresses();
         refusal(&serve_on(&self.0.path().join("data").to_string_lossy(), &listen, &http))
     }
 }
@@ -103,7 +109,7 @@ fn a_data_directory_of_a_newer_version_is_refused() {
     assert!(server.terminate().success());
     std::fs::write(server.dir().join("VERSION"), "1000\n").unwrap();
     let dir = server.dir().to_string_lossy().to_string();
-    let (listen, http) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let (listen, http) = addresses();
     let said = refusal(&serve_on(&dir, &listen, &http));
     assert!(said.contains("format 1000, newer than"), "{said}");
 }

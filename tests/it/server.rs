@@ -162,12 +162,18 @@ pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
+/// Two of them. The first is held while the second is chosen: a port that is given back may be given again.
+pub fn free_ports() -> (u16, u16) {
+    let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    (held.local_addr().unwrap().port(), free_port())
+}
+
 fn log_path(dir: &Path) -> PathBuf {
     dir.with_extension("log")
 }
 
 fn spawn(dir: &Path, args: &[String], environment: &[(&str, &str)]) -> (Child, u16, u16) {
-    let (sql_port, http_port) = (free_port(), free_port());
+    let (sql_port, http_port) = free_ports();
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log_path(dir)).unwrap();
     let child = Command::new(BINARY)
         .arg("serve")

@@ -82,8 +82,7 @@ fn of_user(column: &Column, is_declared: bool, in_key: bool) -> Attribute<'_> {
 /// What an index keeps: columns of the relation that it is on, key first.
 fn of_index<'a>(index: &indexes::IndexFacts<'a>) -> Vec<Attribute<'a>> {
     let columns = index.on.columns();
-    let kept = index.key.iter().map(|k| k.column).chain(index.include.iter().copied());
-    numbered(kept.filter_map(|place| columns.get(place)).map(|column| Attribute { default: None, ..of_user(column, false, false) }))
+    numbered(index.columns().filter_map(|place| columns.get(place)).map(|column| Attribute { default: None, ..of_user(column, false, false) }))
 }
 
 /// Every column of every relation, with the relation's OID.

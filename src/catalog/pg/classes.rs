@@ -125,7 +125,7 @@ fn of_object<'a>(facts: &'a Facts, object: &'a Object) -> Option<Class<'a>> {
         Body::View(_) => 'v',
         Body::MaterializedView(_) => 'm',
         Body::Index(_) => 'i',
-        Body::Sink(_) => return None,
+        Body::Sink(_) | Body::Schema => return None,
     };
     let part = |part| if kind == 'i' { 0 } else { oids::of_part(object.id, part) };
     Some(Class {

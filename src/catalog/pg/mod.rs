@@ -50,7 +50,7 @@ pub use indexes::definition as index_definition;
 pub use lookup::oid_of;
 pub use names::{Reg, format_type, is_visible, name_of, user_name};
 pub use namespaces::oid_of as namespace_oid;
-pub use quoting::{quoted, split as split_name};
+pub use quoting::{quoted, split as split_name, split_list};
 pub use statics::{Keyword, keywords};
 pub use views::{definition as view_definition, rule_definition};
 

@@ -23,6 +23,15 @@ pub fn qualified(schema: &str, name: &str) -> String {
 
 /// The parts of a name with dots: folded, or as they stand in quotes. Error: it is no name.
 pub fn split(text: &str) -> Result<Vec<String>> {
+    parts(text, '.')
+}
+
+/// The names of a list with commas.
+pub fn split_list(text: &str) -> Result<Vec<String>> {
+    parts(text, ',')
+}
+
+fn parts(text: &str, between: char) -> Result<Vec<String>> {
     let invalid = || Error::new(Kind::Syntax, "invalid name syntax");
     let mut parts = Vec::new();
     let mut rest = text.trim_start();
@@ -32,7 +41,7 @@ pub fn split(text: &str) -> Result<Vec<String>> {
             let (name, behind) = until_quote(inside).ok_or_else(invalid)?;
             (part, rest) = (name, behind);
         } else {
-            let end = rest.find(|c: char| c == '.' || c.is_ascii_whitespace()).unwrap_or(rest.len());
+            let end = rest.find(|c: char| c == between || c.is_ascii_whitespace()).unwrap_or(rest.len());
             part = rest[..end].to_lowercase();
             rest = &rest[end..];
         }
@@ -41,7 +50,7 @@ pub fn split(text: &str) -> Result<Vec<String>> {
         }
         parts.push(part);
         rest = rest.trim_start();
-        match rest.strip_prefix('.') {
+        match rest.strip_prefix(between) {
             Some(next) => rest = next.trim_start(),
             None if rest.is_empty() => return Ok(parts),
             None => return Err(invalid()),

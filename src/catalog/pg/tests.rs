@@ -70,6 +70,8 @@ fn object(id: u32, name: &str, depends_on: &[u32], body: Body) -> Object {
         sql: String::new(),
         depends_on: depends_on.iter().map(|d| ObjectId(*d)).collect(),
         body,
+        path: vec!["public".into()],
+        zone: None,
         uncommitted: false,
         comments: BTreeMap::new(),
     }

@@ -5,8 +5,8 @@
 
 use super::oids;
 use super::statics::{Record, records};
-use crate::types::text::{TYPE_KEY, TYPMOD_KEY};
-use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use crate::types::text::{TYPE_KEY, TYPMOD_KEY, item_of, list_of};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -83,8 +83,8 @@ pub fn base_of(t: &'static Type) -> (&'static Type, i32) {
 /// OID and modifier of a column's type. `written`: the type as the column names it, for what the field does not say.
 pub fn of_field(field: &Field, written: &str) -> (u32, i32) {
     let item = innermost(field);
-    let scalar = scalar(item);
-    let modifier = item.metadata().get(TYPMOD_KEY).or_else(|| field.metadata().get(TYPMOD_KEY)).and_then(|m| m.parse().ok());
+    let scalar = scalar(&item);
+    let modifier = item.metadata().get(TYPMOD_KEY).and_then(|m| m.parse().ok());
     let modifier = modifier.unwrap_or_else(|| super::type_names::modifier(written));
     match by_oid(scalar) {
         Some(t) if dimensions(field) > 0 => (t.array, modifier),
@@ -95,20 +95,16 @@ pub fn of_field(field: &Field, written: &str) -> (u32, i32) {
 /// Dimensions of an array; 0: it is none.
 pub fn dimensions(field: &Field) -> i32 {
     match item_of(field) {
-        Some(item) => 1 + dimensions(item),
+        Some(item) => 1 + dimensions(&item),
         None => 0,
     }
 }
 
-fn item_of(field: &Field) -> Option<&Field> {
-    match field.data_type() {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::ListView(item) => Some(item),
-        _ => None,
+fn innermost(field: &Field) -> FieldRef {
+    match item_of(field) {
+        Some(item) => innermost(&item),
+        None => Arc::new(field.clone()),
     }
-}
-
-fn innermost(field: &Field) -> &Field {
-    item_of(field).map_or(field, innermost)
 }
 
 fn scalar(field: &Field) -> u32 {
@@ -138,10 +134,10 @@ fn scalar(field: &Field) -> u32 {
 
 /// The field of a catalog's column.
 pub fn field(name: &str, type_oid: u32) -> Field {
-    let Some(declared) = by_oid(type_oid) else { return list(name, Field::new("item", DataType::Utf8, true)) };
+    let Some(declared) = by_oid(type_oid) else { return list_of(name, Field::new("item", DataType::Utf8, true)) };
     let (base, modifier) = base_of(declared);
     if base.length == -1 && base.element != 0 {
-        let field = list(name, field("item", base.element));
+        let field = list_of(name, field("item", base.element));
         return if base.is_array() { field } else { marked(field, TYPE_KEY, base.name) };
     }
     let plain = |data_type| Field::new(name, data_type, true);
@@ -161,10 +157,6 @@ pub fn field(name: &str, type_oid: u32) -> Field {
         _ => plain(DataType::Utf8),
     };
     if modifier >= 0 { marked(field, TYPMOD_KEY, &modifier.to_string()) } else { field }
-}
-
-fn list(name: &str, item: Field) -> Field {
-    Field::new(name, DataType::List(Arc::new(item)), true)
 }
 
 fn marked(mut field: Field, key: &str, mark: &str) -> Field {

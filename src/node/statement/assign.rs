@@ -6,6 +6,7 @@ use super::target::Target;
 use crate::catalog::object::Column;
 use crate::error::{About, Error, Kind, Result};
 use crate::sql::functions::cast::{max_length, to_text};
+use crate::sql::style;
 use crate::sql::types;
 use crate::types::text::{TYPE_KEY, TYPMOD_KEY};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
@@ -98,7 +99,7 @@ pub fn values_text(rows: &RecordBatch, columns: &[usize], row: usize) -> Result<
         .iter()
         .map(|&i| {
             let value = rows.column(i).slice(row, 1);
-            let printed = to_text(rows.schema().field(i), &value, None)?;
+            let printed = to_text(rows.schema().field(i), &value, None, &style::current())?;
             let printed: &StringArray = printed.as_string();
             Ok(if printed.is_null(0) { "null".to_owned() } else { printed.value(0).to_owned() })
         })

@@ -1,11 +1,11 @@
 //! `CREATE INDEX`: a copy of a table's or a materialized view's rows under another key, planned like a view of it and built in the background; the statement
 //! returns when it is complete.
 
-use super::create_relation::{check_schema, existing};
+use super::create_relation::existing;
 use super::create_view::refuse_isolated;
 use super::target::find_relation;
 use super::{Context, Outcome, StateTables};
-use crate::catalog::catalog::{Catalog, PUBLIC};
+use crate::catalog::catalog::Catalog;
 use crate::catalog::object::{Body, Index, IndexColumn, Object};
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::When;
@@ -17,13 +17,13 @@ use crate::types::key::Order;
 const TAG: &str = "CREATE INDEX";
 
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateIndex) -> Result<Outcome> {
+    let base = find_relation(context, &create.on)?;
     if let Some(name) = &create.name {
-        check_schema(name)?;
-        if let Some(outcome) = existing(context, name, create.if_not_exists, TAG).await? {
+        check_schema(name, &base)?;
+        if let Some(outcome) = existing(context, &base.schema, name, create.if_not_exists, TAG).await? {
             return Ok(outcome);
         }
     }
-    let base = find_relation(context, &create.on)?;
     check_base(&base, &create.on)?;
     refuse_isolated(context, "an index", &create.on, &[base.id])?;
     let not_ready = || Error::new(Kind::NotReady, format!("{} \"{}\" is still being built", base.kind_name(), base.name)).at(create.on.position);
@@ -37,14 +37,16 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     let mut state = StateTables::new(context);
     let plan = index_plan(&index, &relation, &mut || state.next())?;
     (index.state, index.plan) = (state.finish()?, plan::explain(&plan));
-    let name = create.name.as_ref().map_or_else(|| free_name(&context.engine.catalog(), create), |n| n.name.clone());
+    let name = create.name.as_ref().map_or_else(|| free_name(&context.engine.catalog(), &base.schema, create), |n| n.name.clone());
     let object = Object {
         id: context.engine.allocate_object()?,
-        schema: PUBLIC.into(),
+        schema: base.schema.clone(),
         name,
         sql: statement.text.clone(),
         depends_on: vec![base.id],
         body: Body::Index(index),
+        path: context.path(),
+        zone: None,
         uncommitted: false,
         comments: Default::default(),
     };
@@ -57,6 +59,17 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
 pub(super) fn index_plan(index: &Index, relation: &Relation, allocate: &mut dyn FnMut() -> TableId) -> Result<ViewPlan> {
     let key: Vec<(usize, Order)> = index.key.iter().map(|c| (c.column, Order { descending: c.descending, nulls_first: c.nulls_first })).collect();
     plan::index::index(relation, &key, index.include.as_deref(), allocate)
+}
+
+/// An index stands in the schema of what it is on.
+fn check_schema(name: &Name, base: &Object) -> Result<()> {
+    match &name.schema {
+        Some(schema) if *schema != base.schema => {
+            let message = format!("index \"{}\" cannot stand in another schema than \"{}\"", name.name, base.name);
+            Err(Error::new(Kind::Syntax, message).with_hint("write its name without a schema").at(name.position))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_base(base: &Object, name: &Name) -> Result<()> {
@@ -87,9 +100,9 @@ fn ordinal(base: &Object, name: &str, position: usize) -> Result<usize> {
 }
 
 /// As Postgres names them: `t_a_b_idx`, `t_a_b_idx1`, …
-fn free_name(catalog: &Catalog, create: &CreateIndex) -> String {
+fn free_name(catalog: &Catalog, schema: &str, create: &CreateIndex) -> String {
     let parts: Vec<&str> = std::iter::once(create.on.name.as_str()).chain(create.columns.iter().map(|c| c.name.as_str())).chain(["idx"]).collect();
     let stem = parts.join("_");
     let numbered = (1..).map(|n| format!("{stem}{n}"));
-    std::iter::once(stem.clone()).chain(numbered).find(|name| catalog.find(PUBLIC, name).is_none()).expect("numbers do not end")
+    std::iter::once(stem.clone()).chain(numbered).find(|name| catalog.find(schema, name).is_none()).expect("numbers do not end")
 }

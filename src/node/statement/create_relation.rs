@@ -3,7 +3,6 @@
 
 use super::scope::Scope;
 use super::{Context, Outcome, StateTables};
-use crate::catalog::catalog::{PUBLIC, SYSTEM};
 use crate::catalog::object::{Body, Column, Feed, Format, Object, PROCESSING_TIME, Source, Table, Watermark};
 use crate::connectors;
 use crate::connectors::connector::SourceRequest;
@@ -25,8 +24,8 @@ use std::sync::Arc;
 
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateRelation) -> Result<Outcome> {
     let tag = if create.kind == RelationKind::Source { "CREATE SOURCE" } else { "CREATE TABLE" };
-    check_schema(&create.name)?;
-    if let Some(outcome) = existing(context, &create.name, create.if_not_exists, tag).await? {
+    let schema = context.schema_for(&create.name)?;
+    if let Some(outcome) = existing(context, &schema, &create.name, create.if_not_exists, tag).await? {
         return Ok(outcome);
     }
     let mut columns = columns(create)?;
@@ -42,11 +41,13 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     };
     let object = Object {
         id: context.engine.allocate_object()?,
-        schema: PUBLIC.to_owned(),
+        schema,
         name: create.name.name.clone(),
         sql: statement.text.clone(),
         depends_on: Vec::new(),
         body,
+        path: context.path(),
+        zone: None,
         uncommitted: false,
         comments: Default::default(),
     };
@@ -76,29 +77,18 @@ pub(super) fn table_plan(object: &Object, allocate: &mut dyn FnMut() -> TableId)
     plan::table(&relation, is_keyed_feed(object), allocate)
 }
 
-/// Error: not the schema of the user's objects.
-pub(super) fn check_schema(name: &Name) -> Result<()> {
-    match name.schema.as_deref() {
-        None | Some(PUBLIC) => Ok(()),
-        Some(SYSTEM) => Err(Error::new(Kind::InsufficientPrivilege, format!("permission denied for schema {SYSTEM}"))
-            .with_hint("objects are made in the schema public")
-            .at(name.position)),
-        Some(other) => Err(Error::new(Kind::InvalidSchemaName, format!("schema \"{other}\" does not exist")).at(name.position)),
-    }
-}
-
 /// With `IF NOT EXISTS` and a taken name, the outcome is a notice.
-pub(super) async fn existing(context: &Context, name: &Name, if_not_exists: bool, tag: &str) -> Result<Option<Outcome>> {
-    if context.engine.catalog().find(PUBLIC, &name.name).is_some_and(|o| o.is_building()) {
+pub(super) async fn existing(context: &Context, schema: &str, name: &Name, if_not_exists: bool, tag: &str) -> Result<Option<Outcome>> {
+    if context.engine.catalog().find(schema, &name.name).is_some_and(|o| o.is_building()) {
         // It may be what a cancelled statement leaves behind for a moment.
         context.engine.settle().await?;
     }
     let catalog = context.engine.catalog();
-    if catalog.find(PUBLIC, &name.name).is_none() {
+    if catalog.find(schema, &name.name).is_none() {
         return Ok(None);
     }
     if !if_not_exists {
-        return catalog.check_free(PUBLIC, &name.name).map(|()| None);
+        return catalog.check_free(schema, &name.name).map(|()| None);
     }
     let notice = Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists, skipping", name.name));
     Ok(Some(Outcome::command(tag).notice(notice)))

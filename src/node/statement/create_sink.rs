@@ -1,11 +1,10 @@
 //! `CREATE SINK`: a maintained query whose changes go to a connector. Planned and built like a materialized view; it keeps no rows, so nothing can read it.
 //! One that publishes has an outbox (`node::sinks`).
 
-use super::create_relation::{check_schema, existing};
+use super::create_relation::existing;
 use super::create_view::{described, refuse_isolated, unbounded};
 use super::scope::Scope;
 use super::{Context, Outcome, StateTables};
-use crate::catalog::catalog::PUBLIC;
 use crate::catalog::object::{Body, Column, Object, Sink, SinkFormat};
 use crate::connectors::connector::SinkRequest;
 use crate::connectors::{self, options::PRIMARY_KEY};
@@ -24,14 +23,14 @@ use std::sync::Arc;
 
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateSink) -> Result<Outcome> {
     const TAG: &str = "CREATE SINK";
-    check_schema(&create.name)?;
-    if let Some(outcome) = existing(context, &create.name, create.if_not_exists, TAG).await? {
+    let schema = context.schema_for(&create.name)?;
+    if let Some(outcome) = existing(context, &schema, &create.name, create.if_not_exists, TAG).await? {
         return Ok(outcome);
     }
     let format = format(create)?;
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, None);
+    let scope = Scope::new(&catalog, &relation, None).within(context.path());
     let query = parse::query(&create.query.sql)?;
     let bound = context.binder.query(&scope, query.clone(), Parameters::Values(&[]), Some(&statement.source))?;
     if !bound.parameters.is_empty() {
@@ -56,11 +55,13 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     };
     let mut object = Object {
         id,
-        schema: PUBLIC.into(),
+        schema,
         name: create.name.name.clone(),
         sql: statement.text.clone(),
         depends_on: scope.used(),
         body: Body::Sink(sink),
+        path: context.path(),
+        zone: context.zone(),
         uncommitted: false,
         comments: Default::default(),
     };

@@ -1,10 +1,9 @@
 //! `CREATE VIEW`: a query under a name, checked now and bound again wherever the name stands. `CREATE MATERIALIZED VIEW`:
 //! its query is bound, planned incrementally, and given to the engine, which answers when the view is backfilled.
 
-use super::create_relation::{check_schema, existing};
+use super::create_relation::existing;
 use super::scope::Scope;
 use super::{Context, Outcome, StateTables};
-use crate::catalog::catalog::PUBLIC;
 use crate::catalog::object::{Body, Column, ISOLATED, MaterializedView, Object, View};
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::When;
@@ -17,14 +16,14 @@ use crate::types::ids::ObjectId;
 
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateView) -> Result<Outcome> {
     let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
-    check_schema(&create.name)?;
-    if let Some(outcome) = existing(context, &create.name, create.if_not_exists, tag).await? {
+    let schema = context.schema_for(&create.name)?;
+    if let Some(outcome) = existing(context, &schema, &create.name, create.if_not_exists, tag).await? {
         return Ok(outcome);
     }
     let options = checked(&create.with)?;
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, None);
+    let scope = Scope::new(&catalog, &relation, None).within(context.path());
     let bound = context.binder.query(&scope, create.query.clone(), Parameters::Values(&[]), Some(&statement.source))?;
     if !bound.parameters.is_empty() {
         return Err(Error::new(Kind::InvalidObjectDefinition, "views cannot hold parameters"));
@@ -40,11 +39,13 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     };
     let object = Object {
         id: context.engine.allocate_object()?,
-        schema: PUBLIC.into(),
+        schema,
         name: create.name.name.clone(),
         sql: statement.text.clone(),
         depends_on,
         body,
+        path: context.path(),
+        zone: context.zone(),
         uncommitted: false,
         comments: Default::default(),
     };
@@ -108,7 +109,7 @@ fn is_endless(context: &Context, relation: ObjectId) -> bool {
             context.engine.relation(relation).is_some_and(|r| r.append_only) && object.depends_on.iter().any(|input| is_endless(context, *input))
         }
         Body::View(_) => object.depends_on.iter().any(|input| is_endless(context, *input)),
-        Body::Table(_) | Body::Index(_) | Body::Sink(_) => false,
+        Body::Table(_) | Body::Index(_) | Body::Sink(_) | Body::Schema => false,
     }
 }
 

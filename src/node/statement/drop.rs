@@ -1,7 +1,7 @@
 //! `DROP`: without CASCADE refused if anything depends on it (2BP01), with it told what goes as well.
 
 use super::{Context, Outcome};
-use crate::catalog::catalog::PUBLIC;
+use crate::catalog::catalog::Catalog;
 use crate::catalog::object::{Body, Object};
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Drop, Name, ObjectKind};
@@ -13,9 +13,9 @@ pub(super) async fn execute(context: &Context, drop: &Drop) -> Result<Outcome> {
     let mut outcome = Outcome::command(format!("DROP {}", drop.kind.name().to_uppercase()));
     let mut ids: Vec<ObjectId> = Vec::new();
     for name in &drop.names {
-        match catalog.find(name.schema.as_deref().unwrap_or(PUBLIC), &name.name) {
+        match context.find(name) {
             Some(object) => {
-                check_kind(object, drop.kind, name)?;
+                check_kind(&object, drop.kind, name)?;
                 if !ids.contains(&object.id) {
                     ids.push(object.id);
                 }
@@ -36,17 +36,25 @@ pub(super) async fn execute(context: &Context, drop: &Drop) -> Result<Outcome> {
     // Indexes go with what they are on.
     let indexes: Vec<ObjectId> = ids.iter().flat_map(|id| catalog.indexes_on(*id)).map(|o| o.id).filter(|id| !ids.contains(id)).collect();
     ids.extend(indexes);
-    let all = catalog.with_dependants(&ids);
-    if drop.cascade {
-        let others: Vec<&Arc<Object>> =
-            all.iter().rev().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id)).filter(|o| o.index().is_none()).collect();
-        if let Some(notice) = cascade_notice(&others) {
-            outcome = outcome.notice(notice);
-        }
-    } else {
+    if !drop.cascade {
         catalog.check_droppable(&ids)?;
     }
-    context.drop_objects(&all).await?;
+    let all = catalog.with_dependants(&ids);
+    drop_all(context, outcome, &catalog, &ids, &all).await
+}
+
+/// Drops `all`, readers first, and `named`, telling of those that were not named.
+pub(super) async fn drop_all(context: &Context, mut outcome: Outcome, catalog: &Catalog, named: &[ObjectId], all: &[ObjectId]) -> Result<Outcome> {
+    let others: Vec<&Arc<Object>> =
+        all.iter().rev().filter(|id| !named.contains(id)).filter_map(|id| catalog.get(*id)).filter(|o| o.index().is_none()).collect();
+    if let Some(notice) = cascade_notice(&others) {
+        outcome = outcome.notice(notice);
+    }
+    let rest = named.iter().copied().filter(|id| !all.contains(id));
+    let ids: Vec<ObjectId> = all.iter().copied().chain(rest).collect();
+    if !ids.is_empty() {
+        context.drop_objects(&ids).await?;
+    }
     Ok(outcome)
 }
 
@@ -63,15 +71,17 @@ fn cascade_notice(others: &[&Arc<Object>]) -> Option<Error> {
     }
 }
 
-fn kind_of(object: &Object) -> ObjectKind {
-    match &object.body {
+/// `None`: a schema, which no name of a relation finds.
+pub(super) fn kind_of(object: &Object) -> Option<ObjectKind> {
+    Some(match &object.body {
         Body::Source(_) => ObjectKind::Source,
         Body::Table(_) => ObjectKind::Table,
         Body::View(_) => ObjectKind::View,
         Body::MaterializedView(_) => ObjectKind::MaterializedView,
         Body::Index(_) => ObjectKind::Index,
         Body::Sink(_) => ObjectKind::Sink,
-    }
+        Body::Schema => return None,
+    })
 }
 
 fn article(kind: ObjectKind) -> &'static str {
@@ -80,9 +90,7 @@ fn article(kind: ObjectKind) -> &'static str {
 
 pub(super) fn check_kind(object: &Object, wanted: ObjectKind, name: &Name) -> Result<()> {
     let is = kind_of(object);
-    if is == wanted {
-        return Ok(());
-    }
+    let Some(is) = is.filter(|is| *is != wanted) else { return Ok(()) };
     Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not {} {}", name.name, article(wanted), wanted.name())).with_hint(format!(
         "Use DROP {} to remove {} {}.",
         is.name().to_uppercase(),

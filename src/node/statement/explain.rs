@@ -87,7 +87,7 @@ fn view(context: &Context, statement: &Statement, create: &CreateView) -> Result
 pub(super) fn planned(context: &Context, statement: &Statement, create: &CreateView) -> Result<(LogicalPlan, ViewPlan)> {
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, None);
+    let scope = Scope::new(&catalog, &relation, None).within(context.path());
     let query = with_session_values(context, create.query.clone())?;
     let bound = context.binder.query(&scope, query, Parameters::Values(&[]), Some(&statement.source))?;
     let mut next = 0;

@@ -1,8 +1,7 @@
 //! What `pg_catalog` and the functions about it tell one statement.
 
 use super::Context;
-use crate::catalog::catalog::PUBLIC;
-use crate::catalog::pg::{Facts, Listing, Role};
+use crate::catalog::pg::{Facts, Listing, Role, SchemaFact};
 use crate::sql::functions::catalog::Known;
 use std::sync::Arc;
 
@@ -23,8 +22,10 @@ pub(super) fn known(context: &Context) -> Known {
         valid_until: None,
         member_of: Vec::new(),
     };
+    let catalog = context.engine.catalog();
     let facts = Facts {
-        catalog: context.engine.catalog(),
+        schemas: catalog.schemas().map(|s| SchemaFact { oid: s.id.0, name: s.name.clone(), owner: OWNER }).collect(),
+        catalog,
         listings,
         settings: context.settings.facts(),
         sessions: context.sessions.facts(),
@@ -35,5 +36,5 @@ pub(super) fn known(context: &Context) -> Known {
     };
     let sessions = context.sessions.clone();
     let signal = Arc::new(move |pid, signal| sessions.signal(pid, signal));
-    Known { facts: Arc::new(facts), path: vec![PUBLIC.to_owned()], pid: context.pid, signal }
+    Known { facts: Arc::new(facts), path: context.path(), pid: context.pid, signal }
 }

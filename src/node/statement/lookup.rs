@@ -122,7 +122,7 @@ impl Lookup {
             needed: needed(&chain, &relation.schema),
             parameters: bound.parameters.iter().map(|f| f.data_type().clone()).collect(),
             steps,
-            columns: bound.columns(),
+            columns: super::select::columns(bound),
             schema: nullable(bound.plan.schema().fields()),
         })
     }

@@ -18,6 +18,7 @@ mod known;
 pub mod lookup;
 pub mod replan;
 mod returning;
+mod schema;
 mod scope;
 mod select;
 mod show;
@@ -27,7 +28,7 @@ mod tests;
 
 pub use assign::values_text;
 pub use copy::copied;
-pub use select::{Results, Shape, values};
+pub use select::{Results, Shape, origin, values};
 
 use crate::catalog::object::Object;
 use crate::error::{Error, Kind, Result};
@@ -42,6 +43,7 @@ use crate::sql::ast::{Set, Statement, StatementKind};
 use crate::sql::bind::Binder;
 use crate::types::copy::CopyOptions;
 use crate::types::ids::{ObjectId, TableId};
+use crate::types::text::{TextStyle, Zone};
 use crate::types::time::Epoch;
 use arrow::datatypes::FieldRef;
 use datafusion::common::ScalarValue;
@@ -72,6 +74,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// How the session reads and writes values.
+    pub fn style(&self) -> TextStyle {
+        let zone = self.settings.get("TimeZone").and_then(|name| Zone::parse(&name).ok());
+        TextStyle { timezone: zone.unwrap_or(Zone::Utc) }
+    }
+
     /// What the statement reads. `reads`: the relations.
     pub async fn snapshot(&self, reads: &[ObjectId]) -> Result<Arc<dyn Snapshot>> {
         match &self.transaction {
@@ -220,6 +228,8 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
         StatementKind::CreateIndex(create) => create_index::execute(&context, &statement, create).await,
         StatementKind::CreateSink(create) => create_sink::execute(&context, &statement, create).await,
         StatementKind::Drop(drop) => drop::execute(&context, drop).await,
+        StatementKind::CreateSchema(create) => schema::create(&context, &statement, create).await,
+        StatementKind::DropSchema(drop) => schema::drop(&context, drop).await,
         StatementKind::Explain(inner) => explain::execute(&context, inner).await,
         StatementKind::ExplainState(inner) => explain_state::execute(&context, inner).await,
         StatementKind::Show(show) => show::execute(&context, show),

@@ -10,16 +10,22 @@ use crate::catalog::object::{Body, Object};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Relation, Request, ViewPlan};
 use crate::sql::bind::{Binder, Parameters};
-use crate::sql::parse;
+use crate::sql::{parse, style};
 use crate::types::ids::{ObjectId, TableId};
+use crate::types::text::Zone;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The plan of a recovered object; `None`: it needs none. `known`: what the planner knows of the objects before it.
 /// Error: the plan is not the one that built the state.
 pub fn replan(binder: &Binder, object: &Object, catalog: Arc<Catalog>, known: Arc<HashMap<ObjectId, Arc<Relation>>>) -> Result<Option<ViewPlan>> {
+    let zone = object.zone.as_deref().map_or(Ok(Zone::Utc), Zone::parse)?;
+    style::within(zone, || planned(binder, object, &catalog, &known))
+}
+
+fn planned(binder: &Binder, object: &Object, catalog: &Catalog, known: &HashMap<ObjectId, Arc<Relation>>) -> Result<Option<ViewPlan>> {
     match &object.body {
-        Body::Source(_) | Body::View(_) => Ok(None),
+        Body::Source(_) | Body::View(_) | Body::Schema => Ok(None),
         Body::Table(table) => {
             let mut state = Handed::new(object, &table.state);
             let plan = table_plan(object, &mut || state.next())?;
@@ -35,11 +41,11 @@ pub fn replan(binder: &Binder, object: &Object, catalog: Arc<Catalog>, known: Ar
             Ok(Some(plan))
         }
         Body::MaterializedView(view) => {
-            maintained(binder, object, &catalog, &known, &Stored { query: &view.query, state: &view.state, plan: &view.plan }, |request| {
+            maintained(binder, object, catalog, known, &Stored { query: &view.query, state: &view.state, plan: &view.plan }, |request| {
                 plan::incremental(Request { emit_on_window_close: view.emit_on_window_close, ..request })
             })
         }
-        Body::Sink(sink) => maintained(binder, object, &catalog, &known, &Stored { query: &sink.query, state: &sink.state, plan: &sink.plan }, |request| {
+        Body::Sink(sink) => maintained(binder, object, catalog, known, &Stored { query: &sink.query, state: &sink.state, plan: &sink.plan }, |request| {
             sink_plan(sink.format.as_ref(), request)
         }),
     }
@@ -67,7 +73,7 @@ fn maintained(
     plan: impl FnOnce(Request<'_>) -> Result<ViewPlan>,
 ) -> Result<Option<ViewPlan>> {
     let relation = |id| known.get(&id).cloned();
-    let scope = Scope::new(catalog, &relation, None);
+    let scope = Scope::new(catalog, &relation, None).within(object.path.clone());
     let bound = binder.query(&scope, parse::query(stored.query)?, Parameters::Values(&[]), None)?;
     let mut state = Handed::new(object, stored.state);
     let plan = plan(Request { query: &bound.plan, emit_on_window_close: false, allocate: &mut || state.next() })?;

@@ -34,13 +34,22 @@ pub struct Scope<'a> {
     system: Option<&'a Context>,
     /// Relations that stand before the catalog's.
     local: Vec<(String, RecordBatch)>,
+    /// Schemas in which names that have none are looked for.
+    path: Vec<String>,
     used: Mutex<BTreeSet<ObjectId>>,
     known: OnceLock<Arc<Known>>,
 }
 
 impl<'a> Scope<'a> {
     pub fn new(catalog: &'a Catalog, relation: &'a (dyn Fn(ObjectId) -> Option<Arc<Relation>> + Sync), system: Option<&'a Context>) -> Self {
-        Scope { catalog, relation, system, local: Vec::new(), used: Mutex::new(BTreeSet::new()), known: OnceLock::new() }
+        let path = system.map_or_else(|| vec![PUBLIC.to_owned()], Context::path);
+        Scope { catalog, relation, system, local: Vec::new(), path, used: Mutex::new(BTreeSet::new()), known: OnceLock::new() }
+    }
+
+    /// Names that have no schema are looked for in these, whatever the session says.
+    pub fn within(mut self, path: Vec<String>) -> Self {
+        self.path = path;
+        self
     }
 
     /// `rows` under a name of this statement.
@@ -66,7 +75,7 @@ impl<'a> Scope<'a> {
         match pg::find(schema, name) {
             None if name == "pg_get_keywords" => rows(keywords()?).map(Some),
             None => Ok(None),
-            Some(pg::Found::View { query, columns }) => Ok(Some(Named::View { query: query.to_owned(), columns })),
+            Some(pg::Found::View { query, columns }) => Ok(Some(Named::View { query: query.to_owned(), columns, path: Vec::new() })),
             Some(pg::Found::Rows(_)) => match self.known() {
                 Some(known) => rows(pg::rows(schema, name, &known.facts)?).map(Some),
                 None => Ok(None),
@@ -105,38 +114,24 @@ fn keywords() -> Result<RecordBatch> {
 }
 
 impl Names for Scope<'_> {
-    fn find(&self, schema: Option<&str>, name: &str) -> Result<Option<Named>> {
+    fn find(&self, schema: Option<&str>, name: &str, path: Option<&[String]>) -> Result<Option<Named>> {
         if let Some((_, batch)) = self.local.iter().find(|(n, _)| n == name) {
             return rows(batch.clone()).map(Some);
         }
-        // As in Postgres, pg_catalog comes before all other schemas.
-        let schema = match schema {
-            None if name.starts_with("pg_") && pg::find(PG_CATALOG, name).is_some() => PG_CATALOG,
-            None => PUBLIC,
-            Some(schema) => schema,
+        let path = path.unwrap_or(&self.path);
+        // As in Postgres, pg_catalog comes before all other schemas, unless the path says where.
+        let first = name.starts_with("pg_") && pg::find(PG_CATALOG, name).is_some() && !path.iter().any(|s| s == PG_CATALOG);
+        let schemas = match schema {
+            None if first => vec![PG_CATALOG],
+            None => path.iter().map(String::as_str).collect(),
+            Some(schema) => vec![schema],
         };
-        if matches!(schema, SYSTEM | PG_CATALOG | INFORMATION_SCHEMA) {
-            return self.system(schema, name);
+        for schema in schemas {
+            if let Some(found) = self.find_in(schema, name)? {
+                return Ok(Some(found));
+            }
         }
-        if schema != PUBLIC {
-            return Ok(None);
-        }
-        let Some(object) = self.catalog.find(schema, name) else { return Ok(None) };
-        self.used.lock().insert(object.id);
-        if object.index().is_some() {
-            return Err(
-                Error::new(Kind::WrongObjectType, format!("cannot open relation \"{name}\"")).with_detail("This operation is not supported for indexes.")
-            );
-        }
-        if let Body::View(view) = &object.body {
-            return Ok(Some(Named::View { query: view.query.clone(), columns: view.columns.iter().map(|c| c.name.clone()).collect() }));
-        }
-        if matches!(object.body, Body::Sink(_)) {
-            return Err(Error::new(Kind::WrongObjectType, format!("sink \"{name}\" keeps no rows that could be read"))
-                .with_hint("read what the sink reads, or make a materialized view of its query"));
-        }
-        let relation = (self.relation)(object.id).ok_or_else(|| Error::internal(format!("the planner does not know \"{name}\"")))?;
-        Ok(Some(Named::Relation(Arc::new(RelationSource::new(relation)))))
+        Ok(None)
     }
 
     fn known(&self) -> Option<Arc<Known>> {
@@ -154,6 +149,34 @@ impl Names for Scope<'_> {
         let beyond = if recursion.beyond == mutual::Beyond::Return { Beyond::Dropped } else { Beyond::Errors };
         let bindings = recursion.bindings.into_iter().map(|b| (b.name, b.body)).collect();
         Ok(MutualRecursion::plan(bindings, query, Limit { levels, beyond }))
+    }
+}
+
+impl Scope<'_> {
+    fn find_in(&self, schema: &str, name: &str) -> Result<Option<Named>> {
+        if matches!(schema, SYSTEM | PG_CATALOG | INFORMATION_SCHEMA) {
+            return self.system(schema, name);
+        }
+        let Some(object) = self.catalog.find(schema, name) else { return Ok(None) };
+        self.used.lock().insert(object.id);
+        if object.index().is_some() {
+            return Err(
+                Error::new(Kind::WrongObjectType, format!("cannot open relation \"{name}\"")).with_detail("This operation is not supported for indexes.")
+            );
+        }
+        if let Body::View(view) = &object.body {
+            return Ok(Some(Named::View {
+                query: view.query.clone(),
+                columns: view.columns.iter().map(|c| c.name.clone()).collect(),
+                path: object.path.clone(),
+            }));
+        }
+        if matches!(object.body, Body::Sink(_)) {
+            return Err(Error::new(Kind::WrongObjectType, format!("sink \"{name}\" keeps no rows that could be read"))
+                .with_hint("read what the sink reads, or make a materialized view of its query"));
+        }
+        let relation = (self.relation)(object.id).ok_or_else(|| Error::internal(format!("the planner does not know \"{name}\"")))?;
+        Ok(Some(Named::Relation(Arc::new(RelationSource::new(relation)))))
     }
 }
 

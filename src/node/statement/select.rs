@@ -7,7 +7,7 @@ use crate::catalog::catalog::Catalog;
 use crate::catalog::object::Body;
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::Snapshot;
-use crate::plan::relation::scanned;
+use crate::plan::relation::{origins, scanned};
 use crate::sql::ast::{Set, Statement};
 use crate::sql::bind::{Bound, Parameters};
 use crate::sql::errors::{placed, untranslated};
@@ -62,6 +62,26 @@ impl Shape {
     }
 }
 
+/// Mark of a result's column that shows a relation's: the relation's number and the column's, from 1.
+const ORIGIN: &str = "tw.origin";
+
+/// The result's columns, each with where it comes from.
+pub(super) fn columns(bound: &Bound) -> Vec<FieldRef> {
+    let marked = |(field, origin): (FieldRef, Option<(ObjectId, usize)>)| {
+        let Some((relation, column)) = origin else { return field };
+        let mut field = field.as_ref().clone();
+        field.metadata_mut().insert(ORIGIN.to_owned(), format!("{}.{}", relation.0, column + 1));
+        Arc::new(field)
+    };
+    bound.columns().into_iter().zip(origins(&bound.plan)).map(marked).collect()
+}
+
+/// The relation and the column's number, from 1, that [`columns`] marked.
+pub fn origin(field: &Field) -> Option<(ObjectId, i16)> {
+    let (relation, column) = field.metadata().get(ORIGIN)?.split_once('.')?;
+    Some((ObjectId(relation.parse().ok()?), column.parse().ok()?))
+}
+
 /// A nullable text column.
 pub(super) fn text_column(name: &str) -> FieldRef {
     Arc::new(Field::new(name, DataType::Utf8, true))
@@ -70,7 +90,7 @@ pub(super) fn text_column(name: &str) -> FieldRef {
 pub(super) async fn execute(context: &Context, statement: &Statement, query: &ast::Query, parameters: &[ScalarValue]) -> Result<Outcome> {
     let catalog = context.engine.catalog();
     let bound = bind(context, statement, query, Parameters::Values(parameters))?;
-    let columns = bound.columns();
+    let columns = columns(&bound);
     let reads = scanned(&bound.plan);
     let snapshot = context.snapshot(&reads).await?;
     // With parameters it was tried already, by what Describe found.
@@ -98,7 +118,7 @@ fn with_notice(context: &Context, catalog: &Catalog, reads: &[ObjectId], outcome
 pub(super) fn describe(context: &Context, statement: &Statement, query: &ast::Query, declared: &[Option<FieldRef>]) -> Result<Shape> {
     let catalog = context.engine.catalog();
     let bound = bind(context, statement, query, Parameters::Declared(declared))?;
-    Ok(Shape { columns: Some(bound.columns()), lookup: Lookup::of(context, catalog, &bound), parameters: bound.parameters })
+    Ok(Shape { columns: Some(columns(&bound)), lookup: Lookup::of(context, catalog, &bound), parameters: bound.parameters })
 }
 
 /// The values of constant expressions, each as the type given, if there is one.

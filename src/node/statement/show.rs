@@ -1,10 +1,11 @@
 //! `SHOW …` and `DESCRIBE name`.
 
+use super::drop::kind_of;
 use super::select::{Results, text_column};
 use super::target::find_relation;
 use super::{Context, Outcome};
 use crate::catalog::catalog::{DATABASE, PUBLIC, SYSTEM};
-use crate::catalog::object::{Body, Object};
+use crate::catalog::object::Body;
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Name, ObjectKind, Show};
 use arrow::datatypes::FieldRef;
@@ -15,12 +16,17 @@ pub(super) fn execute(context: &Context, show: &Show) -> Result<Outcome> {
     let rows: Rows = match show {
         Show::Objects(kind) => {
             let catalog = context.engine.catalog();
-            let mut names: Vec<String> = catalog.objects().filter(|o| is(o, *kind)).map(|o| o.name.clone()).collect();
+            let mut names: Vec<String> = catalog.objects().filter(|o| kind_of(o) == Some(*kind)).map(|o| o.shown_name()).collect();
             names.sort();
             names.into_iter().map(|n| vec![Some(n)]).collect()
         }
         Show::Indexes(on) => indexes(context, on.as_ref())?,
-        Show::Schemas => [PUBLIC, SYSTEM].iter().map(|s| vec![Some((*s).to_owned())]).collect(),
+        Show::Schemas => {
+            let catalog = context.engine.catalog();
+            let mut names: Vec<&str> = catalog.schemas().map(|s| s.name.as_str()).chain([PUBLIC, SYSTEM]).collect();
+            names.sort_unstable();
+            names.into_iter().map(|n| vec![Some(n.to_owned())]).collect()
+        }
         Show::Databases => vec![vec![Some(DATABASE.to_owned())]],
         Show::Columns(name) => return columns(context, name),
         Show::Create(kind, name) => vec![create(context, *kind, name)?],
@@ -42,18 +48,6 @@ pub(super) fn shape(show: &Show) -> Vec<FieldRef> {
     }
 }
 
-fn is(object: &Object, kind: ObjectKind) -> bool {
-    matches!(
-        (&object.body, kind),
-        (Body::Source(_), ObjectKind::Source)
-            | (Body::Table(_), ObjectKind::Table)
-            | (Body::View(_), ObjectKind::View)
-            | (Body::MaterializedView(_), ObjectKind::MaterializedView)
-            | (Body::Index(_), ObjectKind::Index)
-            | (Body::Sink(_), ObjectKind::Sink)
-    )
-}
-
 /// In order of name; the columns as they were written.
 fn indexes(context: &Context, on: Option<&Name>) -> Result<Rows> {
     let on = on.map(|name| find_relation(context, name)).transpose()?;
@@ -70,7 +64,7 @@ fn indexes(context: &Context, on: Option<&Name>) -> Result<Rows> {
             Some(columns) => columns.iter().map(|c| name(*c)).collect::<Vec<_>>().join(", "),
             None => "all columns".to_owned(),
         };
-        rows.push([object.name.clone(), base.name.clone(), key.collect::<Vec<_>>().join(", "), include].map(Some).to_vec());
+        rows.push([object.shown_name(), base.shown_name(), key.collect::<Vec<_>>().join(", "), include].map(Some).to_vec());
     }
     rows.sort();
     Ok(rows)
@@ -78,7 +72,7 @@ fn indexes(context: &Context, on: Option<&Name>) -> Result<Rows> {
 
 fn create(context: &Context, kind: ObjectKind, name: &Name) -> Result<Vec<Option<String>>> {
     let object = find_relation(context, name)?;
-    if !is(&object, kind) {
+    if kind_of(&object) != Some(kind) {
         return Err(Error::new(Kind::WrongObjectType, format!("\"{}\" is not a {}", name.name, kind.name())).at(name.position));
     }
     Ok(vec![Some(format!("{}.{}", object.schema, object.name)), Some(object.sql.clone())])

@@ -1,7 +1,6 @@
 //! The table that a DML statement changes.
 
 use super::Context;
-use crate::catalog::catalog::PUBLIC;
 use crate::catalog::object::{Body, Column, Object, Table};
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Name, Statement};
@@ -75,9 +74,7 @@ fn object_name(statement: &Statement, name: &ObjectName) -> Result<Name> {
 
 /// A relation of the catalog. Error: 42P01.
 pub(super) fn find_relation(context: &Context, name: &Name) -> Result<Arc<Object>> {
-    let schema = name.schema.as_deref().unwrap_or(PUBLIC);
-    let found = context.engine.catalog().find(schema, &name.name).cloned();
-    found.ok_or_else(|| {
+    context.find(name).ok_or_else(|| {
         let shown = name.schema.as_ref().map_or_else(|| name.name.clone(), |s| format!("{s}.{}", name.name));
         Error::new(Kind::UndefinedTable, format!("relation \"{shown}\" does not exist")).at(name.position)
     })

@@ -2,6 +2,7 @@
 //!
 //! `tw_array((SELECT …))` stands for `ARRAY(SELECT …)` until the subquery has become a join (`sql/subqueries`); `tw_only` and `tw_or_empty` are what is left then.
 
+use super::lists;
 use super::table::external;
 use crate::error::{Error, Kind};
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array, new_null_array};
@@ -93,7 +94,8 @@ impl ScalarUDFImpl for OverArray {
             (Which::Like, _) => DataType::List(Arc::new(Field::new("item", arguments.arg_fields[1].data_type().clone(), true))),
             (_, other) => other.clone(),
         };
-        Ok(Arc::new(Field::new(self.name(), data_type, true)))
+        let marked = if self.which == Which::Like { &arguments.arg_fields[1] } else { field };
+        Ok(lists::like(self.name(), data_type, [marked]))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {

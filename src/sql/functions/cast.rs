@@ -13,6 +13,7 @@
 
 use super::table::external;
 use crate::error::{Error, Kind};
+use crate::sql::style;
 use crate::types::text::{Column, Reader, TYPE_KEY, TYPMOD_KEY, TextStyle, canonical_array};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringBuilder, StructArray};
 use arrow::compute::{CastOptions, cast, cast_with_options};
@@ -35,6 +36,8 @@ enum Way {
 struct Cast {
     way: Way,
     target: FieldRef,
+    /// Of the session that wrote it.
+    style: TextStyle,
     name: String,
     signature: Signature,
 }
@@ -43,10 +46,13 @@ struct Cast {
 pub fn call(expr: Expr, from: &Field, target: &FieldRef) -> std::result::Result<Expr, Expr> {
     let is_text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let is_json = |f: &Field| f.metadata().get(TYPE_KEY).is_some_and(|t| t == "jsonb");
+    // Texts that must be read to be of the target's type: whole documents, the text of which is kept (json) or not (jsonb).
+    let is_document = |f: &Field| f.metadata().get(TYPE_KEY).is_some_and(|t| t == "json");
     let plain_text = |f: &Field| is_text(f.data_type()) && !is_json(f);
     let integer = matches!(target.data_type(), DataType::Int16 | DataType::Int32 | DataType::Int64);
     let way = match from.data_type() {
         DataType::Null => return Err(expr),
+        _ if is_text(target.data_type()) && is_document(target) && plain_text(from) && !is_document(from) => Way::FromText,
         _ if is_text(target.data_type())
             && !is_json(target)
             && (!plain_text(from) || target.metadata().contains_key(TYPMOD_KEY) || from.metadata().get(TYPE_KEY) != target.metadata().get(TYPE_KEY)) =>
@@ -60,7 +66,8 @@ pub fn call(expr: Expr, from: &Field, target: &FieldRef) -> std::result::Result<
         _ => return Err(expr),
     };
     let name = format!("tw_cast_{}", crate::sql::types::sql_type(target).replace(' ', "_"));
-    let function = ScalarUDF::new_from_impl(Cast { way, target: target.clone(), name, signature: Signature::any(1, Volatility::Immutable) });
+    let function =
+        ScalarUDF::new_from_impl(Cast { way, target: target.clone(), style: style::current(), name, signature: Signature::any(1, Volatility::Immutable) });
     Ok(function.call(vec![expr]))
 }
 
@@ -101,8 +108,8 @@ impl ScalarUDFImpl for Cast {
             ColumnarValue::Scalar(value) => (value.to_array()?, true),
         };
         let column = match self.way {
-            Way::ToText => to_text(field, &array, max_length(&self.target)),
-            Way::FromText => from_text(&array, &self.target),
+            Way::ToText => to_text(field, &array, max_length(&self.target), &self.style),
+            Way::FromText => from_text(&array, &self.target, &self.style),
             Way::Round => round(&array, self.target.data_type()),
             Way::Fields => fields(&array, &self.target),
         }
@@ -123,13 +130,13 @@ pub fn max_length(field: &Field) -> Option<usize> {
 }
 
 /// Postgres' text of each value, cut to `length` characters. A boolean is spelt out, unlike on the wire.
-pub fn to_text(field: &Field, array: &ArrayRef, length: Option<usize>) -> crate::error::Result<ArrayRef> {
+pub fn to_text(field: &Field, array: &ArrayRef, length: Option<usize>, style: &TextStyle) -> crate::error::Result<ArrayRef> {
     let array = canonical_array(array)?;
     if let Some(booleans) = array.as_boolean_opt() {
         return Ok(Arc::new(booleans.iter().map(|b| b.map(|b| if b { "true" } else { "false" })).collect::<StringArray>()));
     }
     let field = field.clone().with_data_type(array.data_type().clone());
-    let column = Column::new(&field, array.as_ref(), &TextStyle::UTC)?;
+    let column = Column::new(&field, array.as_ref(), style)?;
     let mut texts = StringBuilder::with_capacity(array.len(), array.len() * 8);
     let mut bytes = Vec::new();
     for row in 0..array.len() {
@@ -152,10 +159,10 @@ fn cut(text: &str, length: Option<usize>) -> &str {
     }
 }
 
-fn from_text(array: &ArrayRef, target: &Field) -> crate::error::Result<ArrayRef> {
+fn from_text(array: &ArrayRef, target: &Field, style: &TextStyle) -> crate::error::Result<ArrayRef> {
     let texts = cast(array, &DataType::Utf8)?;
     let texts = texts.as_string::<i32>();
-    let mut reader = Reader::new(target, &TextStyle::UTC)?;
+    let mut reader = Reader::new(target, style)?;
     for text in texts {
         reader.append(text)?;
     }
@@ -234,9 +241,9 @@ mod tests {
     fn a_boolean_is_spelt_out_and_varchar_is_cut() {
         let field = Field::new("b", DataType::Boolean, true);
         let booleans: ArrayRef = Arc::new(arrow::array::BooleanArray::from(vec![Some(true), None]));
-        assert_eq!(to_text(&field, &booleans, None).unwrap().as_ref(), &StringArray::from(vec![Some("true"), None]));
+        assert_eq!(to_text(&field, &booleans, None, &TextStyle::UTC).unwrap().as_ref(), &StringArray::from(vec![Some("true"), None]));
         let field = Field::new("t", DataType::Utf8, true);
         let texts: ArrayRef = Arc::new(StringArray::from(vec!["äbc"]));
-        assert_eq!(to_text(&field, &texts, Some(2)).unwrap().as_ref(), &StringArray::from(vec!["äb"]));
+        assert_eq!(to_text(&field, &texts, Some(2), &TextStyle::UTC).unwrap().as_ref(), &StringArray::from(vec!["äb"]));
     }
 }

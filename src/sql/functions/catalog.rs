@@ -6,7 +6,7 @@
 use super::table::external;
 use crate::catalog::pg::{self, Facts, Reg};
 use crate::error::{Error, Kind, Result};
-use crate::types::text::TYPE_KEY;
+use crate::types::text::{TYPE_KEY, list_of};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListBuilder, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type, TimeUnit};
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
@@ -60,6 +60,7 @@ impl From<Option<String>> for Value {
 enum Gives {
     Text,
     Texts,
+    Names,
     Json,
     Name,
     Boolean,
@@ -155,6 +156,8 @@ const FUNCTIONS: &[Row] = &[
     ("pg_ts_dict_is_visible", Gives::Boolean, true, YES),
     ("pg_ts_parser_is_visible", Gives::Boolean, true, YES),
     ("pg_ts_template_is_visible", Gives::Boolean, true, YES),
+    ("current_schema", Gives::Name, true, |k, _| Ok(k.path.iter().find(|s| *s != PG_CATALOG).cloned().into())),
+    ("current_schemas", Gives::Names, true, |k, a| Ok(Value::Texts(k.schemas(boolean(a.first()))))),
     ("current_setting", Gives::Text, true, current_setting),
     ("format", Gives::Text, false, |_, a| formatted(a)),
     ("parse_ident", Gives::Texts, true, |_, a| Ok(Value::Texts(pg::split_name(&text(a.first()))?))),
@@ -176,6 +179,9 @@ const FUNCTIONS: &[Row] = &[
 
 /// The function that puts names beside oids.
 pub const NAMED: &str = "tw_named";
+
+/// It is looked in before all others.
+const PG_CATALOG: &str = "pg_catalog";
 
 /// Number of the encoding UTF8.
 const UTF8: i32 = 6;
@@ -307,6 +313,7 @@ impl Told {
         match self.gives {
             Gives::Text => Field::new(self.name, DataType::Utf8, true),
             Gives::Texts => Field::new(self.name, DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))), true),
+            Gives::Names => list_of(self.name, marked("item", DataType::Utf8, "name")),
             Gives::Json => marked(self.name, DataType::Utf8, "json"),
             Gives::Name => marked(self.name, DataType::Utf8, "name"),
             Gives::Boolean => Field::new(self.name, DataType::Boolean, true),
@@ -338,7 +345,7 @@ impl Told {
             })
         };
         Ok(match self.gives {
-            Gives::Texts => {
+            Gives::Texts | Gives::Names => {
                 let mut lists = ListBuilder::new(StringBuilder::new());
                 for value in values {
                     match value {
@@ -538,6 +545,12 @@ fn pretty_size(bytes: i64) -> String {
 }
 
 impl Known {
+    /// The path; `implicit`: with the schema that is looked in without being named.
+    fn schemas(&self, implicit: bool) -> Vec<String> {
+        let catalog = (implicit && !self.path.iter().any(|s| s == PG_CATALOG)).then(|| PG_CATALOG.to_owned());
+        catalog.into_iter().chain(self.path.iter().cloned()).collect()
+    }
+
     /// A relation, by oid or name.
     fn relation(&self, value: &Value) -> Result<u32> {
         match self.named(Reg::Class, value)? {

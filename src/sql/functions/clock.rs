@@ -20,7 +20,6 @@ struct Now {
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     [
-        ("now", timestamptz()),
         ("current_timestamp", timestamptz()),
         ("transaction_timestamp", timestamptz()),
         ("statement_timestamp", timestamptz()),
@@ -30,8 +29,18 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         ("current_date", DataType::Date32),
     ]
     .into_iter()
-    .map(|(name, data_type)| Arc::new(ScalarUDF::new_from_impl(Now { name, data_type, signature: Signature::nullary(Volatility::Stable) })))
+    .map(|(name, data_type)| function(name, data_type))
+    .chain([now()])
     .collect()
+}
+
+/// `now()`.
+pub fn now() -> Arc<ScalarUDF> {
+    function("now", timestamptz())
+}
+
+fn function(name: &'static str, data_type: DataType) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(Now { name, data_type, signature: Signature::nullary(Volatility::Stable) }))
 }
 
 impl ScalarUDFImpl for Now {

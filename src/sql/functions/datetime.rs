@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![
-        function("date_trunc", &DATE_TRUNC),
+        date_trunc(),
         function("make_timestamp", &MAKE_TIMESTAMP),
         function("age", &AGE),
         function("justify_hours", &JUSTIFY_HOURS),
@@ -19,6 +19,10 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         function("justify_interval", &JUSTIFY_INTERVAL),
         function("isfinite", &IS_FINITE),
     ]
+}
+
+pub fn date_trunc() -> Arc<ScalarUDF> {
+    function("date_trunc", &DATE_TRUNC)
 }
 
 const DATE_TRUNC: [Overload; 4] = [

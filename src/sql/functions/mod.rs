@@ -10,9 +10,10 @@ pub mod cast;
 pub mod catalog;
 pub mod clock;
 mod conditional;
-mod datetime;
+pub mod datetime;
 pub mod interval;
 pub mod json;
+pub mod lists;
 mod number;
 mod over;
 mod part;
@@ -26,7 +27,7 @@ mod string;
 pub(crate) mod table;
 mod to_jsonb;
 pub mod window;
-mod zone;
+pub mod zone;
 
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use std::sync::Arc;
@@ -57,7 +58,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
 
 /// Aggregates that replace DataFusion's of the same name.
 pub fn aggregates() -> Vec<Arc<AggregateUDF>> {
-    [aggregate::functions(), percentile::functions(), regression::functions()].concat()
+    [vec![lists::array_agg()], aggregate::functions(), percentile::functions(), regression::functions()].concat()
 }
 
 /// Window functions that replace DataFusion's of the same name.

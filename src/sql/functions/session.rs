@@ -3,7 +3,7 @@
 
 use crate::sql::types::sql_type;
 use crate::sql::version::VERSION_TEXT;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use std::sync::Arc;
@@ -12,8 +12,6 @@ use std::sync::Arc;
 enum What {
     Version,
     CurrentDatabase,
-    CurrentSchema,
-    CurrentSchemas,
     PgTypeof,
 }
 
@@ -31,8 +29,6 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         (What::Version, "version", nullary()),
         (What::CurrentDatabase, "current_database", nullary()),
         (What::CurrentDatabase, "current_catalog", nullary()),
-        (What::CurrentSchema, "current_schema", nullary()),
-        (What::CurrentSchemas, "current_schemas", one()),
         (What::PgTypeof, "pg_typeof", one()),
     ]
     .into_iter()
@@ -50,10 +46,7 @@ impl ScalarUDFImpl for About {
     }
 
     fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
-        Ok(match self.what {
-            What::CurrentSchemas => DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))),
-            _ => DataType::Utf8,
-        })
+        Ok(DataType::Utf8)
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -61,12 +54,6 @@ impl ScalarUDFImpl for About {
         let value = match self.what {
             What::Version => text(VERSION_TEXT),
             What::CurrentDatabase => text(crate::catalog::catalog::DATABASE),
-            What::CurrentSchema => text(crate::catalog::catalog::PUBLIC),
-            What::CurrentSchemas => {
-                let implicit = matches!(arguments.args.first(), Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
-                let names: Vec<ScalarValue> = if implicit { vec![text("pg_catalog"), text("public")] } else { vec![text("public")] };
-                ScalarValue::List(ScalarValue::new_list_nullable(&names, &DataType::Utf8))
-            }
             What::PgTypeof => text(&arguments.arg_fields.first().map_or_else(
                 || "unknown".to_owned(),
                 |f| match f.data_type() {

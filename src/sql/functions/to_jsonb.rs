@@ -11,7 +11,7 @@
 use super::table::{Overload, Type, external, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::text::json::{canonical_json, write_jsonb, write_string};
-use crate::types::text::{TYPE_KEY, TextStyle, write_value};
+use crate::types::text::{TYPE_KEY, TextStyle, item_of, write_value};
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result as DataFusionResult, exec_err};
@@ -90,8 +90,7 @@ fn write(field: &Field, values: &ArrayRef, row: usize, out: &mut String) -> Resu
         return Ok(());
     }
     match field.data_type() {
-        DataType::List(item) => write_list(item, &values.as_list::<i32>().value(row), out),
-        DataType::LargeList(item) => write_list(item, &values.as_list::<i64>().value(row), out),
+        DataType::List(item) => write_list(&item_of(field).unwrap_or_else(|| item.clone()), &values.as_list::<i32>().value(row), out),
         DataType::Struct(fields) => {
             let columns = values.as_struct().columns();
             let mut object = String::from("{");

@@ -11,7 +11,11 @@ use datafusion::logical_expr::ScalarUDF;
 use std::sync::Arc;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    vec![function("timezone", &TIMEZONE)]
+    vec![timezone()]
+}
+
+pub fn timezone() -> Arc<ScalarUDF> {
+    function("timezone", &TIMEZONE)
 }
 
 const TIMEZONE: [Overload; 4] = [

@@ -2,12 +2,16 @@
 
 use super::cursor::Cursor;
 use super::refuse;
+use super::schema;
 use crate::error::Result;
 use crate::sql::ast::{Drop, ObjectKind, StatementKind};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 pub(super) fn parse(c: &mut Cursor<'_>) -> Result<StatementKind> {
     c.expect_words(&["drop"])?;
+    if c.is_word("schema") {
+        return schema::drop(c);
+    }
     let Some(kind) = object_kind(c) else { return Err(refuse::drop(c)) };
     let if_exists = c.words(&["if", "exists"]);
     let mut names = vec![c.object_name()?];

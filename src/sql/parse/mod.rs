@@ -17,6 +17,7 @@ mod dialect;
 mod drop;
 mod recursion;
 mod refuse;
+mod schema;
 mod settings;
 mod show;
 pub mod source;
@@ -40,11 +41,18 @@ const CHAIN_LIMIT: usize = 3000;
 /// The same of arithmetic: to plan such a chain takes the third power of its length.
 const ARITHMETIC_LIMIT: usize = 250;
 
+/// Words, signs and literals of one text: what is made of each takes some hundred bytes.
+const TOKEN_LIMIT: usize = 2_000_000;
+
+/// Parameters of one statement: Bind counts them in two bytes.
+const PARAMETER_LIMIT: u32 = 65_535;
+
 /// All statements of `text`; empty for blanks and comments.
 pub fn parse(text: &str) -> Result<Vec<Statement>> {
     if let Some(at) = text.find('\0') {
         return Err(Error::new(Kind::InvalidEncoding, "invalid byte sequence for encoding \"UTF8\": 0x00").at(text[..at].chars().count() + 1));
     }
+    check_length(text)?;
     let source = Arc::new(Source::new(text));
     let tokens = tokenize(&source)?;
     tokens.split(|t| t.token == Token::SemiColon).filter(|tokens| !tokens.is_empty()).map(|tokens| statement(&source, tokens)).collect()
@@ -100,8 +108,43 @@ fn token_error(source: &Source, message: &str, location: Location) -> Error {
     }
 }
 
+/// Counts, before anything is made of them, what will be tokens: words and numbers, signs, and what stands in quotes as one.
+fn check_length(text: &str) -> Result<()> {
+    let mut count = 0usize;
+    let mut bytes = text.bytes();
+    let mut in_word = false;
+    while let Some(byte) = bytes.next() {
+        let is_word = byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
+        count += usize::from(!byte.is_ascii_whitespace() && !(is_word && in_word));
+        in_word = is_word;
+        if matches!(byte, b'\'' | b'"') {
+            bytes.by_ref().find(|b| *b == byte);
+        }
+    }
+    if count <= TOKEN_LIMIT {
+        return Ok(());
+    }
+    let error = Error::new(Kind::ProgramLimit, format!("a statement has more than {TOKEN_LIMIT} words, signs and values"));
+    Err(error.with_hint("load rows with COPY … FROM STDIN, or send several statements"))
+}
+
+/// Error: a parameter that no Bind could give (42P02).
+fn check_parameters(source: &Source, tokens: &[TokenWithSpan]) -> Result<()> {
+    for token in tokens {
+        if let Token::Placeholder(name) = &token.token
+            && let Some(number) = name.strip_prefix('$').filter(|n| n.bytes().all(|b| b.is_ascii_digit()))
+            && !number.parse::<u32>().is_ok_and(|n| (1..=PARAMETER_LIMIT).contains(&n))
+        {
+            let error = Error::new(Kind::UndefinedParameter, format!("there is no parameter {name}"));
+            return Err(error.at(source.position(token.span.start).unwrap_or(1)));
+        }
+    }
+    Ok(())
+}
+
 fn statement(source: &Arc<Source>, tokens: &[TokenWithSpan]) -> Result<Statement> {
     check_depth(source, tokens)?;
+    check_parameters(source, tokens)?;
     let mut cursor = Cursor::new(source, tokens);
     let kind = kind(source, &mut cursor)?;
     Ok(Statement { kind, text: source.slice(tokens).to_owned(), source: source.clone() })
@@ -115,7 +158,8 @@ fn kind(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
         _ => return Err(c.error()),
     };
     match first.as_str() {
-        "select" | "with" | "values" | "table" | "insert" | "update" | "delete" => standard(c),
+        "table" => table(c),
+        "select" | "with" | "values" | "insert" | "update" | "delete" => standard(c),
         "create" => create(c),
         "drop" => drop::parse(c),
         "show" => show::parse(c),
@@ -152,6 +196,10 @@ fn create(c: &mut Cursor<'_>) -> Result<StatementKind> {
         c.advance();
         return create_index::parse(c);
     }
+    if next("schema") && !or_replace {
+        c.advance();
+        return schema::create(c);
+    }
     if next("source") || next("table") || next("view") || next("materialized") || next("sink") {
         if or_replace {
             return Err(c.refused("CREATE OR REPLACE is not supported").with_hint("DROP the object first"));
@@ -166,6 +214,15 @@ fn create(c: &mut Cursor<'_>) -> Result<StatementKind> {
         };
     }
     Err(refuse::create(c))
+}
+
+/// `TABLE name …` is `SELECT * FROM name …`.
+fn table(c: &Cursor<'_>) -> Result<StatementKind> {
+    let Some((first, rest)) = c.rest().split_first() else { return Err(c.error()) };
+    let written = |token: Token| TokenWithSpan { token, span: first.span };
+    let mut tokens = vec![written(Token::make_keyword("SELECT")), written(Token::Mul), written(Token::make_keyword("FROM"))];
+    tokens.extend(rest.iter().cloned());
+    standard(&Cursor::new(c.source, &tokens))
 }
 
 fn is_ahead(c: &Cursor<'_>, n: usize, words: &[&str]) -> bool {

@@ -172,6 +172,10 @@ fn depth_is_bounded_before_anything_recurses() {
     assert_eq!(error(&calls).0, "54001");
     let tables = format!("select * from {}t{}", "(".repeat(90), ")".repeat(90));
     let _ = parse(&tables);
+    assert_eq!(error(&format!("select {}", "1,".repeat(1_100_000))).0, "54000");
+    assert_eq!(error("select $100000").0, "42P02");
+    assert_eq!(error("select $0").0, "42P02");
+    assert!(parse(&format!("select '{}', $65535", "1,".repeat(2_000_000))).is_ok());
     // Long is not deep.
     let rows: Vec<String> = (0..20_000).map(|i| format!("({i}, -{i})")).collect();
     assert!(parse(&format!("insert into t values {}", rows.join(","))).is_ok());

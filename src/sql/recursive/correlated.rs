@@ -8,7 +8,6 @@
 //! Only equalities of the base term are taken out so; anything else that reads the outer query stays, and is refused when names are looked up.
 
 use super::form;
-use crate::catalog::catalog::PUBLIC;
 use crate::sql::types::folded;
 use crate::sql::walk::{self, Read};
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Cte, Expr, Ident, Query, Select, SelectItem, SetExpr, TableAliasColumnDef, TableFactor, TableWithJoins};
@@ -91,9 +90,12 @@ fn conjuncts(expr: Expr) -> Vec<Expr> {
     }
 }
 
+/// Schemas whose relations are written with them.
+const SYSTEM: [&str; 2] = ["pg_catalog", "information_schema"];
+
 /// `sql::forms` has written a column of an outer query with its schema.
 fn is_outer(expr: &Expr) -> bool {
-    matches!(expr, Expr::CompoundIdentifier(parts) if parts.len() == 3 && folded(&parts[0]) == PUBLIC)
+    matches!(expr, Expr::CompoundIdentifier(parts) if parts.len() == 3 && !SYSTEM.contains(&folded(&parts[0]).as_str()))
 }
 
 fn reads_outer(expr: &Expr) -> bool {

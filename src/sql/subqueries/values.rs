@@ -4,11 +4,12 @@ use super::domain::{Domain, filtered, is_nullable, only_column, outside};
 use super::simple::{is_simple_value, rows_of};
 use super::{Unnesting, columns};
 use crate::sql::functions::array;
+use crate::sql::functions::lists::array_agg;
 use arrow::datatypes::FieldRef;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType, Result, ScalarValue};
-use datafusion::functions_aggregate::{array_agg::array_agg_udaf, count::count_udaf};
+use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::logical_expr::expr::{InSubquery, ScalarFunction, SetComparison, SetQuantifier};
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, Operator, Projection, SortExpr, Subquery, lit, not, when,
@@ -168,7 +169,7 @@ impl Attached {
                 LogicalPlan::Projection(Projection::try_new(list, plan)?)
             }
             Attached::Gathered(order) => {
-                let all = array_agg_udaf().call(vec![column]);
+                let all = array_agg().call(vec![column]);
                 let all = if order.is_empty() { all } else { all.order_by(order.clone()).build()? };
                 LogicalPlan::Aggregate(Aggregate::try_new(plan, values, vec![all.alias(name)])?)
             }

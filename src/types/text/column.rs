@@ -11,7 +11,7 @@ use super::interval::write_interval;
 use super::json::write_jsonb;
 use super::nested::{write_element, write_field};
 use super::number::{write_f32, write_f64, write_integer};
-use super::{TYPE_KEY, TextStyle, Zone};
+use super::{TYPE_KEY, TextStyle, Zone, item_of};
 use crate::error::{Error, Result};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, FixedSizeBinaryArray, Float32Array, Float64Array,
@@ -78,7 +78,8 @@ impl<'a> Column<'a> {
             DataType::Interval(IntervalUnit::MonthDayNano) => Values::Interval(array.as_primitive()),
             DataType::List(item) => {
                 let list = array.as_list::<i32>();
-                let items = Box::new(Column::new(item, list.values().as_ref(), style)?);
+                let item = item_of(field).unwrap_or_else(|| item.clone());
+                let items = Box::new(Column::new(&item, list.values().as_ref(), style)?);
                 if is_vector(field) { Values::Vector(list, items) } else { Values::List(list, items) }
             }
             DataType::Struct(_) if field.metadata().contains_key(TYPE_KEY) => match array.as_struct().column_by_name(NAME_OF_OID) {

@@ -28,6 +28,10 @@ pub mod number;
 mod reader;
 mod zone;
 
+use crate::error::{Error, Kind};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use std::sync::Arc;
+
 pub use column::{Column, NAME_OF_OID, canonical_array, canonical_type, is_vector, write_value};
 pub use reader::{Reader, parse_value};
 pub use zone::Zone;
@@ -38,8 +42,32 @@ pub const TYPE_KEY: &str = "tw.type";
 /// Key of the field metadata with the type modifier, as Postgres counts it (`varchar(10)` is 14).
 pub const TYPMOD_KEY: &str = "tw.typmod";
 
+/// The field of a list's items. What tells apart types that share an Arrow type stands at the list's own field, so that lists of one Arrow type can meet each other
+/// whatever they hold; members of structs carry theirs. `None`: no list.
+pub fn item_of(field: &Field) -> Option<FieldRef> {
+    let (DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::ListView(item)) = field.data_type() else {
+        return None;
+    };
+    let marks = field.metadata().iter().filter(|(key, _)| [TYPE_KEY, TYPMOD_KEY].contains(&key.as_str()) && !item.metadata().contains_key(*key));
+    let of_vector = |mark: &String| if mark == "oidvector" { "oid".to_owned() } else { "int2".to_owned() };
+    let marks: Vec<(String, String)> = marks.map(|(k, v)| (k.clone(), if is_vector(field) { of_vector(v) } else { v.clone() })).collect();
+    if marks.is_empty() {
+        return Some(item.clone());
+    }
+    let mut marked = item.as_ref().clone();
+    marked.metadata_mut().extend(marks);
+    Some(Arc::new(marked))
+}
+
+/// A list of such items.
+pub fn list_of(name: &str, item: Field) -> Field {
+    let marks = item.metadata().clone();
+    let item = item.with_metadata(Default::default()).with_name("item").with_nullable(true);
+    Field::new(name, DataType::List(Arc::new(item)), true).with_metadata(marks)
+}
+
 /// What of a session's settings changes how values print and read.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TextStyle {
     /// The session's `TimeZone`, in which a timestamptz prints and in which one without an offset is read.
     pub timezone: Zone,
@@ -54,8 +82,6 @@ impl Default for TextStyle {
         Self::UTC
     }
 }
-
-use crate::error::{Error, Kind};
 
 /// `invalid input syntax for type integer: "abc"`, the message of every reader here.
 fn invalid_syntax(kind: Kind, type_name: &str, text: &str) -> Error {

@@ -7,7 +7,7 @@ use super::interval::parse_interval;
 use super::json::{canonical_json, check_json};
 use super::nested::{Element, split_array, split_record};
 use super::number::{parse_f32, parse_f64, parse_integer};
-use super::{TYPE_KEY, TYPMOD_KEY, TextStyle, Zone};
+use super::{TYPE_KEY, TYPMOD_KEY, TextStyle, Zone, item_of};
 use crate::error::{Error, Kind, Result};
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, FixedSizeBinaryBuilder, Float32Builder, Float64Builder,
@@ -87,7 +87,7 @@ impl Reader {
             }
             DataType::Interval(IntervalUnit::MonthDayNano) => Builder::Interval(IntervalMonthDayNanoBuilder::new()),
             DataType::List(item) => {
-                let items = Box::new(Reader::new(item, style)?);
+                let items = Box::new(Reader::new(&item_of(field).unwrap_or_else(|| item.clone()), style)?);
                 Builder::List { field: item.clone(), items, offsets: vec![0], valid: Vec::new() }
             }
             DataType::Struct(fields) => {

@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Zone {
     Utc,
     /// Seconds east of Greenwich.
@@ -28,6 +28,19 @@ impl Zone {
         match parse_offset(posix) {
             Some(east) => Ok(Zone::fixed(-east)),
             None => Err(Error::new(Kind::InvalidParameter, format!("invalid value for parameter \"TimeZone\": \"{name}\""))),
+        }
+    }
+
+    /// What [`Zone::parse`] reads it from.
+    pub fn name(self) -> String {
+        match self {
+            Zone::Utc => "UTC".to_owned(),
+            Zone::Named(tz) => tz.name().to_owned(),
+            Zone::Fixed(east) => {
+                let west = -east;
+                let (sign, seconds) = (if west < 0 { '-' } else { '+' }, west.unsigned_abs());
+                format!("{sign}{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+            }
         }
     }
 
@@ -116,6 +129,10 @@ mod tests {
         assert_eq!(Zone::parse("+02").unwrap(), Zone::Fixed(-7200));
         assert_eq!(Zone::parse("UTC-05:30").unwrap(), Zone::Fixed(19_800));
         assert_eq!(Zone::parse("Mars/Olympus").unwrap_err().message(), "invalid value for parameter \"TimeZone\": \"Mars/Olympus\"");
+        for name in ["UTC", "Europe/Berlin", "+02", "-05:30"] {
+            let zone = Zone::parse(name).unwrap();
+            assert_eq!(Zone::parse(&zone.name()).unwrap(), zone, "{name}");
+        }
         assert_eq!(parse_offset("+99"), None);
         assert_eq!(parse_offset("+0é"), None);
     }
