@@ -430,7 +430,15 @@ impl Session for ClientSession {
     }
 
     fn take_notices(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.notices)
+        let wanted = self.settings.get("client_min_messages").unwrap_or_default().to_lowercase();
+        let hidden: &[&str] = match wanted.as_str() {
+            "warning" => &["NOTICE"],
+            "error" => &["NOTICE", "WARNING"],
+            _ => &[],
+        };
+        let mut notices = std::mem::take(&mut self.notices);
+        notices.retain(|notice| !matches!(notice, Notice::Message { severity, .. } if hidden.contains(severity)));
+        notices
     }
 
     fn reported_settings(&self) -> Vec<(String, String)> {

@@ -10,6 +10,7 @@ pub mod errors;
 mod forms;
 pub mod functions;
 pub mod interrupt;
+mod marks;
 mod multisets;
 pub mod names;
 mod numbers;

@@ -27,7 +27,8 @@ impl ExprPlanner for Operators {
             if is_array(&left, schema) {
                 return Ok(PlannerResult::Original(RawBinaryExpr { op: written, left, right }));
             }
-            let (left, right) = (document(left, schema)?, document(right, schema)?);
+            let typed = |e| semantics::expression(e, schema).and_then(|e| document(e.data, schema));
+            let (left, right) = (typed(left)?, typed(right)?);
             let document = if op == Operator::ArrowAt { &right } else { &left };
             if !is_jsonb(&left, schema) && !is_jsonb(document, schema) {
                 return Err(no_operator(&left, &written, &right, schema));

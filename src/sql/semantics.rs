@@ -8,13 +8,14 @@
 
 use super::functions::table::{Argument, Table, external};
 use super::functions::{arithmetic, bytes, cast, interval, lists};
+use super::marks;
 use super::numbers;
 use super::operators::{is_jsonb, no_operator};
 use super::style;
 use super::types::{self, TIMESTAMP, settled};
 use crate::error::Error;
 use crate::types::text::decimal::{Literal, write_decimal128};
-use crate::types::text::{is_vector, parse_value};
+use crate::types::text::{TYPE_KEY, TYPMOD_KEY, is_vector, parse_value};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::metadata::FieldMetadata;
@@ -27,6 +28,7 @@ use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, WindowFrame, WindowFrameBound, WindowFrameUnits, when,
 };
 use datafusion::optimizer::AnalyzerRule;
+use std::collections::BTreeMap;
 
 /// See the module. Doing it twice changes nothing.
 #[derive(Debug)]
@@ -90,16 +92,21 @@ pub fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Expr::BinaryExpr(binary) => Transformed::yes(binary_expr(binary, schema)?),
             Expr::Between(between) => Transformed::yes(between_expr(between, schema)?),
             Expr::InList(list) => Transformed::yes(in_list(list, schema)?),
-            Expr::Case(case) => Transformed::yes(numbers::case(case, schema)?),
+            Expr::Case(case) => Transformed::yes(marks::marked(numbers::case(case, schema)?, schema)?),
             Expr::InSubquery(list) => numbers::in_subquery(list, schema)?,
             Expr::Cast(cast) => cast_expr(cast, schema)?,
             Expr::Negative(inner) if matches!(inner.get_type(schema), Ok(DataType::Interval(_))) => Transformed::yes(interval::negate().call(vec![*inner])),
+            // A tree may come here more than once.
+            again if cast::is_same(&again) => match again {
+                Expr::ScalarFunction(mut call) if call.args.first().is_some_and(cast::is_same) => Transformed::yes(call.args.remove(0)),
+                once => Transformed::no(once),
+            },
             Expr::ScalarFunction(mut call) => {
                 if let Some(marked) = lists::function(call.func.name()) {
                     call.func = marked;
                 }
                 let call = function(call, schema)?;
-                settle(call, schema)?
+                settle(marks::marked(call, schema)?, schema)?
             }
             other => Transformed::no(other),
         })
@@ -179,7 +186,9 @@ pub fn constant(text: &str, field: &Field) -> Result<Expr> {
         _ => field.clone(),
     };
     let array = parse_value(&field, Some(text), &style::current()).map_err(external)?;
-    let literal = Expr::Literal(ScalarValue::try_from_array(&array, 0)?, None);
+    let marks = field.metadata().iter().filter(|(key, _)| field.data_type().is_nested() && [TYPE_KEY, TYPMOD_KEY].contains(&key.as_str()));
+    let marks: BTreeMap<String, String> = marks.map(|(k, v)| (k.clone(), v.clone())).collect();
+    let literal = Expr::Literal(ScalarValue::try_from_array(&array, 0)?, (!marks.is_empty()).then(|| FieldMetadata::from(marks)));
     Ok(match field.data_type() {
         DataType::Int64 => Expr::Cast(Cast::new(Box::new(literal), DataType::Int64)),
         _ => literal,

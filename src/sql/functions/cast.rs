@@ -29,6 +29,8 @@ enum Way {
     FromText,
     Round,
     Fields,
+    /// Only the field says something else.
+    Same,
 }
 
 /// One cast; the target tells casts of one way apart.
@@ -69,6 +71,18 @@ pub fn call(expr: Expr, from: &Field, target: &FieldRef) -> std::result::Result<
     let function =
         ScalarUDF::new_from_impl(Cast { way, target: target.clone(), style: style::current(), name, signature: Signature::any(1, Volatility::Immutable) });
     Ok(function.call(vec![expr]))
+}
+
+/// `expr` as a value of `target`, which has its Arrow type.
+pub fn same(expr: Expr, target: FieldRef) -> Expr {
+    let name = format!("tw_as_{}", crate::sql::types::sql_type(&target).replace(' ', "_"));
+    let signature = Signature::any(1, Volatility::Immutable);
+    ScalarUDF::new_from_impl(Cast { way: Way::Same, target, style: TextStyle::UTC, name, signature }).call(vec![expr])
+}
+
+/// Whether `expr` is what [`same`] gave.
+pub fn is_same(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.inner().downcast_ref::<Cast>().is_some_and(|c| c.way == Way::Same))
 }
 
 /// A cast to text of an oid that is a name: of the name, which `named` puts beside it.
@@ -112,6 +126,7 @@ impl ScalarUDFImpl for Cast {
             Way::FromText => from_text(&array, &self.target, &self.style),
             Way::Round => round(&array, self.target.data_type()),
             Way::Fields => fields(&array, &self.target),
+            Way::Same => return Ok(value.clone()),
         }
         .map_err(external)?;
         if scalar && rows > 0 {
