@@ -3,6 +3,7 @@
 //! record each ([`encode`], [`decode`]); who stores them is the engine's business.
 
 use super::object::Object;
+use super::roles::Roles;
 use crate::error::{Error, Kind, Result};
 use crate::types::ids::ObjectId;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ const FORMAT_VERSION: u32 = 1;
 pub struct Catalog {
     by_id: BTreeMap<ObjectId, Arc<Object>>,
     by_name: BTreeMap<(String, String), ObjectId>,
+    roles: Arc<Roles>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,6 +47,15 @@ impl Catalog {
         next.by_name.insert((object.schema.clone(), object.name.clone()), object.id);
         next.by_id.insert(object.id, Arc::new(object));
         Ok(next)
+    }
+
+    pub fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    /// This catalog with other roles.
+    pub fn with_roles(&self, roles: Roles) -> Catalog {
+        Catalog { roles: Arc::new(roles), ..self.clone() }
     }
 
     /// This catalog with `object` in the place of the one that has its id.
@@ -185,6 +196,7 @@ mod tests {
             body: Body::View(View { query: "SELECT 1".into(), columns: vec![] }),
             uncommitted: false,
             comments: Default::default(),
+            access: Default::default(),
         }
     }
 

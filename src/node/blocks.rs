@@ -34,6 +34,7 @@ fn commits_alone(kind: &StatementKind) -> bool {
             | StatementKind::CreateIndex(_)
             | StatementKind::CreateSink(_)
             | StatementKind::Drop(_)
+            | StatementKind::Security(_)
             | StatementKind::Flush
     )
 }

@@ -61,13 +61,16 @@ pub enum Named {
     View {
         query: String,
         columns: Vec<String>,
+        /// OID of the role with whose rights it reads.
+        owner: u32,
     },
 }
 
 /// The catalog as a statement sees it.
 pub trait Names: Send + Sync {
-    /// What a name, with or without its schema, stands for. Error: it exists but cannot be read (55000).
-    fn find(&self, schema: Option<&str>, name: &str) -> Result<Option<Named>>;
+    /// What a name, with or without its schema, stands for. `owner`: of the view that the name stands in; `None`: in the statement itself.
+    /// Error: it exists but cannot be read (55000), or may not be (42501).
+    fn find(&self, schema: Option<&str>, name: &str, owner: Option<u32>) -> Result<Option<Named>>;
 
     /// What functions about the catalog know; `None`: there are no such functions here.
     fn known(&self) -> Option<Arc<Known>> {
@@ -160,7 +163,7 @@ impl Binder {
     }
 
     fn bind(&self, names: &dyn Names, query: &ast::Query, parameters: Parameters<'_>) -> DataFusionResult<Bound> {
-        let context = Context { binder: self, names, depth: 0 };
+        let context = Context { binder: self, names, depth: 0, owner: None };
         let (types, values) = match parameters {
             Parameters::Declared(types) => (types.to_vec(), None),
             Parameters::Values(values) => (values.iter().map(|v| Some(field_of(v))).collect(), Some(values)),
@@ -221,7 +224,7 @@ impl Binder {
     /// The same for use in a plan that goes through [`Binder::coerce`].
     pub fn uncoerced(&self, names: &dyn Names, mut expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
         forms::rewrite(&mut expr);
-        let context = Context { binder: self, names, depth: 0 };
+        let context = Context { binder: self, names, depth: 0, owner: None };
         SqlToRel::new_with_options(&context, options()).sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(untranslated)
     }
 
@@ -392,6 +395,8 @@ struct Context<'a> {
     names: &'a dyn Names,
     /// Views entered so far.
     depth: usize,
+    /// Of the innermost one.
+    owner: Option<u32>,
 }
 
 impl Pieces for Context<'_> {
@@ -416,14 +421,14 @@ impl Context<'_> {
         SqlToRel::new_with_options(self, options()).sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), context)
     }
 
-    fn view(&self, query: &str, columns: &[String]) -> Result<LogicalPlan> {
+    fn view(&self, query: &str, columns: &[String], owner: u32) -> Result<LogicalPlan> {
         if self.depth >= VIEW_DEPTH {
             return Err(Error::new(Kind::TooComplex, "views are nested too deeply"));
         }
         let mut query = parse::query(query)?;
         name_columns(&mut query);
         forms::rewrite(&mut query);
-        let inner = Context { binder: self.binder, names: self.names, depth: self.depth + 1 };
+        let inner = Context { binder: self.binder, names: self.names, depth: self.depth + 1, owner: Some(owner) };
         let plan = self.binder.plan(&inner, &query, vec![]).map_err(untranslated)?;
         let list: Vec<Expr> = plan.schema().columns().into_iter().zip(columns).map(|(column, name)| Expr::Column(column).alias(name)).collect();
         LogicalPlanBuilder::from(plan).project(list).and_then(|b| b.build()).map_err(untranslated)
@@ -455,14 +460,14 @@ impl ContextProvider for Context<'_> {
     fn get_table_source(&self, name: TableReference) -> DataFusionResult<Arc<dyn TableSource>> {
         let (schema, table) = (name.schema(), name.table());
         let external = |e: Error| DataFusionError::External(Box::new(e));
-        match self.names.find(schema, table).map_err(external)? {
+        match self.names.find(schema, table, self.owner).map_err(external)? {
             Some(Named::Relation(source)) => Ok(source),
             Some(Named::View { .. }) if name.catalog() == Some(AS_OF_PROCTIME) => Err(external(
                 Error::not_supported(format!("\"{table}\" is a view without rows of its own, which FOR SYSTEM_TIME AS OF PROCTIME() cannot look up"))
                     .with_hint("make it a materialized view"),
             )),
-            Some(Named::View { query, columns }) => {
-                let plan = self.view(&query, &columns).map_err(external)?;
+            Some(Named::View { query, columns, owner }) => {
+                let plan = self.view(&query, &columns, owner).map_err(external)?;
                 let schema = plan.schema().inner().clone();
                 Ok(Arc::new(ViewSource { plan, schema }))
             }
@@ -477,7 +482,7 @@ impl ContextProvider for Context<'_> {
         let external = |e: Error| DataFusionError::External(Box::new(e));
         let Some(function) = self.binder.state.table_functions().get(&name.to_lowercase()) else {
             // A relation of the system that is asked for as a function.
-            return match self.names.find(Some("pg_catalog"), name).map_err(external)? {
+            return match self.names.find(Some("pg_catalog"), name, self.owner).map_err(external)? {
                 Some(Named::Relation(source)) if arguments.is_empty() => Ok(source),
                 None if self.get_function_meta(name).is_some() => {
                     // A value as a relation of one row.

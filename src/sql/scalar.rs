@@ -21,7 +21,7 @@ use std::sync::{Arc, LazyLock};
 struct NoNames;
 
 impl Names for NoNames {
-    fn find(&self, _schema: Option<&str>, _name: &str) -> Result<Option<Named>> {
+    fn find(&self, _schema: Option<&str>, _name: &str, _owner: Option<u32>) -> Result<Option<Named>> {
         Ok(None)
     }
 }

@@ -26,6 +26,7 @@ mod lookup;
 mod names;
 mod namespaces;
 pub mod oids;
+pub mod privileges;
 mod quoting;
 mod relations;
 mod roles;
@@ -44,7 +45,7 @@ mod tests;
 
 pub use comments::description;
 pub use constraints::definition as constraint_definition;
-pub use facts::{CursorFact, Facts, Listing, PreparedFact, Role, SchemaFact, SessionFact, Setting};
+pub use facts::{CursorFact, Facts, Listing, PreparedFact, SchemaFact, SessionFact, Setting};
 pub use functions::{arguments as function_arguments, result as function_result};
 pub use indexes::definition as index_definition;
 pub use lookup::oid_of;

@@ -10,13 +10,12 @@ use arrow::array::RecordBatch;
 
 pub fn activity_rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBatch> {
     let all = &facts.sessions;
-    let user = |s: &SessionFact| facts.roles.iter().find(|r| r.name == s.user).map(|r| r.oid);
     let waits = |s: &SessionFact, what: &'static str| s.state.starts_with("idle").then_some(what);
     Sheet::new(relation, all.len())
         .all("datid", oids::DATABASE)
         .all("datname", DATABASE)
         .column("pid", all.iter().map(|s| s.pid))
-        .column("usesysid", all.iter().map(user))
+        .column("usesysid", all.iter().map(|s| s.role))
         .column("usename", all.iter().map(|s| &s.user))
         .column("application_name", all.iter().map(|s| &s.application_name))
         .column("client_addr", all.iter().map(|s| s.client_addr.as_deref()))

@@ -4,6 +4,7 @@ use super::oids::{self, Part};
 use super::*;
 use crate::catalog::catalog::{Catalog, decode, encode};
 use crate::catalog::object::{Body, Column, Feed, Index, IndexColumn, MaterializedView, Object, Sink, Source, Table, View};
+use crate::catalog::roles::{Membership, Role, Roles};
 use crate::types::ids::ObjectId;
 use crate::types::text::{TYPE_KEY, TYPMOD_KEY};
 use arrow::array::{Array, AsArray};
@@ -72,6 +73,7 @@ fn object(id: u32, name: &str, depends_on: &[u32], body: Body) -> Object {
         body,
         uncommitted: false,
         comments: BTreeMap::new(),
+        access: Default::default(),
     }
 }
 
@@ -142,21 +144,11 @@ fn objects() -> Vec<Object> {
 }
 
 fn facts_of(objects: impl IntoIterator<Item = Object>) -> Facts {
-    let tidewater = Role {
-        oid: 10,
-        name: "tidewater".into(),
-        superuser: true,
-        login: true,
-        inherit: true,
-        create_role: true,
-        create_db: true,
-        connection_limit: -1,
-        valid_until: None,
-        member_of: vec![16500],
-    };
-    let readers = Role { oid: 16500, name: "readers".into(), login: false, superuser: false, member_of: vec![], ..tidewater.clone() };
+    let mut roles = Roles::default();
+    roles.add(Role::new(16500, "readers")).unwrap();
+    roles.get_mut(10).unwrap().member_of = vec![Membership { role: 16500, admin: false, grantor: 10 }];
     Facts {
-        catalog: Arc::new(Catalog::with_objects(objects).unwrap()),
+        catalog: Arc::new(Catalog::with_objects(objects).unwrap().with_roles(roles)),
         schemas: vec![SchemaFact { oid: SHOP, name: "shop".into(), owner: 10 }],
         listings: vec![Listing { name: "sources".into(), schema: Arc::new(Schema::new(vec![Field::new("lag", DataType::Int64, true)])) }],
         settings: vec![Setting {
@@ -172,6 +164,7 @@ fn facts_of(objects: impl IntoIterator<Item = Object>) -> Facts {
         }],
         sessions: vec![SessionFact {
             pid: 7,
+            role: 10,
             user: "tidewater".into(),
             application_name: "psql".into(),
             client_addr: Some("127.0.0.1".into()),
@@ -191,7 +184,7 @@ fn facts_of(objects: impl IntoIterator<Item = Object>) -> Facts {
             is_scrollable: false,
             creation_time: 4,
         }],
-        roles: vec![readers, tidewater],
+        role: 10,
         started_at: 0,
         now: 1_700_000_000_000_000,
     }

@@ -18,13 +18,14 @@ const TAG: &str = "CREATE INDEX";
 
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateIndex) -> Result<Outcome> {
     if let Some(name) = &create.name {
-        check_schema(name)?;
+        check_schema(context, name)?;
         if let Some(outcome) = existing(context, name, create.if_not_exists, TAG).await? {
             return Ok(outcome);
         }
     }
     let base = find_relation(context, &create.on)?;
     check_base(&base, &create.on)?;
+    context.check_owner(&base)?;
     refuse_isolated(context, "an index", &create.on, &[base.id])?;
     let not_ready = || Error::new(Kind::NotReady, format!("{} \"{}\" is still being built", base.kind_name(), base.name)).at(create.on.position);
     let relation = context.engine.relation(base.id).ok_or_else(not_ready)?;
@@ -47,6 +48,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         body: Body::Index(index),
         uncommitted: false,
         comments: Default::default(),
+        access: Default::default(),
     };
     let answer = if context.settings.is_on("background_ddl") { When::Begun } else { When::Built };
     context.create(object, Some(plan), answer).await?;

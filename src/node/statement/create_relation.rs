@@ -1,7 +1,7 @@
 //! `CREATE SOURCE` and `CREATE TABLE`: every type, expression and option is checked here, so that nothing fails later for
 //! what was written in the statement.
 
-use super::scope::Scope;
+use super::scope::{Reader, Scope};
 use super::{Context, Outcome, StateTables};
 use crate::catalog::catalog::{PUBLIC, SYSTEM};
 use crate::catalog::object::{Body, Column, Feed, Format, Object, PROCESSING_TIME, Source, Table, Watermark};
@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateRelation) -> Result<Outcome> {
     let tag = if create.kind == RelationKind::Source { "CREATE SOURCE" } else { "CREATE TABLE" };
-    check_schema(&create.name)?;
+    check_schema(context, &create.name)?;
     if let Some(outcome) = existing(context, &create.name, create.if_not_exists, tag).await? {
         return Ok(outcome);
     }
@@ -49,6 +49,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         body,
         uncommitted: false,
         comments: Default::default(),
+        access: Default::default(),
     };
     let (object, plan) = planned(context, object)?;
     context.create(object, plan, When::Built).await?;
@@ -76,10 +77,10 @@ pub(super) fn table_plan(object: &Object, allocate: &mut dyn FnMut() -> TableId)
     plan::table(&relation, is_keyed_feed(object), allocate)
 }
 
-/// Error: not the schema of the user's objects.
-pub(super) fn check_schema(name: &Name) -> Result<()> {
+/// Error: not the schema of the user's objects, or nothing may be created in it (42501).
+pub(super) fn check_schema(context: &Context, name: &Name) -> Result<()> {
     match name.schema.as_deref() {
-        None | Some(PUBLIC) => Ok(()),
+        None | Some(PUBLIC) => context.check_create_in(PUBLIC),
         Some(SYSTEM) => Err(Error::new(Kind::InsufficientPrivilege, format!("permission denied for schema {SYSTEM}"))
             .with_hint("objects are made in the schema public")
             .at(name.position)),
@@ -249,7 +250,7 @@ fn cast_type(sql_type: &str) -> &str {
 fn typed(context: &Context, text: &Text, schema: &DFSchema, column: &Column, what: &str) -> Result<Expr> {
     let at = |e: Error| e.at(text.position);
     let catalog = context.engine.catalog();
-    let scope = Scope::new(&catalog, &|_| None, None);
+    let scope = Scope::new(&catalog, &|_| None, Reader::Definition(context));
     let expr = context.binder.expression(&scope, parse::expression(&text.sql)?, schema).map_err(at)?;
     let (_, field) = expr.to_field(schema).map_err(crate::sql::errors::untranslated)?;
     let literal = matches!(expr, Expr::Literal(..));
@@ -275,7 +276,7 @@ fn watermark(context: &Context, create: &CreateRelation, columns: &[Column]) -> 
     }
     let schema = DFSchema::try_from(Schema::new(columns.iter().map(|c| c.field.clone()).collect::<Vec<_>>()))?;
     let catalog = context.engine.catalog();
-    let scope = Scope::new(&catalog, &|_| None, None);
+    let scope = Scope::new(&catalog, &|_| None, Reader::Definition(context));
     let at = |e: Error| e.at(def.expression.position);
     let expr = context.binder.expression(&scope, parse::expression(&def.expression.sql)?, &schema).map_err(at)?;
     let is = expr.get_type(&schema).map_err(crate::sql::errors::untranslated)?;
@@ -291,16 +292,18 @@ fn watermark(context: &Context, create: &CreateRelation, columns: &[Column]) -> 
 /// The checked connector, with where reading begins.
 async fn feed(context: &Context, create: &CreateRelation, columns: &[Column], primary_key: &[usize], watermark: Option<Watermark>) -> Result<Option<Feed>> {
     let Some(connector) = create.with.get("connector") else { return Ok(None) };
+    context.check_connector(connector, &create.with)?;
     let created_at = context.now;
     let mut options: BTreeMap<String, String> = create.with.iter().filter(|(name, _)| *name != "connector").map(|(n, v)| (n.clone(), v.clone())).collect();
     let format = create.format.as_ref().map(|f| Format { upsert: f.upsert, encode: f.encode.clone(), options: f.options.clone() });
     let read: Vec<&Column> = columns.iter().filter(|c| c.generated.is_none()).collect();
     let key: Vec<String> = primary_key.iter().map(|&i| columns[i].name.clone()).collect();
     let nothing = BTreeMap::new();
+    let revealed = context.engine.revealed(&options)?;
     let request = SourceRequest {
         name: &create.name.name,
         connector,
-        options: &options,
+        options: &revealed,
         encode: format.as_ref().map(|f| f.encode.as_str()),
         encode_options: format.as_ref().map_or(&nothing, |f| &f.options),
         upsert: format.as_ref().is_some_and(|f| f.upsert),

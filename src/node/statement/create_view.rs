@@ -2,7 +2,7 @@
 //! its query is bound, planned incrementally, and given to the engine, which answers when the view is backfilled.
 
 use super::create_relation::{check_schema, existing};
-use super::scope::Scope;
+use super::scope::{Reader, Scope};
 use super::{Context, Outcome, StateTables};
 use crate::catalog::catalog::PUBLIC;
 use crate::catalog::object::{Body, Column, ISOLATED, MaterializedView, Object, View};
@@ -17,14 +17,14 @@ use crate::types::ids::ObjectId;
 
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateView) -> Result<Outcome> {
     let tag = if create.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" };
-    check_schema(&create.name)?;
+    check_schema(context, &create.name)?;
     if let Some(outcome) = existing(context, &create.name, create.if_not_exists, tag).await? {
         return Ok(outcome);
     }
     let options = checked(&create.with)?;
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, None);
+    let scope = Scope::new(&catalog, &relation, Reader::Definition(context));
     let bound = context.binder.query(&scope, create.query.clone(), Parameters::Values(&[]), Some(&statement.source))?;
     if !bound.parameters.is_empty() {
         return Err(Error::new(Kind::InvalidObjectDefinition, "views cannot hold parameters"));
@@ -47,6 +47,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         body,
         uncommitted: false,
         comments: Default::default(),
+        access: Default::default(),
     };
     let growth = plan.as_ref().map_or(Ok(None), |plan| unbounded(context, "materialized view", &create.name, plan))?;
     let answer = if context.settings.is_on("background_ddl") { When::Begun } else { When::Built };

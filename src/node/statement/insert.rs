@@ -4,7 +4,7 @@
 use super::assign::{assign, assigned_field, checked};
 use super::conflict::{OnConflict, Resolved, resolve};
 use super::returning::{returning, returning_shape};
-use super::scope::Scope;
+use super::scope::{Reader, Scope};
 use super::select::{Shape, collect, with_session_values};
 use super::target::Target;
 use super::{Context, Outcome};
@@ -174,7 +174,7 @@ fn values_plan(
     let columns = width_checked(target, listed, width)?;
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, Some(context));
+    let scope = Scope::new(&catalog, &relation, Reader::Session(context));
     let nothing = DFSchema::empty();
     let declared: &[Option<FieldRef>] = if let Parameters::Declared(declared) = &parameters { declared } else { &[] };
     let cell = |value: &ast::Expr, column: usize| -> Result<Expr> {
@@ -275,7 +275,7 @@ fn literal_at(plan: &LogicalPlan, i: usize) -> Option<Expr> {
 /// All columns of the table, in order: `source` gives those in `columns`, the others are defaults and generated ones.
 fn table_rows(context: &Context, target: &Target, source: LogicalPlan, columns: &[usize]) -> Result<LogicalPlan> {
     let catalog = context.engine.catalog();
-    let scope = Scope::new(&catalog, &|_| None, None);
+    let scope = Scope::new(&catalog, &|_| None, Reader::Definition(context));
     let given: Vec<Expr> = source.schema().columns().into_iter().map(Expr::Column).collect();
     let mut list = Vec::new();
     for (i, column) in target.columns().iter().enumerate() {
@@ -295,7 +295,7 @@ pub(super) fn with_generated(context: &Context, target: &Target, plan: LogicalPl
         return Ok(plan);
     }
     let catalog = context.engine.catalog();
-    let scope = Scope::new(&catalog, &|_| None, None);
+    let scope = Scope::new(&catalog, &|_| None, Reader::Definition(context));
     let schema = plan.schema().clone();
     let mut list = Vec::new();
     for (i, column) in schema.columns().into_iter().enumerate() {

@@ -2,38 +2,50 @@
 
 use super::Context;
 use crate::catalog::catalog::PUBLIC;
-use crate::catalog::pg::{Facts, Listing, Role};
-use crate::sql::functions::catalog::Known;
+use crate::catalog::pg::{Facts, Listing, SessionFact};
+use crate::error::{Error, Kind};
+use crate::sql::functions::catalog::{Known, Signal};
 use std::sync::Arc;
-
-/// The one role that there is.
-const OWNER: u32 = 10;
 
 pub(super) fn known(context: &Context) -> Known {
     let listings = context.engine.system_relations().into_iter().map(|(name, schema)| Listing { name: name.to_owned(), schema }).collect();
-    let owner = Role {
-        oid: OWNER,
-        name: "tidewater".into(),
-        superuser: true,
-        login: true,
-        inherit: true,
-        create_role: true,
-        create_db: true,
-        connection_limit: -1,
-        valid_until: None,
-        member_of: Vec::new(),
-    };
+    let role = context.role();
     let facts = Facts {
         catalog: context.engine.catalog(),
         listings,
         settings: context.settings.facts(),
-        sessions: context.sessions.facts(),
-        roles: vec![owner],
+        sessions: context.sessions.facts().into_iter().map(|session| seen(context, session)).collect(),
+        role,
         started_at: context.sessions.started_at,
         now: context.now,
         ..Facts::default()
     };
-    let sessions = context.sessions.clone();
-    let signal = Arc::new(move |pid, signal| sessions.signal(pid, signal));
+    let (sessions, catalog) = (context.sessions.clone(), facts.catalog.clone());
+    let signal = Arc::new(move |pid, signal| {
+        let Some(other) = sessions.role_of(pid) else { return Ok(false) };
+        let (roles, kind) = (catalog.roles(), if signal == Signal::Cancel { "cancel query" } else { "terminate process" });
+        if roles.is_superuser(role) || roles.rights_of(role).contains(&other) && !roles.is_superuser(other) {
+            return Ok(sessions.signal(pid, signal));
+        }
+        let whose =
+            if roles.is_superuser(other) { "must be a superuser to" } else { "must be a member of the role whose query is being canceled or a superuser to" };
+        let denied = if signal == Signal::Cancel || roles.is_superuser(other) {
+            format!("{whose} {kind}")
+        } else {
+            "must be a member of the role whose process is being terminated or a superuser to terminate process".to_owned()
+        };
+        Err(Error::new(Kind::InsufficientPrivilege, denied))
+    });
     Known { facts: Arc::new(facts), path: vec![PUBLIC.to_owned()], pid: context.pid, signal }
+}
+
+/// What others do is told to those who have their rights.
+fn seen(context: &Context, session: SessionFact) -> SessionFact {
+    let catalog = context.engine.catalog();
+    let (roles, role) = (catalog.roles(), context.role());
+    if session.pid == context.pid || roles.is_superuser(role) || roles.rights_of(role).contains(&session.role) {
+        return session;
+    }
+    let query = "<insufficient privilege>".to_owned();
+    SessionFact { query, state: String::new(), client_addr: None, client_port: 0, xact_start: None, query_start: None, ..session }
 }

@@ -1,6 +1,7 @@
 //! Statements run here: one file per statement. Each binds against the catalog of this moment, checks, and asks the
 //! engine for what it needs; none knows how the engine works.
 
+mod access;
 mod assign;
 mod change;
 mod comment;
@@ -13,12 +14,15 @@ mod create_view;
 mod drop;
 mod explain;
 mod explain_state;
+mod grants;
 mod insert;
 mod known;
 pub mod lookup;
 pub mod replan;
 mod returning;
+mod roles;
 mod scope;
+mod secrets;
 mod select;
 mod show;
 mod target;
@@ -29,6 +33,7 @@ pub use assign::values_text;
 pub use copy::copied;
 pub use select::{Results, Shape, values};
 
+use crate::catalog::access::Access;
 use crate::catalog::object::Object;
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::{Engine, Resolve, Snapshot, When};
@@ -102,6 +107,7 @@ impl Context {
 
     /// See [`Engine::create`]; the object of a transaction is taken away again if it does not commit.
     async fn create(&self, object: Object, plan: Option<ViewPlan>, answer: When) -> Result<()> {
+        let object = Object { access: Access::of(self.role()), ..object };
         let kind = object.kind_name().to_uppercase();
         self.check_writable(&format!("CREATE {kind}"))?;
         let Some(transaction) = &self.transaction else { return self.engine.create(object, plan, answer).await };
@@ -125,6 +131,7 @@ impl Context {
     /// See [`Engine::alter`].
     async fn alter(&self, object: Object) -> Result<()> {
         self.check_writable("ALTER")?;
+        self.check_owner(&object)?;
         if self.transaction.as_ref().is_some_and(|t| !t.has_created(object.id)) {
             return Err(Error::not_supported("a change of an object's definition in a transaction block is not supported").with_hint("COMMIT first"));
         }
@@ -230,6 +237,7 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
         }
         StatementKind::Comment(comment) => comment::execute(&context, comment).await,
         StatementKind::Copy(copy) => copy::execute(&context, &statement, copy).await,
+        StatementKind::Security(security) => roles::execute(&context, security).await,
         _ => Err(Error::internal("a statement of the session came to the engine")),
     }
 }

@@ -2,10 +2,12 @@
 //! their query, `tidewater.*` by their rows of this moment, and what a statement brings along (the rows that RETURNING is over).
 
 use super::Context;
+use super::access;
 use super::known::known;
+use crate::catalog::access::Privileges;
 use crate::catalog::catalog::{Catalog, PUBLIC, SYSTEM};
 use crate::catalog::object::Body;
-use crate::catalog::pg;
+use crate::catalog::pg::{self, oids::OWNER};
 use crate::dataflow::ops::recursion::{Beyond, Limit};
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::Snapshot;
@@ -30,17 +32,27 @@ use std::sync::{Arc, OnceLock};
 pub struct Scope<'a> {
     catalog: &'a Catalog,
     relation: &'a (dyn Fn(ObjectId) -> Option<Arc<Relation>> + Sync),
-    /// `None`: what the system knows of itself cannot be read here.
-    system: Option<&'a Context>,
+    reader: Reader<'a>,
     /// Relations that stand before the catalog's.
     local: Vec<(String, RecordBatch)>,
     used: Mutex<BTreeSet<ObjectId>>,
     known: OnceLock<Arc<Known>>,
 }
 
+/// For whom names are looked up.
+#[derive(Clone, Copy)]
+pub enum Reader<'a> {
+    /// A statement that reads rows, the system's own among them.
+    Session(&'a Context),
+    /// A definition that is kept: what the system knows of itself cannot be read in it.
+    Definition(&'a Context),
+    /// The server, which plans again what was allowed once.
+    Restart,
+}
+
 impl<'a> Scope<'a> {
-    pub fn new(catalog: &'a Catalog, relation: &'a (dyn Fn(ObjectId) -> Option<Arc<Relation>> + Sync), system: Option<&'a Context>) -> Self {
-        Scope { catalog, relation, system, local: Vec::new(), used: Mutex::new(BTreeSet::new()), known: OnceLock::new() }
+    pub fn new(catalog: &'a Catalog, relation: &'a (dyn Fn(ObjectId) -> Option<Arc<Relation>> + Sync), reader: Reader<'a>) -> Self {
+        Scope { catalog, relation, reader, local: Vec::new(), used: Mutex::new(BTreeSet::new()), known: OnceLock::new() }
     }
 
     /// `rows` under a name of this statement.
@@ -54,19 +66,32 @@ impl<'a> Scope<'a> {
         self.used.lock().iter().copied().collect()
     }
 
+    /// Whose rights count where names are found: within a view its owner's. `None`: nobody is asked.
+    fn role(&self, owner: Option<u32>) -> Option<u32> {
+        match self.reader {
+            Reader::Session(context) | Reader::Definition(context) => Some(owner.unwrap_or_else(|| context.role())),
+            Reader::Restart => None,
+        }
+    }
+
     /// A relation that tells of the system.
-    fn system(&self, schema: &str, name: &str) -> Result<Option<Named>> {
-        let Some(context) = self.system else {
+    fn system(&self, schema: &str, name: &str, role: Option<u32>) -> Result<Option<Named>> {
+        let (Reader::Session(context), Some(role)) = (self.reader, role) else {
             return Err(Error::not_supported("system relations cannot be read by views").with_hint("read them with SELECT"));
         };
+        access::check_system(self.catalog, role, name)?;
         if schema == SYSTEM {
             let engine = &context.engine;
-            return if engine.system_relations().iter().any(|(n, _)| *n == name) { rows(engine.system_rows(name)?).map(Some) } else { Ok(None) };
+            return if engine.system_relations().iter().any(|(n, _)| *n == name) {
+                rows(access::visible(self.catalog, role, PUBLIC, name, engine.system_rows(name)?)?).map(Some)
+            } else {
+                Ok(None)
+            };
         }
         match pg::find(schema, name) {
             None if name == "pg_get_keywords" => rows(keywords()?).map(Some),
             None => Ok(None),
-            Some(pg::Found::View { query, columns }) => Ok(Some(Named::View { query: query.to_owned(), columns })),
+            Some(pg::Found::View { query, columns }) => Ok(Some(Named::View { query: query.to_owned(), columns, owner: OWNER })),
             Some(pg::Found::Rows(_)) => match self.known() {
                 Some(known) => rows(pg::rows(schema, name, &known.facts)?).map(Some),
                 None => Ok(None),
@@ -105,10 +130,11 @@ fn keywords() -> Result<RecordBatch> {
 }
 
 impl Names for Scope<'_> {
-    fn find(&self, schema: Option<&str>, name: &str) -> Result<Option<Named>> {
+    fn find(&self, schema: Option<&str>, name: &str, owner: Option<u32>) -> Result<Option<Named>> {
         if let Some((_, batch)) = self.local.iter().find(|(n, _)| n == name) {
             return rows(batch.clone()).map(Some);
         }
+        let role = self.role(owner);
         // As in Postgres, pg_catalog comes before all other schemas.
         let schema = match schema {
             None if name.starts_with("pg_") && pg::find(PG_CATALOG, name).is_some() => PG_CATALOG,
@@ -116,10 +142,13 @@ impl Names for Scope<'_> {
             Some(schema) => schema,
         };
         if matches!(schema, SYSTEM | PG_CATALOG | INFORMATION_SCHEMA) {
-            return self.system(schema, name);
+            return self.system(schema, name, role);
         }
         if schema != PUBLIC {
             return Ok(None);
+        }
+        if let Some(role) = role {
+            access::check_schema(self.catalog, role, schema, Privileges::USAGE)?;
         }
         let Some(object) = self.catalog.find(schema, name) else { return Ok(None) };
         self.used.lock().insert(object.id);
@@ -128,19 +157,23 @@ impl Names for Scope<'_> {
                 Error::new(Kind::WrongObjectType, format!("cannot open relation \"{name}\"")).with_detail("This operation is not supported for indexes.")
             );
         }
-        if let Body::View(view) = &object.body {
-            return Ok(Some(Named::View { query: view.query.clone(), columns: view.columns.iter().map(|c| c.name.clone()).collect() }));
-        }
         if matches!(object.body, Body::Sink(_)) {
             return Err(Error::new(Kind::WrongObjectType, format!("sink \"{name}\" keeps no rows that could be read"))
                 .with_hint("read what the sink reads, or make a materialized view of its query"));
+        }
+        if let Some(role) = role {
+            access::check(self.catalog, role, object, Privileges::SELECT)?;
+        }
+        if let Body::View(view) = &object.body {
+            let columns = view.columns.iter().map(|c| c.name.clone()).collect();
+            return Ok(Some(Named::View { query: view.query.clone(), columns, owner: object.access.owner }));
         }
         let relation = (self.relation)(object.id).ok_or_else(|| Error::internal(format!("the planner does not know \"{name}\"")))?;
         Ok(Some(Named::Relation(Arc::new(RelationSource::new(relation)))))
     }
 
     fn known(&self) -> Option<Arc<Known>> {
-        let context = self.system?;
+        let Reader::Session(context) = self.reader else { return None };
         Some(self.known.get_or_init(|| Arc::new(known(context))).clone())
     }
 
