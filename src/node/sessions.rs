@@ -115,6 +115,7 @@ impl Activity {
             application_name: now.application_name.clone(),
             client_addr: Some(self.peer.address.ip().to_string()),
             client_port: self.peer.address.port().into(),
+            encrypted: self.peer.encrypted,
             backend_start: self.began,
             xact_start: now.transaction,
             query_start: now.since,

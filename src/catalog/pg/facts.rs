@@ -66,6 +66,7 @@ pub struct SessionFact {
     pub application_name: String,
     pub client_addr: Option<String>,
     pub client_port: i32,
+    pub encrypted: bool,
     pub backend_start: i64,
     pub xact_start: Option<i64>,
     pub query_start: Option<i64>,

@@ -117,7 +117,7 @@ fn query_of(relation: &Relation) -> Option<&'static str> {
 type Maker = fn(&'static Relation, &Facts) -> Result<RecordBatch>;
 
 /// The relations of pg_catalog that depend on the facts. All others have exported rows, or none.
-const MAKERS: [(&str, Maker); 34] = [
+const MAKERS: [(&str, Maker); 35] = [
     ("pg_attrdef", attributes::default_rows),
     ("pg_attribute", attributes::rows),
     ("pg_auth_members", roles::member_rows),
@@ -142,6 +142,7 @@ const MAKERS: [(&str, Maker); 34] = [
     ("pg_stat_activity", sessions::activity_rows),
     ("pg_stat_all_indexes", statistics::index_rows),
     ("pg_stat_all_tables", statistics::table_rows),
+    ("pg_stat_ssl", sessions::ssl_rows),
     ("pg_stat_database", statistics::database_rows),
     ("pg_stat_user_indexes", statistics::index_rows),
     ("pg_stat_user_tables", statistics::table_rows),

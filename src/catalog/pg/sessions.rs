@@ -32,6 +32,12 @@ pub fn activity_rows(relation: &'static Relation, facts: &Facts) -> Result<Recor
         .finish()
 }
 
+/// Which connections are encrypted; by what, is not told.
+pub fn ssl_rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBatch> {
+    let all = &facts.sessions;
+    Sheet::new(relation, all.len()).column("pid", all.iter().map(|s| s.pid)).column("ssl", all.iter().map(|s| s.encrypted)).finish()
+}
+
 pub fn setting_rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBatch> {
     let mut all: Vec<&Setting> = facts.settings.iter().collect();
     all.sort_by_key(|s| s.name.to_lowercase());

@@ -169,6 +169,7 @@ fn facts_of(objects: impl IntoIterator<Item = Object>) -> Facts {
             application_name: "psql".into(),
             client_addr: Some("127.0.0.1".into()),
             client_port: 5000,
+            encrypted: true,
             backend_start: 1,
             xact_start: None,
             query_start: Some(2),
@@ -690,6 +691,7 @@ fn sessions_roles_and_settings_are_told() {
     let facts = facts();
     let one = |relation: &str, column: &str, value: &str| row(&catalog_rows(relation, &facts), column, value);
     assert_eq!(one("pg_stat_activity", "application_name", "psql")["wait_event"], "ClientRead");
+    assert_eq!(one("pg_stat_ssl", "pid", "7")["ssl"], "true");
     assert_eq!(one("pg_settings", "name", "jit")["source"], "default");
     assert_eq!(one("pg_roles", "rolname", "tidewater")["rolpassword"], "********");
     assert_eq!(one("pg_authid", "rolname", "tidewater")["rolpassword"], "NULL");

@@ -8,6 +8,7 @@ use super::scope::{Reader, Scope};
 use super::select::{Shape, collect, with_session_values};
 use super::target::Target;
 use super::{Context, Outcome};
+use crate::catalog::access::Privileges;
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::Resolve;
 use crate::sql::ast::Statement;
@@ -101,6 +102,7 @@ pub(super) fn describe(context: &Context, statement: &Statement, insert: &ast::I
 fn prepare(context: &Context, statement: &Statement, insert: &ast::Insert, parameters: Parameters<'_>) -> Result<Prepared> {
     let TableObject::TableName(name) = &insert.table else { return Err(Error::not_supported("INSERT into this is not supported")) };
     let target = Target::find(context, statement, name, "insert into")?;
+    context.check_may(&target.object, also_needed(insert))?;
     let alias = insert.table_alias.as_ref().map_or_else(|| target.name().to_owned(), |a| folded(&a.alias));
     let listed = listed_columns(statement, &target, insert)?;
     let (source, columns, parameters) = match &insert.source {
@@ -112,6 +114,13 @@ fn prepare(context: &Context, statement: &Statement, insert: &ast::Insert, param
     };
     let plan = table_rows(context, &target, source, &columns)?;
     Ok(Prepared { target, alias, plan: context.binder.coerce(plan)?, parameters })
+}
+
+/// What beside INSERT a statement needs: it may show rows, and change those that are there.
+fn also_needed(insert: &ast::Insert) -> Privileges {
+    let changes = matches!(&insert.on, Some(ast::OnInsert::OnConflict(ast::OnConflict { action: ast::OnConflictAction::DoUpdate(_), .. })));
+    let changing = if changes { Privileges::UPDATE | Privileges::SELECT } else { Privileges::NONE };
+    if insert.returning.is_some() { changing | Privileges::SELECT } else { changing }
 }
 
 /// Ordinals of the columns that the statement names; without a list all that are not generated.

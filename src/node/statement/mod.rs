@@ -107,7 +107,9 @@ impl Context {
 
     /// See [`Engine::create`]; the object of a transaction is taken away again if it does not commit.
     async fn create(&self, object: Object, plan: Option<ViewPlan>, answer: When) -> Result<()> {
-        let object = Object { access: Access::of(self.role()), ..object };
+        // An index is its table's owner's.
+        let owner = object.index().and_then(|index| self.engine.catalog().get(index.on).map(|table| table.access.owner));
+        let object = Object { access: Access::of(owner.unwrap_or(self.role())), ..object };
         let kind = object.kind_name().to_uppercase();
         self.check_writable(&format!("CREATE {kind}"))?;
         let Some(transaction) = &self.transaction else { return self.engine.create(object, plan, answer).await };

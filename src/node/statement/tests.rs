@@ -349,7 +349,7 @@ fn values_and_types_are_those_of_postgres() {
         ("select case when 1 > 2 then 'a' end", "NULL"),
         ("select 1 = '1', '2' > 1, 5 between '1' and '9', 3 in ('3', '4')", "t|t|t|t"),
         ("select array[1, 2], '{3,4}'::int[]", "{1,2}|{3,4}"),
-        ("select version() like 'PostgreSQL 15%', current_database(), current_user, current_schema()", "t|tidewater|ann|public"),
+        ("select version() like 'PostgreSQL 15%', current_database(), current_user, current_schema()", "t|tidewater|tidewater|public"),
         ("select current_setting('statement_timeout'), current_setting('nothing', true)", "5s|NULL"),
         ("select current_setting('nothing')", "42704: unrecognized configuration parameter \"nothing\""),
         ("select * from (values (1, 'a'), (2, 'b')) v (x, y) order by x desc", "2|b\n1|a"),
