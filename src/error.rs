@@ -270,6 +270,16 @@ impl Error {
         self
     }
 
+    /// The same with other texts: what nobody is to see taken out of them.
+    pub fn with_texts(mut self, change: impl Fn(&str) -> String) -> Self {
+        let inner = &mut self.inner;
+        inner.message = change(&inner.message);
+        for text in [&mut inner.detail, &mut inner.hint, &mut inner.context].into_iter().flatten() {
+            *text = change(text);
+        }
+        self
+    }
+
     pub fn kind(&self) -> Kind {
         self.inner.kind
     }

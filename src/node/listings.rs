@@ -165,7 +165,7 @@ fn sources(shared: &Shared) -> Vec<ArrayRef> {
         times(rows.iter().map(|r| r.3.watermark)),
         times(rows.iter().map(|r| Some(r.1.watermark))),
         strings(rows.iter().map(|r| partition_status(r.1, r.2))),
-        Arc::new(rows.iter().map(|r| r.3.error.clone()).collect::<StringArray>()),
+        Arc::new(rows.iter().map(|r| r.3.error.as_ref().map(|e| shared.secrets.hidden(e))).collect::<StringArray>()),
     ]
 }
 
@@ -307,7 +307,7 @@ fn sinks(shared: &Shared) -> Vec<ArrayRef> {
         strings(all.iter().zip(&troubles).map(|((o, _), trouble)| status(o, trouble))),
         counts(waiting.iter().map(|w| w.0)),
         counts(waiting.iter().map(|w| w.1)),
-        Arc::new(troubles.iter().map(|t| t.as_ref().map(|t| t.error.as_str())).collect::<StringArray>()),
+        Arc::new(troubles.iter().map(|t| t.as_ref().map(|t| shared.secrets.hidden(&t.error))).collect::<StringArray>()),
     ]
 }
 

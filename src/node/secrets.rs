@@ -14,6 +14,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 const FILE: &str = "secrets.json";
+/// What is shorter stands in any text.
+const HIDDEN_BYTES_MIN: usize = 3;
 
 /// By the secret's number, so that a new one of an old name has nothing of the old one.
 type Values = BTreeMap<u32, String>;
@@ -42,7 +44,17 @@ impl Secrets {
         self.change(|values| drop(values.insert(id, value.to_owned())))
     }
 
-    /// Forgets all values but those of `roles`.
+    pub fn forget(&self, ids: &[u32]) -> Result<()> {
+        if ids.is_empty() { Ok(()) } else { self.change(|values| values.retain(|id, _| !ids.contains(id))) }
+    }
+
+    /// A text without the values of secrets: what a connector says of its options may repeat them.
+    pub fn hidden(&self, text: &str) -> String {
+        let values = self.values.lock();
+        values.values().filter(|v| v.len() >= HIDDEN_BYTES_MIN).fold(text.to_owned(), |text, value| text.replace(value.as_str(), "********"))
+    }
+
+    /// At a start: forgets all values but those of `roles`, which a crash left behind.
     pub fn keep_only(&self, roles: &Roles) -> Result<()> {
         let is_there = |id: &u32| roles.secrets.values().any(|s| s.id == *id);
         if self.values.lock().keys().all(is_there) { Ok(()) } else { self.change(|values| values.retain(|id, _| is_there(id))) }
@@ -121,6 +133,9 @@ mod tests {
         let options = BTreeMap::from([("password".to_owned(), reference("k")), ("topic".to_owned(), "t".to_owned())]);
         let revealed = again.revealed(&roles, &options).unwrap();
         assert_eq!((revealed["password"].as_str(), revealed["topic"].as_str()), ("hush", "t"));
+        assert_eq!(again.hidden("\"hush\" is no number"), "\"********\" is no number");
+        again.forget(&[7]).unwrap();
+        assert_eq!(again.revealed(&roles, &options).unwrap_err().sqlstate(), "XX001");
         assert_eq!(again.revealed(&Roles::default(), &options).unwrap_err().sqlstate(), "42704");
     }
 }

@@ -55,7 +55,7 @@ impl Context {
                 return Err(denied(format!("permission denied for secret {secret}")));
             }
         }
-        let of_server = |name: &&String| name.ends_with("location") || name.ends_with("paths") || name.ends_with("path");
+        let of_server = |name: &&String| OF_SERVER.iter().any(|end| name.ends_with(end));
         let what = match options.keys().find(of_server) {
             _ if self.is_superuser() => return Ok(()),
             _ if connector == "file" => "connector \"file\"".to_owned(),
@@ -65,6 +65,9 @@ impl Context {
         Err(denied(format!("permission denied to use {what}")).with_detail("It reads files of the server, which only superusers may."))
     }
 }
+
+/// Ends of the names of options that name a file, a library or a program of the server.
+const OF_SERVER: [&str; 7] = ["location", "path", "paths", "file", "dir", "keytab", "cmd"];
 
 fn denied(message: String) -> Error {
     Error::new(Kind::InsufficientPrivilege, message)

@@ -3,7 +3,8 @@
 use super::Context;
 use crate::catalog::catalog::PUBLIC;
 use crate::catalog::pg::{Facts, Listing, SessionFact};
-use crate::error::{Error, Kind};
+use crate::catalog::roles::Roles;
+use crate::error::{Error, Kind, Result};
 use crate::sql::functions::catalog::{Known, Signal};
 use std::sync::Arc;
 
@@ -23,18 +24,8 @@ pub(super) fn known(context: &Context) -> Known {
     let (sessions, catalog) = (context.sessions.clone(), facts.catalog.clone());
     let signal = Arc::new(move |pid, signal| {
         let Some(other) = sessions.role_of(pid) else { return Ok(false) };
-        let (roles, kind) = (catalog.roles(), if signal == Signal::Cancel { "cancel query" } else { "terminate process" });
-        if roles.is_superuser(role) || roles.rights_of(role).contains(&other) && !roles.is_superuser(other) {
-            return Ok(sessions.signal(pid, signal));
-        }
-        let whose =
-            if roles.is_superuser(other) { "must be a superuser to" } else { "must be a member of the role whose query is being canceled or a superuser to" };
-        let denied = if signal == Signal::Cancel || roles.is_superuser(other) {
-            format!("{whose} {kind}")
-        } else {
-            "must be a member of the role whose process is being terminated or a superuser to terminate process".to_owned()
-        };
-        Err(Error::new(Kind::InsufficientPrivilege, denied))
+        check_signal(catalog.roles(), role, other, signal)?;
+        Ok(sessions.signal(pid, signal))
     });
     Known { facts: Arc::new(facts), path: vec![PUBLIC.to_owned()], pid: context.pid, signal }
 }
@@ -48,4 +39,20 @@ fn seen(context: &Context, session: SessionFact) -> SessionFact {
     }
     let query = "<insufficient privilege>".to_owned();
     SessionFact { query, state: String::new(), client_addr: None, client_port: 0, xact_start: None, query_start: None, ..session }
+}
+
+/// Error: the session is of a role whose rights `role` does not have (42501).
+fn check_signal(roles: &Roles, role: u32, other: u32, signal: Signal) -> Result<()> {
+    if roles.is_superuser(role) || !roles.is_superuser(other) && roles.rights_of(role).contains(&other) {
+        return Ok(());
+    }
+    let (verb, what, done) = if signal == Signal::Cancel { ("cancel", "query", "canceled") } else { ("terminate", "process", "terminated") };
+    Err(Error::new(
+        Kind::InsufficientPrivilege,
+        if roles.is_superuser(other) {
+            format!("must be a superuser to {verb} superuser {what}")
+        } else {
+            format!("must be a member of the role whose {what} is being {done}")
+        },
+    ))
 }

@@ -224,10 +224,10 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
         StatementKind::Insert(insert) => insert::execute(&context, &statement, insert, &parameters).await,
         StatementKind::Update(update) => change::update(&context, &statement, update, &parameters).await,
         StatementKind::Delete(delete) => change::delete(&context, &statement, delete, &parameters).await,
-        StatementKind::CreateRelation(create) => create_relation::execute(&context, &statement, create).await,
+        StatementKind::CreateRelation(create) => without_secrets(&context, create_relation::execute(&context, &statement, create).await),
         StatementKind::CreateView(create) => create_view::execute(&context, &statement, create).await,
         StatementKind::CreateIndex(create) => create_index::execute(&context, &statement, create).await,
-        StatementKind::CreateSink(create) => create_sink::execute(&context, &statement, create).await,
+        StatementKind::CreateSink(create) => without_secrets(&context, create_sink::execute(&context, &statement, create).await),
         StatementKind::Drop(drop) => drop::execute(&context, drop).await,
         StatementKind::Explain(inner) => explain::execute(&context, inner).await,
         StatementKind::ExplainState(inner) => explain_state::execute(&context, inner).await,
@@ -242,6 +242,11 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
         StatementKind::Security(security) => roles::execute(&context, security).await,
         _ => Err(Error::internal("a statement of the session came to the engine")),
     }
+}
+
+/// What a connector says of its options may repeat the value of a secret that is one.
+fn without_secrets(context: &Context, outcome: Result<Outcome>) -> Result<Outcome> {
+    outcome.map_err(|e| e.with_texts(|text| context.engine.secrets().hidden(text)))
 }
 
 /// Types of parameters and result columns, without running anything.

@@ -10,6 +10,8 @@ use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::Secured;
 use crate::sql::security::{Hidden, Security};
 use crate::types::secret::referred;
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 pub(super) async fn execute(context: &Context, statement: &Security) -> Result<Outcome> {
     match statement {
@@ -41,13 +43,15 @@ async fn create(context: &Context, name: &str, if_not_exists: bool, value: &Hidd
     }));
     let added = added.await;
     if added.is_err() {
-        context.engine.secrets().keep_only(context.engine.catalog().roles())?;
+        context.engine.secrets().forget(&[id])?;
     }
     added.map(|_| outcome)
 }
 
 async fn drop_all(context: &Context, names: &[String], if_exists: bool) -> Result<Outcome> {
     let (names, role) = (names.to_vec(), context.role());
+    let dropped: Arc<Mutex<Vec<u32>>> = Arc::default();
+    let ids = dropped.clone();
     let change = move |catalog: &Catalog| {
         let mut roles = catalog.roles().clone();
         let mut notices = Vec::new();
@@ -63,12 +67,13 @@ async fn drop_all(context: &Context, names: &[String], if_exists: bool) -> Resul
                 return Err(Error::new(Kind::InsufficientPrivilege, format!("must be owner of secret {name}")));
             }
             check_unused(catalog, name)?;
+            ids.lock().push(secret.id);
             roles.secrets.remove(name);
         }
         Ok(Secured { roles: Some(roles), notices, ..Secured::default() })
     };
     let notices = context.engine.secure(Box::new(change)).await?;
-    context.engine.secrets().keep_only(context.engine.catalog().roles())?;
+    context.engine.secrets().forget(&dropped.lock())?;
     Ok(notices.into_iter().fold(Outcome::command("DROP SECRET"), Outcome::notice))
 }
 

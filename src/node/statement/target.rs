@@ -96,9 +96,7 @@ pub(super) fn find_relation(context: &Context, name: &Name) -> Result<Arc<Object
 /// The same for a role. Error: 42P01, or 42501 for its schema.
 pub(super) fn find_in(catalog: &Catalog, role: u32, name: &Name) -> Result<Arc<Object>> {
     let schema = name.schema.as_deref().unwrap_or(PUBLIC);
-    if schema == PUBLIC {
-        check_schema(catalog, role, schema, Privileges::USAGE)?;
-    }
+    check_schema(catalog, role, schema, Privileges::USAGE)?;
     let found = catalog.find(schema, &name.name).cloned();
     found.ok_or_else(|| {
         let shown = name.schema.as_ref().map_or_else(|| name.name.clone(), |s| format!("{s}.{}", name.name));
