@@ -82,12 +82,18 @@ async fn exchange(wire: &mut Wire, user: &str, verifier: Option<&str>, seed: &st
 
 /// The client's next message, which must be of the exchange.
 async fn answer(wire: &mut Wire) -> Result<PasswordMessageFamily, Stop> {
-    let frame = wire.frame().await?.ok_or(Stop::Gone)?;
-    match frame.kind() {
-        b'X' => return Err(Stop::Gone),
+    while wire.input.is_empty() {
+        if wire.read().await? == 0 {
+            return Err(Stop::Gone);
+        }
+    }
+    // Before anything is waited for: other messages may be large, and nobody knows yet who sends this one.
+    match wire.input[0] {
         b'p' => {}
+        b'X' => return Err(Stop::Gone),
         other => return Err(Stop::Fatal(Error::new(Kind::Protocol, format!("expected SASL response, got message type {other}")))),
     }
+    let frame = wire.frame().await?.ok_or(Stop::Gone)?;
     match frame.message().map_err(Stop::Fatal)? {
         Message::PasswordMessageFamily(message) => Ok(message),
         _ => Err(Stop::Fatal(Error::new(Kind::Protocol, "expected SASL response"))),

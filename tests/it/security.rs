@@ -2,6 +2,8 @@
 
 use crate::client::{Client, Row, SqlError};
 use crate::server::{BINARY, Server, free_port, run_to_end};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -180,6 +182,59 @@ fn a_password_is_asked_for_as_soon_as_there_is_one() {
     assert!(server.terminate().success());
     assert_eq!(holding(server.dir(), PASSWORD), Vec::<PathBuf>::new());
     assert!(!server.log().contains(PASSWORD));
+}
+
+/// A connection that has said who it is, byte by byte.
+fn introduced(server: &Server, user: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(("127.0.0.1", server.sql_port)).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let body = format!("user\0{user}\0database\0tidewater\0\0");
+    let mut packet = (body.len() as i32 + 8).to_be_bytes().to_vec();
+    packet.extend((3i32 << 16).to_be_bytes());
+    packet.extend(body.bytes());
+    socket.write_all(&packet).unwrap();
+    socket
+}
+
+/// The next message: its type, and what is in it.
+fn message(socket: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut head = [0; 5];
+    socket.read_exact(&mut head).unwrap();
+    let mut body = vec![0; u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize - 4];
+    socket.read_exact(&mut body).unwrap();
+    (head[0], body)
+}
+
+/// Salt and rounds that a user is told.
+fn challenge(server: &Server, user: &str) -> (String, String) {
+    let mut socket = introduced(server, user);
+    assert_eq!(message(&mut socket), (b'R', b"\0\0\0\x0aSCRAM-SHA-256\0\0".to_vec()));
+    let first = b"n,,n=,r=abcdefgh";
+    let body = [&b"SCRAM-SHA-256\0"[..], &(first.len() as i32).to_be_bytes(), first].concat();
+    socket.write_all(&[&b"p"[..], &(body.len() as i32 + 4).to_be_bytes(), &body].concat()).unwrap();
+    let (kind, body) = message(&mut socket);
+    assert_eq!((kind, &body[..4]), (b'R', &b"\0\0\0\x0b"[..]));
+    let text = String::from_utf8(body[4..].to_vec()).unwrap();
+    let mut parts = text.split(',').skip(1).map(str::to_string);
+    (parts.next().unwrap(), parts.next().unwrap())
+}
+
+#[test]
+fn nobody_learns_which_roles_there_are_or_sends_much_before_the_password() {
+    let mut server = Server::start();
+    server.connect().run("CREATE ROLE ann LOGIN PASSWORD 'x'");
+    let (ann, nobody) = (challenge(&server, "ann"), challenge(&server, "nobody"));
+    assert_eq!((ann.0.len(), &ann.1), (nobody.0.len(), &nobody.1));
+    assert!(ann.0 != nobody.0 && ann == challenge(&server, "ann") && nobody == challenge(&server, "nobody") && nobody != challenge(&server, "noone"));
+    server.kill();
+    server.restart();
+    assert_eq!((challenge(&server, "ann"), challenge(&server, "nobody")), (ann, nobody));
+    // A query of 200 MB is not waited for.
+    let mut socket = introduced(&server, "ann");
+    message(&mut socket);
+    socket.write_all(&[b'Q', 0x0c, 0, 0, 0]).unwrap();
+    let (kind, body) = message(&mut socket);
+    assert!(kind == b'E' && String::from_utf8_lossy(&body).contains("08P01"), "{}", String::from_utf8_lossy(&body));
 }
 
 #[test]

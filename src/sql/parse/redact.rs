@@ -51,17 +51,27 @@ fn is_hidden(tokens: &[TokenWithSpan], at: usize) -> bool {
             | Token::UnicodeStringLiteral(_)
             | Token::NationalStringLiteral(_)
     );
-    let Some(before) = at.checked_sub(1).filter(|_| is_string || is_value(&tokens[at].token)) else { return false };
+    let Some(before) = at.checked_sub(1) else { return false };
     match word(tokens.get(1)).as_deref() {
         Some("role" | "user" | "group") => is_string && word(tokens.get(before)).as_deref() == Some("password"),
         Some("secret") => is_string && word(tokens.get(before)).as_deref() == Some("as"),
-        _ => tokens[before].token == Token::Eq && is_secret(&option_name(&tokens[..before])),
+        _ => is_value(&tokens[at], tokens.get(at + 1), is_string) && option_before(tokens, before).is_some_and(|name| is_secret(&name)),
     }
 }
 
-/// What else may be the value of an option.
-fn is_value(token: &Token) -> bool {
-    matches!(token, Token::Number(..))
+/// Whether a token may be the value of an option: a string, a number or a word, but for the name of a secret.
+fn is_value(token: &TokenWithSpan, next: Option<&TokenWithSpan>, is_string: bool) -> bool {
+    let is_reference = word(Some(token)).as_deref() == Some("secret") && word(next).is_some();
+    is_string || matches!(token.token, Token::Number(..) | Token::Word(_)) && !is_reference
+}
+
+/// The option whose value comes behind the token at that place: behind `=`, or behind the sign of a number.
+fn option_before(tokens: &[TokenWithSpan], before: usize) -> Option<String> {
+    match tokens[before].token {
+        Token::Eq => Some(option_name(&tokens[..before])),
+        Token::Minus if before > 0 && tokens[before - 1].token == Token::Eq => Some(option_name(&tokens[..before - 1])),
+        _ => None,
+    }
 }
 
 /// The dotted name that `tokens` end with.
@@ -91,11 +101,19 @@ mod tests {
                 "CREATE SOURCE s (a int) WITH (connector = 'kafka', properties.sasl.password = 'hush', topic='hush-not')",
                 "CREATE SOURCE s (a int) WITH (connector = 'kafka', properties.sasl.password = '********', topic='hush-not')",
             ),
+            (
+                "CREATE SINK s FROM t WITH (connector = 'kafka', properties.sasl.password = hush, properties.ssl.key.password=-7, \"a.TOKEN\" = 5)",
+                "CREATE SINK s FROM t WITH (connector = 'kafka', properties.sasl.password = '********', properties.ssl.key.password=-'********', \"a.TOKEN\" = '********')",
+            ),
+            (
+                "CREATE SOURCE s (a int) WITH (connector = 'kafka', properties.sasl.password = SECRET k, topic = t)",
+                "CREATE SOURCE s (a int) WITH (connector = 'kafka', properties.sasl.password = SECRET k, topic = t)",
+            ),
             ("SELECT 1 AS password", "SELECT 1 AS password"),
         ] {
             let statements = parse(&format!("{typed}; SELECT 1")).unwrap();
             assert_eq!(statements[0].text, shown);
-            assert!(!format!("{:?}", statements[0].kind).contains("hush'") || typed.contains("SOURCE"), "{typed}");
+            assert!(!format!("{:?}", statements[0].kind).contains("hush\"") || typed.contains(" WITH "), "{typed}");
         }
     }
 }
