@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// Events in one file; two are kept.
 const EVENTS_PER_FILE: usize = 5_000;
 /// Bytes of a statement that are kept.
-const STATEMENT_BYTES: usize = 4 << 10;
+const STATEMENT_BYTES: usize = 1 << 10;
 const FOLDER: &str = "audit";
 
 /// What happened.

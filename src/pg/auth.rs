@@ -40,12 +40,14 @@ const ADDRESSES_MAX: usize = 10_000;
 /// Has the client show who it is. Error: it could not, and has waited for it.
 pub async fn authenticate(backend: &dyn Backend, attempts: &Attempts, wire: &mut Wire, user: &str, origin: &Origin, channel: &Channel) -> Result<(), Stop> {
     let address = origin.address.ip();
-    let shown = match attempts.check(address) {
-        Ok(()) => match backend.admission(user, origin) {
-            Ok(Admission::Trusted) => return Ok(()),
-            Ok(Admission::Password { verifier, seed }) => exchange(wire, user, verifier.as_deref(), &seed, channel).await,
-            Err(refused) => Err(Stop::Fatal(refused)),
-        },
+    if let Err(refused) = attempts.check(address) {
+        // The audit log is not told: it would hold nothing else soon.
+        tokio::time::sleep(DELAY_MAX).await;
+        return Err(Stop::Fatal(refused));
+    }
+    let shown = match backend.admission(user, origin) {
+        Ok(Admission::Trusted) => return Ok(()),
+        Ok(Admission::Password { verifier, seed }) => exchange(wire, user, verifier.as_deref(), &seed, channel).await,
         Err(refused) => Err(Stop::Fatal(refused)),
     };
     if let Err(Stop::Fatal(error)) = &shown {

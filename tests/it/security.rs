@@ -463,8 +463,15 @@ fn nothing_is_done_without_the_privilege() {
             ("UPDATE t SET a = 0 WHERE id = 1", "42501 permission denied for table t"),
             ("INSERT INTO t VALUES (3, 31) ON CONFLICT (id) DO UPDATE SET a = 31", "42501 permission denied for table t"),
             ("DELETE FROM t WHERE id = 3", "42501 permission denied for table t"),
+            ("INSERT INTO t SELECT 7, a FROM v", "42501 permission denied for view v"),
+            ("INSERT INTO t VALUES (7, (SELECT a FROM v))", "42501 permission denied for view v"),
+            ("INSERT INTO t VALUES (7, 7) RETURNING (SELECT a FROM v)", "42501 permission denied for view v"),
+            ("SELECT * FROM t ORDER BY (SELECT a FROM v)", "42501 permission denied for view v"),
+            ("SELECT a, (SELECT max(v.a) FROM v WHERE v.a = t.a) FROM t", "42501 permission denied for view v"),
+            ("SELECT * FROM t, LATERAL (SELECT * FROM v WHERE v.a = t.a) x", "42501 permission denied for view v"),
         ],
     );
+    assert_eq!(ann.one("SELECT count(*) FROM t"), "3", "what is refused has written nothing");
     owner.run("GRANT ALL ON ALL TABLES IN SCHEMA public TO bob");
     let mut bob = as_role(&server, "bob");
     bob.run("UPDATE t SET a = 0 WHERE id = 1; DELETE FROM t WHERE id = 3; SELECT * FROM v");
@@ -492,6 +499,19 @@ fn a_view_reads_with_the_rights_of_its_owner() {
     owner.run("INSERT INTO t VALUES (9, 9)");
     assert_eq!(ann.one("SELECT n FROM kept"), "3");
     assert_eq!(said(&bob.fails("CREATE VIEW more AS SELECT * FROM mv")), "42501 permission denied for materialized view mv");
+    check_refused(
+        &mut bob,
+        &[
+            ("CREATE MATERIALIZED VIEW more AS SELECT * FROM src", "42501 permission denied for foreign table src"),
+            ("CREATE SINK more FROM mv WITH (connector = 'blackhole')", "42501 permission denied for materialized view mv"),
+            ("EXPLAIN (STATE) CREATE MATERIALIZED VIEW more AS SELECT * FROM mv", "42501 permission denied for materialized view mv"),
+        ],
+    );
+    // In a transaction block each statement is asked anew.
+    let mut other = as_role(&server, "ann");
+    other.run("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT a FROM v");
+    owner.run("REVOKE SELECT ON v FROM ann");
+    assert_eq!(said(&other.fails("SELECT a FROM v")), "42501 permission denied for view v");
     bob.run("DROP VIEW bobs CASCADE");
 }
 

@@ -67,6 +67,10 @@ async fn run(
     items: Option<&[SelectItem]>,
     parameters: &[ScalarValue],
 ) -> Result<Outcome> {
+    if let Some(items) = items {
+        // What is wrong with it, or may not be read by it, is told before anything is written.
+        returning_shape(context, statement, &prepared.alias, items, prepared.target.schema())?;
+    }
     let slot: Arc<Mutex<Option<Resolved>>> = Arc::default();
     let (inner, result) = (context.clone(), slot.clone());
     let (table, alias) = (prepared.target.object.clone(), prepared.alias.clone());

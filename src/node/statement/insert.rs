@@ -40,6 +40,10 @@ pub(super) async fn execute(context: &Context, statement: &Arc<Statement>, inser
     let prepared = prepare(context, statement, insert, Parameters::Values(parameters))?;
     let on_conflict = OnConflict::read(context, statement, &prepared.target, &prepared.alias, insert.on.as_ref(), parameters)?;
     let Prepared { target, alias, plan, .. } = prepared;
+    if let Some(items) = &insert.returning {
+        // What is wrong with it, or may not be read by it, is told before anything is written.
+        returning_shape(context, statement, &alias, items, target.schema())?;
+    }
     let (after, written) = write(context, target, plan, on_conflict).await?;
     let mut outcome = match &insert.returning {
         Some(items) => Outcome::rows(returning(context, statement, &alias, items, after, parameters, "INSERT 0").await?),
