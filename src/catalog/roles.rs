@@ -182,6 +182,11 @@ impl Roles {
         self.is_superuser(oid) || self.closure(oid, |_| true).contains(&of)
     }
 
+    /// Whether it is a superuser, or may become one by SET ROLE.
+    pub fn reaches_superuser(&self, oid: u32) -> bool {
+        self.closure(oid, |_| true).iter().any(|role| self.is_superuser(*role))
+    }
+
     fn closure(&self, oid: u32, follows: impl Fn(&Role) -> bool) -> BTreeSet<u32> {
         let mut all = BTreeSet::new();
         let mut waiting = vec![oid];
@@ -271,6 +276,9 @@ mod tests {
         assert_eq!(roles.rights_of(102), BTreeSet::from([102]));
         assert!(roles.is_member(102, 100) && !roles.is_member(101, 102));
         assert!(roles.is_member(oids::OWNER, 102));
+        let mut admins = three();
+        admins.get_mut(100).unwrap().member_of = vec![Membership { role: oids::OWNER, admin: false, grantor: oids::OWNER }];
+        assert!(admins.reaches_superuser(102) && !admins.is_superuser(102) && !roles.reaches_superuser(102));
         assert!(!roles.is_superuser(999) && roles.rights_of(999).is_empty());
     }
 

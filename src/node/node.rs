@@ -1,7 +1,7 @@
 //! The whole server: opens the data directory, brings the engine back to where it was, and serves until told to stop.
 
 use super::checkpoints::CheckpointState;
-use super::config::{Config, Limits};
+use super::config::{Auth, Config, Limits};
 use super::data_dir::DataDir;
 use super::engine::NodeEngine;
 use super::identity::Door;
@@ -51,6 +51,9 @@ pub async fn serve(config: Config) -> Result<()> {
     let settings = config.clone();
     let started = tokio::task::spawn_blocking(move || start(&settings, &path)).await;
     let Started { engine, binder, ended } = started.map_err(|e| Error::internal(format!("the start failed: {e}")))??;
+    if config.auth == Auth::Scram && !engine.shared.catalog.load().roles().has_passwords() {
+        tracing::warn!("everybody is asked for a password, and no role has one: start with --auth trust once and ALTER ROLE tidewater PASSWORD '…'");
+    }
     let door = Door { auth: config.auth, plain_from_afar: config.insecure_listen };
     let backend = Arc::new(SessionBackend::new(engine.clone(), binder, Arc::new(Pool::new(config.threads)?), door));
     let server = Server::new(backend, tls.clone(), MAX_CONNECTIONS);

@@ -472,8 +472,21 @@ fn nothing_is_done_without_the_privilege() {
         ],
     );
     assert_eq!(ann.one("SELECT count(*) FROM t"), "3", "what is refused has written nothing");
-    owner.run("GRANT ALL ON ALL TABLES IN SCHEMA public TO bob");
+    // Who creates roles makes no superusers, by no way round.
+    owner.run("CREATE ROLE admins IN ROLE tidewater; ALTER ROLE bob CREATEROLE");
     let mut bob = as_role(&server, "bob");
+    bob.run("CREATE ROLE made LOGIN; GRANT ann TO made; ALTER ROLE made PASSWORD NULL; DROP ROLE made");
+    check_refused(
+        &mut bob,
+        &[
+            ("CREATE ROLE x SUPERUSER", "42501 must be superuser to create superusers"),
+            ("CREATE ROLE x IN ROLE tidewater", "42501 must be superuser to grant or revoke role \"tidewater\""),
+            ("GRANT admins TO bob", "42501 must be superuser to grant or revoke role \"admins\""),
+            ("ALTER ROLE admins PASSWORD 'x'", "42501 must be superuser to alter superuser roles or change superuser attribute"),
+            ("ALTER ROLE bob SUPERUSER", "42501 must be superuser to alter superuser roles or change superuser attribute"),
+        ],
+    );
+    owner.run("GRANT ALL ON ALL TABLES IN SCHEMA public TO bob");
     bob.run("UPDATE t SET a = 0 WHERE id = 1; DELETE FROM t WHERE id = 3; SELECT * FROM v");
     owner.run("REVOKE USAGE ON SCHEMA public FROM PUBLIC");
     assert_eq!(said(&bob.fails("SELECT * FROM t")), "42501 permission denied for schema public");

@@ -150,7 +150,8 @@ fn create(catalog: &Catalog, actor: Actor, oid: u32, (name, position): (&str, us
 
 /// Whether the actor may change a role. Error: 42501.
 fn check_may_alter(roles: &Roles, actor: Actor, role: &Role) -> Result<()> {
-    if role.superuser && !roles.is_superuser(actor.role) {
+    // Nor one that may become a superuser, which PostgreSQL 15 leaves open.
+    if roles.reaches_superuser(role.oid) && !roles.is_superuser(actor.role) {
         return Err(denied("must be superuser to alter superuser roles or change superuser attribute"));
     }
     if can_create_roles(roles, actor.role) { Ok(()) } else { Err(denied("permission denied")) }
@@ -268,7 +269,7 @@ fn reaches(roles: &Roles, from: u32, to: u32) -> bool {
 }
 
 fn check_may_grant(roles: &Roles, actor: Actor, group: u32) -> Result<()> {
-    if roles.is_superuser(group) {
+    if roles.reaches_superuser(group) {
         return if roles.is_superuser(actor.role) {
             Ok(())
         } else {
