@@ -76,6 +76,8 @@ pub enum Kind {
     ObjectInUse,
     CannotConnectNow,
     InvalidPassword,
+    InvalidAuthorization,
+    InvalidGrant,
     InsufficientPrivilege,
     Io,
     Connector,
@@ -153,6 +155,8 @@ impl Kind {
             Kind::InUse | Kind::ObjectInUse => "55006",
             Kind::CannotConnectNow => "57P03",
             Kind::InvalidPassword => "28P01",
+            Kind::InvalidAuthorization => "28000",
+            Kind::InvalidGrant => "0LP01",
             Kind::InsufficientPrivilege => "42501",
             Kind::Notice => "00000",
             other => other.state_of_transaction().unwrap_or_else(|| other.state_of_server()),
@@ -269,6 +273,16 @@ impl Error {
 
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.inner.source = Some(source.into());
+        self
+    }
+
+    /// The same with other texts: what nobody is to see taken out of them.
+    pub fn with_texts(mut self, change: impl Fn(&str) -> String) -> Self {
+        let inner = &mut self.inner;
+        inner.message = change(&inner.message);
+        for text in [&mut inner.detail, &mut inner.hint, &mut inner.context].into_iter().flatten() {
+            *text = change(text);
+        }
         self
     }
 

@@ -2,7 +2,9 @@
 //! meanwhile; DDL makes a new snapshot from the old one and swaps it in. What is durable are the objects, one
 //! record each ([`encode`], [`decode`]); who stores them is the engine's business.
 
+use super::access::Access;
 use super::object::{Body, Object};
+use super::roles::Roles;
 use crate::error::{Error, Kind, Result};
 use crate::types::ids::ObjectId;
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,7 @@ pub struct Catalog {
     by_name: BTreeMap<(String, String), ObjectId>,
     /// Those that users made, by name.
     schemas: BTreeMap<String, Arc<Object>>,
+    roles: Arc<Roles>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -44,6 +47,15 @@ impl Catalog {
     pub fn with(&self, object: Object) -> Result<Catalog> {
         self.check_free(&object.schema, &object.name)?;
         Ok(self.replacing(object))
+    }
+
+    pub fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    /// This catalog with other roles.
+    pub fn with_roles(&self, roles: Roles) -> Catalog {
+        Catalog { roles: Arc::new(roles), ..self.clone() }
     }
 
     /// This catalog with `object` in the place of the one that has its id.
@@ -103,6 +115,11 @@ impl Catalog {
     /// A schema that a user made.
     pub fn schema(&self, name: &str) -> Option<&Arc<Object>> {
         self.schemas.get(name)
+    }
+
+    /// Who may do what with a schema.
+    pub fn schema_access(&self, name: &str) -> Access {
+        self.schema(name).map_or_else(|| self.roles.schema(name), |schema| schema.access.clone())
     }
 
     /// Schemas that users made, by name.
@@ -211,6 +228,7 @@ mod tests {
             zone: None,
             uncommitted: false,
             comments: Default::default(),
+            access: Default::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a named object is, as the catalog keeps it. Everything here is durable (JSON, format version 1).
 
+use super::access::Access;
 use super::catalog::PUBLIC;
 use crate::types::ids::{ObjectId, TableId};
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -29,6 +30,9 @@ pub struct Object {
     /// `COMMENT ON`: 0 is the object itself, n its column with that number, from 1.
     #[serde(default)]
     pub comments: BTreeMap<i32, String>,
+    /// Its owner, and the grants on it.
+    #[serde(default)]
+    pub access: Access,
 }
 
 /// The path of objects that were made when there was one schema.

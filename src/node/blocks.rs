@@ -36,6 +36,7 @@ fn commits_alone(kind: &StatementKind) -> bool {
             | StatementKind::Drop(_)
             | StatementKind::CreateSchema(_)
             | StatementKind::DropSchema(_)
+            | StatementKind::Security(_)
             | StatementKind::Flush
     )
 }

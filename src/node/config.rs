@@ -6,6 +6,8 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::node::logs::LogFormat;
+use crate::pg::auth::is_local;
+use crate::pg::tls::TlsFiles;
 use crate::state::rocks::RocksOptions;
 use clap::{Args, Parser, Subcommand};
 use figment::Figment;
@@ -66,10 +68,30 @@ pub struct Flags {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_interval: Option<String>,
-    /// Who may connect while there are no passwords, under any user name: loopback (this machine) or anyone [TIDEWATER_TRUST; default: loopback]
-    #[arg(long, value_name = "WHOM")]
+    /// Who is asked for a password: auto (all but this machine while no role has one), scram (everybody), trust (nobody) [TIDEWATER_AUTH; default: auto]
+    #[arg(long, value_name = "WHEN")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub trust: Option<String>,
+    pub auth: Option<String>,
+    /// The server's certificate (PEM): connections may be encrypted; read again at SIGHUP [TIDEWATER_TLS_CERT]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM) [TIDEWATER_TLS_KEY]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Certificates (PEM) that sign those of clients, which then need no password [TIDEWATER_TLS_CLIENT_CA]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Listen beyond this machine although connections are not encrypted, or nobody is asked for a password [TIDEWATER_INSECURE_LISTEN]
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_listen: bool,
+    /// File that audit events are appended to as JSON lines, beside tidewater.audit_log [TIDEWATER_AUDIT_LOG]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_log: Option<PathBuf>,
     /// Logs as text or json, on standard error [TIDEWATER_LOG_FORMAT; default: text]
     #[arg(long, value_name = "FORMAT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,7 +119,17 @@ pub struct Config {
     #[serde(default = "default_checkpoint_interval", deserialize_with = "duration")]
     pub checkpoint_interval: Duration,
     #[serde(default)]
-    pub trust: Trust,
+    pub auth: Auth,
+    #[serde(default)]
+    pub tls_cert: Option<PathBuf>,
+    #[serde(default)]
+    pub tls_key: Option<PathBuf>,
+    #[serde(default)]
+    pub tls_client_ca: Option<PathBuf>,
+    #[serde(default)]
+    pub insecure_listen: bool,
+    #[serde(default)]
+    pub audit_log: Option<PathBuf>,
     #[serde(default)]
     pub log_format: LogFormat,
     /// Filter of the logs, as `tracing` reads it.
@@ -105,16 +137,35 @@ pub struct Config {
     pub log: String,
 }
 
-/// Whose connections are trusted.
+/// Who is asked for a password.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Trust {
+pub enum Auth {
+    /// Connections from other machines always, those of this one as soon as a role has a password.
     #[default]
-    Loopback,
-    Anyone,
+    Auto,
+    /// Everybody.
+    Scram,
+    /// Nobody: any user name is believed.
+    Trust,
 }
 
-const SETTINGS: [&str; 9] = ["data_dir", "listen", "http", "memory", "threads", "checkpoint_interval", "trust", "log_format", "log"];
+const SETTINGS: [&str; 14] = [
+    "data_dir",
+    "listen",
+    "http",
+    "memory",
+    "threads",
+    "checkpoint_interval",
+    "auth",
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
+    "insecure_listen",
+    "audit_log",
+    "log_format",
+    "log",
+];
 
 impl Config {
     /// Puts the sources of settings together. The error names the setting and where its value came from.
@@ -138,6 +189,15 @@ impl Config {
         }
         if self.listen == self.http && self.listen.port() != 0 {
             return Err(Error::new(Kind::ConfigFile, format!("listen and http are both {}", self.listen)).with_hint("give each its own port"));
+        }
+        self.tls()?;
+        if !self.insecure_listen && !is_local(self.listen.ip()) && (self.tls_cert.is_none() || self.auth == Auth::Trust) {
+            let what = if self.tls_cert.is_none() { "encryption" } else { "passwords" };
+            let message = format!("listen = {} is reached from other machines, without {what}", self.listen);
+            return Err(Error::new(Kind::ConfigFile, message).with_hint(match self.tls_cert {
+                None => "give --tls-cert and --tls-key, or --insecure-listen if the network is to be trusted",
+                Some(_) => "leave --auth trust out, or give --insecure-listen if everybody who reaches the port is to be trusted",
+            }));
         }
         if !(CHECKPOINT_INTERVAL_MIN..=CHECKPOINT_INTERVAL_MAX).contains(&self.checkpoint_interval) {
             let message = format!("checkpoint_interval = {} is out of range", humantime::format_duration(self.checkpoint_interval));
@@ -173,6 +233,10 @@ pub struct Limits {
     pub spill_bytes: u64,
     /// Bytes on disk of what one isolated view has still to take in; beyond it, input waits.
     pub isolated_log_bytes: u64,
+    /// Where the server keeps small files of its own; `None`: nowhere.
+    pub data_dir: Option<PathBuf>,
+    /// Where a copy of the audit log goes.
+    pub audit_log: Option<PathBuf>,
     /// How long a replay waits for a source before it gives up.
     pub replay_timeout: Duration,
 }
@@ -195,6 +259,17 @@ const ISOLATED_LOG_BYTES: u64 = 16 << 30;
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Config {
+    /// What connections are encrypted with; `None`: they are not. Error: half of it is missing.
+    pub fn tls(&self) -> Result<Option<TlsFiles>> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                Ok(Some(TlsFiles { certificate: certificate.clone(), key: key.clone(), client_authorities: self.tls_client_ca.clone() }))
+            }
+            (None, None) if self.tls_client_ca.is_none() => Ok(None),
+            _ => Err(Error::new(Kind::ConfigFile, "tls_cert and tls_key belong together, and tls_client_ca to both")),
+        }
+    }
+
     fn memory(&self) -> usize {
         usize::try_from(self.memory).unwrap_or(usize::MAX)
     }
@@ -220,6 +295,8 @@ impl Config {
             spill: Some(self.data_dir.join("spill")),
             spill_bytes: SPILL_BYTES,
             isolated_log_bytes: ISOLATED_LOG_BYTES,
+            data_dir: Some(self.data_dir.clone()),
+            audit_log: self.audit_log.clone(),
             replay_timeout: REPLAY_TIMEOUT,
         }
     }
@@ -392,13 +469,13 @@ mod tests {
     #[test]
     fn a_file_may_set_all() {
         let config = from_toml(
-            "memory = \"512MiB\"\nthreads = 2\ncheckpoint_interval = \"250ms\"\nlisten = \"0.0.0.0:5432\"\ntrust = \"anyone\"\nlog_format = \"json\"",
+            "memory = \"512MiB\"\nthreads = 2\ncheckpoint_interval = \"250ms\"\nlisten = \"0.0.0.0:5432\"\nauth = \"trust\"\ninsecure_listen = true\nlog_format = \"json\"",
         )
         .unwrap();
         assert_eq!(config.memory, 512 << 20);
         assert_eq!(config.threads, 2);
         assert_eq!(config.checkpoint_interval, Duration::from_millis(250));
-        assert_eq!((config.trust, config.log_format), (Trust::Anyone, LogFormat::Json));
+        assert_eq!((config.auth, config.log_format), (Auth::Trust, LogFormat::Json));
     }
 
     #[test]
@@ -407,7 +484,10 @@ mod tests {
             ("memroy = 1", "unknown setting \"memroy\""),
             ("memory = \"much\"", "setting \"memory\""),
             ("memory = \"1MiB\"", "memory = 1MiB is too small"),
-            ("trust = \"nobody\"", "setting \"trust\""),
+            ("auth = \"nobody\"", "setting \"auth\""),
+            ("listen = \"0.0.0.0:5432\"", "is reached from other machines, without encryption"),
+            ("listen = \"0.0.0.0:5432\"\nauth = \"trust\"\ntls_cert = \"a\"\ntls_key = \"b\"", "is reached from other machines, without passwords"),
+            ("tls_cert = \"a\"", "tls_cert and tls_key belong together"),
             ("threads = 0", "0 is not between 1 and 64"),
             ("checkpoint_interval = 5", "5 has no unit"),
             ("checkpoint_interval = \"1ms\"", "out of range"),

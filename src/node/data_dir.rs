@@ -10,6 +10,7 @@
 use crate::error::{Error, Kind, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Format of a data directory that this version writes and reads.
@@ -25,7 +26,8 @@ pub struct DataDir {
 impl DataDir {
     /// Makes the directory if need be, locks it, and checks that it can be written and that its format is known.
     pub fn open(path: &Path) -> Result<DataDir> {
-        fs::create_dir_all(path).map_err(|e| refused(path, "create", e))?;
+        // Not for other users: what is in it is everybody's rows, and verifiers of passwords.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| refused(path, "create", e))?;
         let lock = lock(path)?;
         check_version(path)?;
         Ok(DataDir { path: path.to_path_buf(), _lock: lock })

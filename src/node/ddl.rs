@@ -1,11 +1,13 @@
 //! How objects come and go in the running system. Every change is durable before it is answered; what holds rows changes at an epoch boundary.
 
 use super::checkpoints::SourceRecord;
-use super::engine_api::When;
+use super::engine_api::{Secure, When};
 use super::feed::{Feed, PartitionState};
 use super::scheduler::Scheduler;
+use super::shared::ROLES;
 use crate::catalog::catalog;
 use crate::catalog::object::{Body, Object};
+use crate::catalog::roles;
 use crate::connectors::connector::{Partition, Source};
 use crate::connectors::pump::{Pump, PumpConfig};
 use crate::dataflow::worker::Command as WorkerCommand;
@@ -121,6 +123,32 @@ impl Scheduler {
         Ok(Ok(()))
     }
 
+    /// See [`super::engine_api::Engine::secure`]. The outer error is a broken store, the inner one the user's.
+    pub(super) fn secure(&mut self, change: Secure) -> Result<Result<Vec<Error>>> {
+        let secured = match change(&self.shared.catalog.load_full()) {
+            Ok(secured) => secured,
+            Err(e) => return Ok(Err(e)),
+        };
+        // What is being built keeps a definition of its own until it is done.
+        if let Some(object) = secured.objects.iter().find(|o| o.is_building()) {
+            let building = format!("{} \"{}\" is still being built", object.kind_name(), object.name);
+            return Ok(Err(Error::new(Kind::NotReady, building).with_hint("see tidewater.jobs")));
+        }
+        let mut ops = Ops::default();
+        if let Some(roles) = &secured.roles {
+            self.shared.logs.put_record_into(ROLES, &roles::encode(roles)?, &mut ops);
+        }
+        for object in &secured.objects {
+            self.shared.logs.put_object(object.id, &catalog::encode(object)?, &mut ops);
+        }
+        self.store.write(ops, Durability::Synced)?;
+        self.shared.update_catalog(|now| {
+            let now = secured.objects.iter().fold(now.clone(), |catalog, object| catalog.replacing(object.clone()));
+            secured.roles.map_or(now.clone(), |roles| now.with_roles(roles))
+        });
+        Ok(Ok(secured.notices))
+    }
+
     pub(super) fn persist(&self, object: &Object) -> Result<()> {
         let mut ops = Ops::default();
         self.shared.logs.put_object(object.id, &catalog::encode(object)?, &mut ops);
@@ -234,7 +262,7 @@ impl Scheduler {
             let start = feed.start.iter().map(|(p, at)| (*p, PartitionState { position: *at, ..PartitionState::default() })).collect();
             (start, WATERMARK_NONE)
         });
-        let opened = sources::open(object, self.running_source(object.id), self.shared.clock.clone(), replay)?;
+        let opened = sources::open(&self.shared.revealed(object)?, self.running_source(object.id), self.shared.clock.clone(), replay)?;
         let positions = partitions.iter().filter(|(_, s)| !s.ended).map(|(p, s)| (*p, s.position)).collect();
         let wake = self.waker.clone();
         let config = PumpConfig {

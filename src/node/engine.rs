@@ -1,8 +1,10 @@
 //! The running system as statements see it: the catalog, published epochs, and requests to the scheduler and the writer.
 
-use super::engine_api::{Engine, Resolve, Snapshot, When, Written};
+use super::audit::Audit;
+use super::engine_api::{Engine, Resolve, Secure, Snapshot, When, Written};
 use super::listings;
 use super::sample::{self, Sample};
+use super::secrets::Secrets;
 use super::shared::{Command, Shared};
 use super::transaction::Changes;
 use super::writer::{Writer, shutting_down};
@@ -185,6 +187,18 @@ impl Engine for NodeEngine {
 
     async fn alter(&self, object: Object) -> Result<()> {
         self.ask(|reply| Command::Alter { object: Box::new(object), reply }).await
+    }
+
+    async fn secure(&self, change: Secure) -> Result<Vec<Error>> {
+        self.ask(|reply| Command::Secure { change, reply }).await
+    }
+
+    fn secrets(&self) -> &Secrets {
+        &self.shared.secrets
+    }
+
+    fn audit(&self) -> &Audit {
+        &self.shared.audit
     }
 
     async fn settle(&self) -> Result<()> {

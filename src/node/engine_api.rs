@@ -3,8 +3,11 @@
 
 use crate::catalog::catalog::Catalog;
 use crate::catalog::object::Object;
-use crate::error::Result;
+use crate::catalog::roles::Roles;
+use crate::error::{Error, Result};
+use crate::node::audit::Audit;
 use crate::node::sample::Sample;
+use crate::node::secrets::Secrets;
 use crate::node::transaction::Changes;
 use crate::plan::{Relation, ViewPlan};
 use crate::state::run::Run;
@@ -16,6 +19,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use futures::future::BoxFuture;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// All relations at one epoch; reading from it never waits for, and never sees, later epochs.
@@ -38,6 +42,19 @@ pub trait Snapshot: Send + Sync {
 
 /// Turns a DML statement into rows against the newest state of its table: retracted rows at -1, new ones at +1.
 pub type Resolve = Box<dyn FnOnce(Arc<dyn Snapshot>) -> BoxFuture<'static, Result<Delta>> + Send>;
+
+/// Decides a change of roles and grants. Error: it cannot be, and nothing is changed.
+pub type Secure = Box<dyn FnOnce(&Catalog) -> Result<Secured> + Send>;
+
+/// What is to be true from now on.
+#[derive(Default)]
+pub struct Secured {
+    /// `None`: they stay as they are.
+    pub roles: Option<Roles>,
+    /// In the place of those with their ids: owners and grants are others.
+    pub objects: Vec<Object>,
+    pub notices: Vec<Error>,
+}
 
 /// A write that is durable and visible, in views too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +91,19 @@ pub trait Engine: Send + Sync {
 
     /// Puts an object in the place of the one that has its id: its name and comments may be others. Error: the name is taken (42P07), or the object is gone.
     async fn alter(&self, object: Object) -> Result<()>;
+
+    /// Decides a change of roles and grants on the newest catalog, makes it durable, and returns what is to be remarked. Such changes come one after the other.
+    async fn secure(&self, change: Secure) -> Result<Vec<Error>>;
+
+    /// Values of secrets.
+    fn secrets(&self) -> &Secrets;
+
+    /// The options of a connector, with the values of the secrets that they name.
+    fn revealed(&self, options: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+        self.secrets().revealed(self.catalog().roles(), options)
+    }
+
+    fn audit(&self) -> &Audit;
 
     /// Returns when nothing is left of objects that were given up before the call: their names are free.
     async fn settle(&self) -> Result<()>;

@@ -1,5 +1,6 @@
 //! The relations of the schema `tidewater`: what the system knows of itself, as rows. One entry in [`all`] and one function each.
 
+use super::audit::Event;
 use super::shared::Shared;
 use super::sinks::Trouble;
 use super::system::SourceStatus;
@@ -96,6 +97,8 @@ pub fn all() -> Vec<Listing> {
             jobs,
         ),
         listing("epochs", vec![count("epoch"), count("durable_epoch"), count("checkpoints"), number("checkpoint_seconds"), time("clock")], epochs),
+        listing("audit_log", vec![time("at"), text("user"), text("address"), text("event"), text("object"), text("statement"), text("outcome")], audit_log),
+        listing("secrets", vec![text("name"), text("owner")], secrets),
     ]
 }
 
@@ -124,6 +127,27 @@ fn times(values: impl IntoIterator<Item = Option<i64>>) -> ArrayRef {
     Arc::new(finite.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
 }
 
+fn audit_log(shared: &Shared) -> Vec<ArrayRef> {
+    let events = shared.audit.events();
+    let texts = |of: fn(&Event) -> Option<&str>| -> ArrayRef { Arc::new(events.iter().map(of).collect::<StringArray>()) };
+    vec![
+        times(events.iter().map(|e| Some(e.at))),
+        texts(|e| Some(&e.user)),
+        texts(|e| e.address.as_deref()),
+        texts(|e| Some(&e.event)),
+        texts(|e| e.object.as_deref()),
+        texts(|e| e.statement.as_deref()),
+        texts(|e| Some(&e.outcome)),
+    ]
+}
+
+/// Their names: the values are for connectors alone.
+fn secrets(shared: &Shared) -> Vec<ArrayRef> {
+    let catalog = shared.catalog.load();
+    let roles = catalog.roles();
+    vec![strings(roles.secrets.keys()), strings(roles.secrets.values().map(|s| roles.name_of(s.access.owner)))]
+}
+
 fn sources(shared: &Shared) -> Vec<ArrayRef> {
     let live = shared.system.sources();
     let late = late_by_source(shared);
@@ -141,7 +165,7 @@ fn sources(shared: &Shared) -> Vec<ArrayRef> {
         times(rows.iter().map(|r| r.3.watermark)),
         times(rows.iter().map(|r| Some(r.1.watermark))),
         strings(rows.iter().map(|r| partition_status(r.1, r.2))),
-        Arc::new(rows.iter().map(|r| r.3.error.clone()).collect::<StringArray>()),
+        Arc::new(rows.iter().map(|r| r.3.error.as_ref().map(|e| shared.secrets.hidden(e))).collect::<StringArray>()),
     ]
 }
 
@@ -283,7 +307,7 @@ fn sinks(shared: &Shared) -> Vec<ArrayRef> {
         strings(all.iter().zip(&troubles).map(|((o, _), trouble)| status(o, trouble))),
         counts(waiting.iter().map(|w| w.0)),
         counts(waiting.iter().map(|w| w.1)),
-        Arc::new(troubles.iter().map(|t| t.as_ref().map(|t| t.error.as_str())).collect::<StringArray>()),
+        Arc::new(troubles.iter().map(|t| t.as_ref().map(|t| shared.secrets.hidden(&t.error))).collect::<StringArray>()),
     ]
 }
 

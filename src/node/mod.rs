@@ -1,5 +1,6 @@
 //! Ties the rooms into one program: its settings, what it tells about itself, and the engine that runs the views.
 
+pub mod audit;
 mod blocks;
 pub mod building;
 pub mod checkpoints;
@@ -11,6 +12,7 @@ pub mod engine;
 pub mod engine_api;
 pub mod feed;
 pub mod http;
+pub mod identity;
 pub mod isolated;
 pub mod listen;
 pub mod listings;
@@ -23,6 +25,7 @@ pub mod recover;
 pub mod resume;
 mod sample;
 pub mod scheduler;
+pub mod secrets;
 pub mod session;
 pub mod sessions;
 pub mod settings;

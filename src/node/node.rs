@@ -1,9 +1,10 @@
 //! The whole server: opens the data directory, brings the engine back to where it was, and serves until told to stop.
 
 use super::checkpoints::CheckpointState;
-use super::config::{Config, Limits, Trust};
+use super::config::{Auth, Config, Limits};
 use super::data_dir::DataDir;
 use super::engine::NodeEngine;
+use super::identity::Door;
 use super::isolated::Crew;
 use super::pool::Pool;
 use super::recover::{self, Replan};
@@ -20,8 +21,8 @@ use crate::dataflow::exchange::Exchange;
 use crate::dataflow::operator::BuildContext;
 use crate::dataflow::worker::Worker;
 use crate::error::{Error, Result};
-use crate::pg::auth::Access;
 use crate::pg::server::Server;
+use crate::pg::tls::Tls;
 use crate::sql::bind::Binder;
 use crate::state::checkpoint::Generation;
 use crate::state::committed::Committed;
@@ -39,6 +40,7 @@ use tokio::sync::{oneshot, watch};
 
 /// Runs the server until SIGTERM, SIGINT or a failure of the engine. Returns after a clean checkpoint.
 pub async fn serve(config: Config) -> Result<()> {
+    let tls = config.tls()?.map(Tls::load).transpose()?.map(Arc::new);
     let data = DataDir::open(&config.data_dir)?;
     let pg_listener = listen::listen(config.listen, "listen").await?;
     let http_listener = listen::listen(config.http, "http").await?;
@@ -49,8 +51,14 @@ pub async fn serve(config: Config) -> Result<()> {
     let settings = config.clone();
     let started = tokio::task::spawn_blocking(move || start(&settings, &path)).await;
     let Started { engine, binder, ended } = started.map_err(|e| Error::internal(format!("the start failed: {e}")))??;
-    let backend = Arc::new(SessionBackend::new(engine.clone(), binder, Arc::new(Pool::new(config.threads)?)));
-    let server = Server::new(backend, access(config.trust), MAX_CONNECTIONS);
+    if config.auth == Auth::Scram && !engine.shared.catalog.load().roles().has_passwords() {
+        tracing::warn!("everybody is asked for a password, and no role has one: start with --auth trust once and ALTER ROLE tidewater PASSWORD '…'");
+    }
+    let door = Door { auth: config.auth, plain_from_afar: config.insecure_listen };
+    let backend = Arc::new(SessionBackend::new(engine.clone(), binder, Arc::new(Pool::new(config.threads)?), door));
+    let server = Server::new(backend, tls.clone(), MAX_CONNECTIONS);
+    tokio::spawn(reload_on_hangup(tls, engine.clone(), until(stopped.clone())));
+    tokio::spawn(sync_audit(engine.clone(), until(stopped.clone())));
     status.ready(engine.clone(), server.stats());
     let served = tokio::spawn(async move { server.serve(pg_listener, stopped).await });
     tracing::info!(listen = %config.listen, http = %config.http, data_dir = %config.data_dir.display(), "ready");
@@ -68,10 +76,38 @@ pub async fn serve(config: Config) -> Result<()> {
     result
 }
 
-fn access(trust: Trust) -> Access {
-    match trust {
-        Trust::Loopback => Access::Loopback,
-        Trust::Anyone => Access::Anyone,
+/// The audit log reaches the disk, once more at the end.
+async fn sync_audit(engine: Arc<NodeEngine>, end: impl Future<Output = ()>) {
+    let mut end = std::pin::pin!(end);
+    let mut ended = false;
+    while !ended {
+        ended = tokio::select! {
+            () = tokio::time::sleep(AUDIT_SYNC_INTERVAL) => false,
+            () = &mut end => true,
+        };
+        let engine = engine.clone();
+        let _ = tokio::task::spawn_blocking(move || engine.shared.audit.sync()).await;
+    }
+}
+
+/// SIGHUP: the file of the audit log is opened again, certificates are read again. One that cannot be used is told, and the old one stays.
+async fn reload_on_hangup(tls: Option<Arc<Tls>>, engine: Arc<NodeEngine>, end: impl Future<Output = ()>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    let mut end = std::pin::pin!(end);
+    loop {
+        tokio::select! {
+            _ = hangups.recv() => {}
+            () = &mut end => return,
+        }
+        if let Err(error) = engine.shared.audit.reopen() {
+            tracing::error!(%error, "the file of the audit log could not be opened again");
+        }
+        match tls.as_ref().map(|tls| tls.reload()) {
+            Some(Ok(())) => tracing::info!("certificates were read again"),
+            Some(Err(error)) => tracing::error!(%error, "certificates stay as they were"),
+            None => tracing::info!("SIGHUP: there are no certificates to read again"),
+        }
     }
 }
 
@@ -80,6 +116,8 @@ const FIRST_EPOCH_ROWS: usize = 2 * 1024;
 const EPOCH_MAX: Duration = Duration::from_millis(200);
 /// Sessions at once; each costs a task and some buffers.
 const MAX_CONNECTIONS: usize = 1000;
+/// What of the audit log power loss may take.
+const AUDIT_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// How long connections may take to hear that the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -65,7 +65,7 @@ pub fn sample(shared: &Shared, id: ObjectId, max: usize) -> Result<Sample> {
 }
 
 fn from_source(shared: &Shared, object: &Object, max: usize) -> Result<Sample> {
-    let opened = sources::open(object, None, shared.clock.clone(), BTreeMap::new())?;
+    let opened = sources::open(&shared.revealed(object)?, None, shared.clock.clone(), BTreeMap::new())?;
     let start = object.feed().map(|f| f.start.clone()).unwrap_or_default().into_iter().collect();
     let config = PumpConfig { name: format!("sample of {}", object.name), max_rows: PART_ROWS, ..PumpConfig::default() };
     let pump = Pump::start(opened.source, start, opened.preparation, config)?;

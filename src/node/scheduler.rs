@@ -191,6 +191,9 @@ impl Scheduler {
                     self.drop_objects(&ids)?;
                     let _ = reply.send(Ok(()));
                 }
+                Command::Secure { change, reply } => {
+                    let _ = reply.send(self.secure(change)?);
+                }
                 Command::Alter { object, reply } => {
                     let _ = reply.send(self.alter(&object)?);
                 }

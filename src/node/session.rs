@@ -1,21 +1,24 @@
 //! Sessions: what the wire asks for, in terms of statements. A session keeps its settings, the epoch of its last write (so
 //! that it reads what it wrote), its transaction (`blocks.rs`), and notices; everything else is the statement's.
 
+use super::audit::Event;
 use super::blocks::{Block, take_away};
 use super::config::Limits;
 use super::engine_api::Engine;
+use super::identity::{Door, Identity, role_of};
 use super::pool::Pool;
 use super::sessions::{Place, Sessions, State};
 use super::settings::{Settings, boolean};
 use super::statement::lookup::{Lookup, Reach};
 use super::statement::{self, Answer, Context, Shape};
 use crate::catalog::catalog::DATABASE;
+use crate::catalog::roles::OWNER_NAME;
 use crate::error::{Error, Kind, Result};
-use crate::pg::backend::{Backend, Command, Commitment, Description, Execution, Notice, Parameter, Parsed, Peer, ResultColumn, Session};
+use crate::pg::backend::{Admission, Backend, Command, Commitment, Description, Execution, Notice, Origin, Parameter, Parsed, Peer, ResultColumn, Session};
 use crate::pg::types::{field_of, oid_of};
 use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::optimize::with_sound_rules;
-use crate::sql::ast::{Isolation, Modes, Set, Statement, StatementKind};
+use crate::sql::ast::{Isolation, Modes, ROLE, SESSION_AUTHORIZATION, Set, Statement, StatementKind};
 use crate::sql::bind::Binder;
 use crate::sql::{parse, style};
 use crate::types::time::Epoch;
@@ -60,19 +63,20 @@ pub struct SessionBackend {
     binder: Arc<Binder>,
     pool: Arc<Pool>,
     sessions: Arc<Sessions>,
+    door: Door,
 }
 
 impl SessionBackend {
-    pub fn new(engine: Arc<dyn Engine>, binder: Arc<Binder>, pool: Arc<Pool>) -> SessionBackend {
+    pub fn new(engine: Arc<dyn Engine>, binder: Arc<Binder>, pool: Arc<Pool>, door: Door) -> SessionBackend {
         let sessions = Sessions::new(engine.clock().now());
-        SessionBackend { engine, binder, pool, sessions }
+        SessionBackend { engine, binder, pool, sessions, door }
     }
 }
 
 #[async_trait]
 impl Backend for SessionBackend {
     async fn connect(&self, parameters: &BTreeMap<String, String>, peer: Peer) -> Result<Box<dyn Session>> {
-        let user = parameters.get("user").map_or("tidewater", String::as_str);
+        let user = parameters.get("user").map_or(OWNER_NAME, String::as_str);
         // A client that names no database means the one of the user's name; we have one database for all.
         let database = parameters.get("database").map_or(DATABASE, String::as_str);
         if database != DATABASE && database != user {
@@ -80,8 +84,11 @@ impl Backend for SessionBackend {
                 Error::new(Kind::InvalidCatalogName, format!("database \"{database}\" does not exist")).with_hint(format!("the database is \"{DATABASE}\""))
             );
         }
+        let catalog = self.engine.catalog();
+        let role = role_of(&catalog, user)?;
+        self.sessions.check_limit(role)?;
         let mut settings = Settings::default();
-        settings.authorize(user);
+        settings.authorize(Identity::of(role));
         for (name, value) in parameters {
             match name.as_str() {
                 "user" | "database" | "replication" => {}
@@ -91,7 +98,8 @@ impl Backend for SessionBackend {
             }
         }
         let application_name = settings.get("application_name").unwrap_or_default();
-        let place = self.sessions.enter(peer, user, application_name, self.engine.clock().now());
+        let place = self.sessions.enter(peer, role, application_name, self.engine.clock().now());
+        self.engine.audit().note(place.event(self.engine.clock().now(), "login"));
         Ok(Box::new(ClientSession {
             place,
             engine: self.engine.clone(),
@@ -103,6 +111,22 @@ impl Backend for SessionBackend {
             block: None,
             commitment: Arc::default(),
         }))
+    }
+
+    fn admission(&self, user: &str, origin: &Origin) -> Result<Admission> {
+        self.door.admission(&self.engine.catalog(), user, origin, self.engine.clock().now())
+    }
+
+    fn refused(&self, user: &str, origin: &Origin, error: &Error) {
+        tracing::info!(user, address = %origin.address, sqlstate = error.sqlstate(), "a connection was refused");
+        self.engine.audit().note(Event {
+            at: self.engine.clock().now(),
+            user: user.to_owned(),
+            address: Some(origin.address.ip().to_string()),
+            event: "login failed".to_owned(),
+            outcome: error.sqlstate().to_owned(),
+            ..Event::default()
+        });
     }
 }
 
@@ -146,6 +170,7 @@ pub struct ClientSession {
 impl Drop for ClientSession {
     /// What an open transaction has created goes with it.
     fn drop(&mut self) {
+        self.engine.audit().note(self.place.event(self.engine.clock().now(), "logout"));
         let created = self.block.take().map(|b| b.transaction.end().created).unwrap_or_default();
         if created.is_empty() {
             return;
@@ -253,6 +278,36 @@ impl ClientSession {
         Ok(lookup)
     }
 
+    async fn perform(&mut self, parsed: &ParsedStatement, parameters: &[Parameter]) -> Result<Execution> {
+        let statement = parsed.statement.clone();
+        self.place.begins(&statement, self.engine.clock().now(), self.block.as_ref().map(|b| b.began));
+        if let StatementKind::Transaction(kind) = &statement.kind {
+            return self.transaction(kind).await.map(Execution::Command);
+        }
+        self.enter(&statement).await?;
+        if let Some(result) = self.own(&statement) {
+            return result.map(Execution::Command);
+        }
+        let values = parameters.iter().map(|p| Ok(ScalarValue::try_from_array(&p.value, 0)?)).collect::<Result<Vec<_>>>()?;
+        let context = self.context();
+        if let Some(lookup) = self.lookup(parsed, &context, parameters).await?
+            && let Some(batch) = look_up(&context, &lookup, &values).await?
+        {
+            let stream = futures::stream::iter([Ok(batch.clone())]).boxed();
+            return Ok(Execution::Rows { columns: result_columns(lookup.columns.clone()), schema: batch.schema(), stream, tag: "SELECT" });
+        }
+        let sets = context.sets.clone();
+        let outcome = self.run(&context, statement::execute(context.clone(), statement, values)).await?;
+        let sets = std::mem::take(&mut *sets.lock());
+        sets.iter().try_for_each(|set| self.set(set))?;
+        Ok(match self.noted(outcome) {
+            Answer::Command(tag) => Execution::Command(tag),
+            Answer::CopyOut { results, options } => Execution::CopyOut { columns: result_columns(results.columns), stream: results.stream, options },
+            Answer::CopyIn { relation, columns, options } => Execution::CopyIn { relation, columns: result_columns(columns), options },
+            Answer::Rows(rows) => Execution::Rows { columns: result_columns(rows.columns), schema: rows.schema, stream: rows.stream, tag: rows.tag },
+        })
+    }
+
     /// What a statement left for the session.
     fn noted(&mut self, outcome: statement::Outcome) -> Answer {
         self.last_write = outcome.written.or(self.last_write);
@@ -270,10 +325,10 @@ impl ClientSession {
                 Ok("RESET".to_owned())
             }
             StatementKind::DiscardAll if self.block.is_some() => Err(Error::new(Kind::ActiveTransaction, "DISCARD ALL cannot run inside a transaction block")),
-            StatementKind::DiscardAll => {
+            StatementKind::DiscardAll => self.take_on(SESSION_AUTHORIZATION, None, false).map(|()| {
                 self.reset_all();
-                Ok("DISCARD ALL".to_owned())
-            }
+                "DISCARD ALL".to_owned()
+            }),
             StatementKind::Nothing(tag) => Ok((*tag).to_owned()),
             _ => return None,
         };
@@ -284,6 +339,9 @@ impl ClientSession {
         let Set { name, value, local } = set;
         if let Some(modes) = transaction_mode(name, value.as_deref()) {
             return self.set_modes(modes?, false).map(drop);
+        }
+        if [ROLE, SESSION_AUTHORIZATION].iter().any(|own| name.eq_ignore_ascii_case(own)) && !(*local && self.block.is_none()) {
+            return self.take_on(&name.to_lowercase(), value.as_deref(), *local);
         }
         if *local && self.block.is_none() {
             self.warn(Kind::NoActiveTransaction, "SET LOCAL can only be used in transaction blocks");
@@ -373,33 +431,10 @@ impl Session for ClientSession {
 
     async fn execute(&mut self, statement: &Arc<dyn Parsed>, parameters: &[Parameter]) -> Result<Execution> {
         let parsed = own(statement)?;
-        let statement = parsed.statement.clone();
-        self.place.begins(&statement, self.engine.clock().now(), self.block.as_ref().map(|b| b.began));
-        if let StatementKind::Transaction(kind) = &statement.kind {
-            return self.transaction(kind).await.map(Execution::Command);
-        }
-        self.enter(&statement).await?;
-        if let Some(result) = self.own(&statement) {
-            return result.map(Execution::Command);
-        }
-        let values = parameters.iter().map(|p| Ok(ScalarValue::try_from_array(&p.value, 0)?)).collect::<Result<Vec<_>>>()?;
-        let context = self.context();
-        if let Some(lookup) = self.lookup(parsed, &context, parameters).await?
-            && let Some(batch) = look_up(&context, &lookup, &values).await?
-        {
-            let stream = futures::stream::iter([Ok(batch.clone())]).boxed();
-            return Ok(Execution::Rows { columns: result_columns(lookup.columns.clone()), schema: batch.schema(), stream, tag: "SELECT" });
-        }
-        let sets = context.sets.clone();
-        let outcome = self.run(&context, statement::execute(context.clone(), statement, values)).await?;
-        let sets = std::mem::take(&mut *sets.lock());
-        sets.iter().try_for_each(|set| self.set(set))?;
-        Ok(match self.noted(outcome) {
-            Answer::Command(tag) => Execution::Command(tag),
-            Answer::CopyOut { results, options } => Execution::CopyOut { columns: result_columns(results.columns), stream: results.stream, options },
-            Answer::CopyIn { relation, columns, options } => Execution::CopyIn { relation, columns: result_columns(columns), options },
-            Answer::Rows(rows) => Execution::Rows { columns: result_columns(rows.columns), schema: rows.schema, stream: rows.stream, tag: rows.tag },
-        })
+        let mut noted = self.place.noted(&self.engine, &parsed.statement);
+        let outcome = self.perform(parsed, parameters).await;
+        noted.ended(outcome.as_ref().err());
+        outcome
     }
 
     async fn arguments(&mut self, statement: &Arc<dyn Parsed>, oids: &[u32]) -> Result<Vec<Parameter>> {

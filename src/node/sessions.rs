@@ -1,6 +1,10 @@
 //! All sessions that there are: who they are, what they do (`pg_stat_activity`), and how one ends another's statement.
 
+use super::audit::{Event, audited};
+use super::engine_api::Engine;
 use crate::catalog::pg::SessionFact;
+use crate::catalog::roles::Role;
+use crate::error::{Error, Kind, Result};
 use crate::pg::backend::Peer;
 use crate::sql::ast::Statement;
 use crate::sql::functions::catalog::Signal;
@@ -20,6 +24,7 @@ pub struct Sessions {
 /// One session. Times are µs since 1970.
 pub struct Activity {
     peer: Peer,
+    role: u32,
     user: String,
     began: i64,
     now: Mutex<Doing>,
@@ -60,11 +65,26 @@ impl Sessions {
         Arc::new(Sessions { all: Mutex::default(), started_at })
     }
 
+    /// Error: the role has as many sessions as it may have (53300).
+    pub fn check_limit(&self, role: &Role) -> Result<()> {
+        let Ok(limit) = usize::try_from(role.connection_limit) else { return Ok(()) };
+        let open = || self.all.lock().values().filter(|a| a.role == role.oid).count();
+        if role.superuser || open() < limit {
+            return Ok(());
+        }
+        Err(Error::new(Kind::TooManyConnections, format!("too many connections for role \"{}\"", role.name)))
+    }
+
+    /// The role that a session connected as.
+    pub fn role_of(&self, pid: i32) -> Option<u32> {
+        self.all.lock().get(&pid).map(|a| a.role)
+    }
+
     /// A session begins; it is over when what this gives is dropped.
-    pub fn enter(self: &Arc<Self>, peer: Peer, user: &str, application_name: String, now: i64) -> Place {
+    pub fn enter(self: &Arc<Self>, peer: Peer, role: &Role, application_name: String, now: i64) -> Place {
         let doing = Doing { application_name, ..Doing::default() };
         let pid = peer.pid;
-        let activity = Arc::new(Activity { peer, user: user.to_owned(), began: now, now: Mutex::new(doing) });
+        let activity = Arc::new(Activity { peer, role: role.oid, user: role.name.clone(), began: now, now: Mutex::new(doing) });
         self.all.lock().insert(pid, activity.clone());
         Place { sessions: self.clone(), activity }
     }
@@ -90,10 +110,12 @@ impl Activity {
         let now = self.now.lock();
         SessionFact {
             pid: self.peer.pid,
+            role: self.role,
             user: self.user.clone(),
             application_name: now.application_name.clone(),
             client_addr: Some(self.peer.address.ip().to_string()),
             client_port: self.peer.address.port().into(),
+            encrypted: self.peer.encrypted,
             backend_start: self.began,
             xact_start: now.transaction,
             query_start: now.since,
@@ -128,8 +150,47 @@ impl Place {
         (doing.state, doing.transaction) = (state, transaction);
     }
 
+    /// An event of the audit log that this session is the cause of, done.
+    pub fn event(&self, at: i64, event: &str) -> Event {
+        let (user, address) = (self.activity.user.clone(), Some(self.activity.peer.address.ip().to_string()));
+        Event { at, user, address, event: event.to_owned(), outcome: "00000".to_owned(), ..Event::default() }
+    }
+
+    /// A statement that the audit log tells of if it is one of those: when what this gives is dropped.
+    pub fn noted(&self, engine: &Arc<dyn Engine>, statement: &Statement) -> Noted {
+        let event = audited(&statement.kind).map(|(event, object)| {
+            let statement = Some(statement.text.clone());
+            // What it stays if nobody waits for the statement's end.
+            let outcome = Kind::QueryCanceled.sqlstate().to_owned();
+            Event { object, statement, outcome, ..self.event(engine.clock().now(), &event) }
+        });
+        Noted { engine: engine.clone(), event }
+    }
+
     pub fn rename(&self, application_name: String) {
         self.activity.now.lock().application_name = application_name;
+    }
+}
+
+/// See [`Place::noted`].
+pub struct Noted {
+    engine: Arc<dyn Engine>,
+    event: Option<Event>,
+}
+
+impl Noted {
+    pub fn ended(&mut self, error: Option<&Error>) {
+        if let Some(event) = &mut self.event {
+            event.outcome = error.map_or("00000", Error::sqlstate).to_owned();
+        }
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if let Some(event) = self.event.take() {
+            self.engine.audit().note(event);
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! A session's settings: the names that clients ask for, with Postgres' defaults. Names of the families that clients of our
 //! peers send are kept and answered without meaning; any other unknown name is an error, as in Postgres.
 
+use super::identity::Identity;
 use crate::catalog::pg::Setting;
 use crate::error::{Error, Kind, Result};
+use crate::sql::ast::{ROLE, SESSION_AUTHORIZATION};
 use crate::sql::version::{SERVER_VERSION, SERVER_VERSION_NUM};
 use std::collections::BTreeMap;
 
@@ -48,6 +50,7 @@ const KNOWN: &[(&str, &str, Rule)] = &[
     ("max_connections", "1000", Rule::Fixed),
     ("max_identifier_length", "63", Rule::Fixed),
     ("max_index_keys", "32", Rule::Fixed),
+    ("role", "none", Rule::Fixed),
     ("row_security", "on", Rule::Boolean),
     ("search_path", "\"$user\", public", Rule::Any),
     ("server_encoding", "UTF8", Rule::Fixed),
@@ -92,6 +95,9 @@ pub struct Settings {
     set: BTreeMap<String, String>,
     /// What SET LOCAL said, until the transaction ends.
     local: BTreeMap<String, String>,
+    identity: Identity,
+    /// The same of SET LOCAL ROLE.
+    local_identity: Option<Identity>,
 }
 
 fn known(name: &str) -> Option<&'static (&'static str, &'static str, Rule)> {
@@ -110,9 +116,23 @@ impl Settings {
         Ok(())
     }
 
-    /// The user that connected.
-    pub fn authorize(&mut self, user: &str) {
-        self.start.insert("session_authorization".into(), user.to_owned());
+    /// The role that connected.
+    pub fn authorize(&mut self, identity: Identity) {
+        self.identity = identity;
+    }
+
+    /// Whose rights the session has.
+    pub fn identity(&self) -> &Identity {
+        self.local_identity.as_ref().unwrap_or(&self.identity)
+    }
+
+    /// Other rights; `local`: until the transaction ends.
+    pub fn take_on(&mut self, identity: Identity, local: bool) {
+        if local {
+            self.local_identity = Some(identity);
+        } else {
+            (self.identity, self.local_identity) = (identity, None);
+        }
     }
 
     /// `None`: back to the default. Gives the name as shown.
@@ -147,12 +167,13 @@ impl Settings {
     }
 
     pub fn has_local(&self) -> bool {
-        !self.local.is_empty()
+        !self.local.is_empty() || self.local_identity.is_some()
     }
 
     /// The transaction is over.
     pub fn end_local(&mut self) {
         self.local.clear();
+        self.local_identity = None;
     }
 
     pub fn reset(&mut self, name: &str) -> Result<()> {
@@ -175,6 +196,13 @@ impl Settings {
 
     pub fn get(&self, name: &str) -> Option<String> {
         let lower = name.to_lowercase();
+        let identity = self.identity();
+        match lower.as_str() {
+            SESSION_AUTHORIZATION => return Some(identity.session.name.clone()),
+            ROLE => return Some(identity.role.as_ref().map_or("none", |r| r.name.as_str()).to_owned()),
+            "is_superuser" => return Some(if identity.superuser { "on" } else { "off" }.to_owned()),
+            _ => {}
+        }
         let said = [&self.local, &self.set, &self.start].into_iter().find_map(|values| values.get(&lower)).cloned();
         // Outside of a transaction, what one would be.
         let said = said.or_else(|| self.get(lower.strip_prefix("transaction_").map(|mode| format!("default_transaction_{mode}"))?.as_str()));

@@ -1,12 +1,15 @@
 //! What the scheduler thread, the writer and the sessions share: published epochs, the catalog, logs, numbers, limits.
 
+use super::audit::Audit;
 use super::config::Limits;
-use super::engine_api::When;
+use super::engine_api::{Secure, When};
 use super::feed::ReadRange;
 use super::scheduler::PendingWrite;
+use super::secrets::Secrets;
 use super::system::System;
 use crate::catalog::catalog::Catalog;
 use crate::catalog::object::Object;
+use crate::catalog::roles;
 use crate::error::{Error, Result};
 use crate::plan::{Relation, ViewPlan};
 use crate::state::log::Logs;
@@ -35,6 +38,10 @@ pub enum Command {
         object: Box<Object>,
         reply: oneshot::Sender<Result<()>>,
     },
+    Secure {
+        change: Secure,
+        reply: oneshot::Sender<Result<Vec<Error>>>,
+    },
     Drop {
         ids: Vec<ObjectId>,
         reply: oneshot::Sender<Result<()>>,
@@ -58,6 +65,8 @@ pub struct Shared {
     pub limits: Limits,
     pub logs: Arc<Logs>,
     pub system: System,
+    pub secrets: Secrets,
+    pub audit: Audit,
     pub catalog: ArcSwap<Catalog>,
     /// What the planner knows of each source, table and materialized view.
     pub known: ArcSwap<HashMap<ObjectId, Arc<Relation>>>,
@@ -74,6 +83,7 @@ pub const FIRST_OBJECT: u32 = 16384;
 /// Names of the durable records.
 pub const NEXT_OBJECT: &str = "next_object";
 pub const NEXT_TABLE: &str = "next_table";
+pub const ROLES: &str = "roles";
 
 impl Shared {
     pub fn new(clock: Arc<dyn Clock>, limits: Limits, logs: Arc<Logs>, published: Published) -> Result<Shared> {
@@ -82,19 +92,32 @@ impl Shared {
             let number = stored.and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
             Ok(AtomicU32::new(number.unwrap_or(first)))
         };
+        let catalog = match logs.record(ROLES)? {
+            Some(record) => Catalog::default().with_roles(roles::decode(&record)?),
+            None => Catalog::default(),
+        };
+        let secrets = Secrets::open(limits.data_dir.as_ref())?;
+        secrets.keep_only(catalog.roles())?;
         Ok(Shared {
             clock,
+            secrets,
+            audit: Audit::open(limits.data_dir.as_ref(), limits.audit_log.as_ref())?,
             limits,
             next_object: next(NEXT_OBJECT, FIRST_OBJECT)?,
             next_table: next(NEXT_TABLE, 1)?,
             logs,
             system: System::default(),
-            catalog: ArcSwap::from_pointee(Catalog::default()),
+            catalog: ArcSwap::from_pointee(catalog),
             known: ArcSwap::from_pointee(HashMap::new()),
             epochs: watch::channel(published.epoch).0,
             kept: watch::channel(Arc::default()).0,
             published: ArcSwap::from_pointee(published),
         })
+    }
+
+    /// An object whose connector can be made: with the values of the secrets that its options name.
+    pub fn revealed(&self, object: &Object) -> Result<Object> {
+        self.secrets.revealed_object(self.catalog.load().roles(), object)
     }
 
     pub fn published(&self) -> Arc<Published> {

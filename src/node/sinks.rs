@@ -122,7 +122,7 @@ pub fn publisher(object: &Object) -> Result<Option<Box<dyn Publisher>>> {
 impl Scheduler {
     /// Gives a sink its outbox, whose next entry is `next`; entries from there on are of a run that did not come to a checkpoint, and come again.
     pub(super) fn open_outbox(&mut self, object: &Object, next: u64) -> Result<()> {
-        let (Body::Sink(sink), Some(target)) = (&object.body, publisher(object)?) else { return Ok(()) };
+        let (Body::Sink(sink), Some(target)) = (&object.body, publisher(&self.shared.revealed(object)?)?) else { return Ok(()) };
         let logs = &self.shared.logs;
         let mut ops = Ops::default();
         logs.trim_outbox(object.id, next, u64::MAX, &mut ops);

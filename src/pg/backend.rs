@@ -16,6 +16,32 @@ use std::sync::atomic::{AtomicU8, Ordering};
 pub trait Backend: Send + Sync {
     /// A new connection. `parameters` are the start-up parameters (user, database, application_name, options, …). Errors end the connection (3D000, 28P01, 57P03).
     async fn connect(&self, parameters: &BTreeMap<String, String>, peer: Peer) -> Result<Box<dyn Session>>;
+
+    /// What is asked of somebody who says that he is `user`. Error: he is turned away, whatever he can show.
+    fn admission(&self, user: &str, origin: &Origin) -> Result<Admission>;
+
+    /// Somebody was turned away.
+    fn refused(&self, user: &str, origin: &Origin, error: &Error);
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub address: SocketAddr,
+    pub encrypted: bool,
+    /// The common name of the client's certificate, which was verified.
+    pub certificate: Option<String>,
+}
+
+/// What a client has to show.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Admission {
+    Trusted,
+    /// A password. `verifier`: of it; `None`: no password is right, which the client is not to find out from the answers: `seed` makes them.
+    Password {
+        verifier: Option<String>,
+        seed: String,
+    },
 }
 
 /// Who is at the other end.
@@ -23,6 +49,7 @@ pub struct Peer {
     /// The number that cancel requests name.
     pub pid: i32,
     pub address: SocketAddr,
+    pub encrypted: bool,
     /// How others stop it.
     pub stop: Arc<dyn Stoppable>,
 }

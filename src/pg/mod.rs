@@ -8,7 +8,7 @@
 //! | decode.rs | parameters into Arrow |
 //! | frame.rs, reply.rs | the messages of both sides, as pgwire's types |
 //! | server.rs | accepts, limits, cancels and ends connections |
-//! | startup.rs, auth.rs | a connection's first messages, and who may come in |
+//! | tls.rs, startup.rs, auth.rs | a connection's encryption, its first messages, and who may come in |
 //! | wire.rs | a connection's bytes, and what may interrupt its work |
 //! | connection.rs, extended.rs, portal.rs | a connection's loop, and its two query protocols |
 //! | commands.rs, copy.rs | cursors and prepared statements of SQL; COPY |
@@ -27,6 +27,7 @@ mod portal;
 mod reply;
 pub mod server;
 mod startup;
+pub mod tls;
 pub mod types;
 mod wire;
 

@@ -2,11 +2,12 @@
 //!
 //! Each connection is one task. A panic in it is caught at its edge: its client gets XX000, the server goes on.
 
-use super::auth::Access;
-use super::backend::{Backend, Peer};
+use super::auth::{self, Attempts};
+use super::backend::{Backend, Origin, Peer};
 use super::connection::Connection;
 use super::reply::{self, Severity};
 use super::startup::{self, Request};
+use super::tls::{self, Channel, Tls};
 use super::wire::{Cancel, Interrupts, Stop, Wire};
 use crate::error::{Error, Kind};
 use futures::FutureExt;
@@ -59,7 +60,8 @@ pub struct Server {
 
 struct Shared {
     backend: Arc<dyn Backend>,
-    access: Access,
+    tls: Option<Arc<Tls>>,
+    attempts: Attempts,
     sessions: Arc<Semaphore>,
     max_connections: usize,
     stats: Arc<PgStats>,
@@ -69,11 +71,13 @@ struct Shared {
 }
 
 impl Server {
-    pub fn new(backend: Arc<dyn Backend>, access: Access, max_connections: usize) -> Server {
+    /// `tls`: what connections may be encrypted with.
+    pub fn new(backend: Arc<dyn Backend>, tls: Option<Arc<Tls>>, max_connections: usize) -> Server {
         Server {
             shared: Arc::new(Shared {
                 backend,
-                access,
+                tls,
+                attempts: Attempts::default(),
                 sessions: Arc::new(Semaphore::new(max_connections)),
                 max_connections,
                 stats: Arc::default(),
@@ -128,9 +132,9 @@ impl Shared {
         if let Err(e) = socket.set_nodelay(true) {
             tracing::debug!(error = %e, "TCP_NODELAY was refused");
         }
-        let (reader, writer) = socket.into_split();
-        let mut wire = Wire::new(reader, writer);
-        let lived = AssertUnwindSafe(self.live(&mut wire, peer, shutdown)).catch_unwind().await;
+        // A handshake that fails has no answer: the client's library knows best why.
+        let Ok(Ok((mut wire, channel))) = tokio::time::timeout(STARTUP_TIMEOUT, tls::negotiate(socket, self.tls.as_deref())).await else { return };
+        let lived = AssertUnwindSafe(self.live(&mut wire, peer, &channel, shutdown)).catch_unwind().await;
         let farewell = match lived {
             Ok(Stop::Gone) => None,
             Ok(Stop::Error(e) | Stop::Fatal(e)) => Some(e),
@@ -145,9 +149,12 @@ impl Shared {
             // The client may be gone, or not read: then nobody misses the message.
             let _ = tokio::time::timeout(FAREWELL_TIMEOUT, wire.flush()).await;
         }
+        if channel.encrypted {
+            let _ = tokio::time::timeout(FAREWELL_TIMEOUT, wire.close()).await;
+        }
     }
 
-    async fn live(&self, wire: &mut Wire, peer: SocketAddr, mut shutdown: watch::Receiver<bool>) -> Stop {
+    async fn live(&self, wire: &mut Wire, peer: SocketAddr, channel: &Channel, mut shutdown: watch::Receiver<bool>) -> Stop {
         let request = tokio::select! {
             request = tokio::time::timeout(STARTUP_TIMEOUT, startup::receive(wire)) => request,
             _ = shutdown.wait_for(|s| *s) => return Stop::Fatal(Error::new(Kind::CannotConnectNow, "the database system is shutting down")),
@@ -159,23 +166,41 @@ impl Shared {
                 self.cancel(process, secret);
                 Stop::Gone
             }
-            Ok(Ok(Request::Session { parameters })) => self.session(wire, peer, &parameters, shutdown).await,
+            Ok(Ok(Request::Session { parameters })) => self.session(wire, peer, channel, &parameters, shutdown).await,
         }
     }
 
-    async fn session(&self, wire: &mut Wire, peer: SocketAddr, parameters: &BTreeMap<String, String>, shutdown: watch::Receiver<bool>) -> Stop {
+    async fn session(
+        &self,
+        wire: &mut Wire,
+        peer: SocketAddr,
+        channel: &Channel,
+        parameters: &BTreeMap<String, String>,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> Stop {
         let user = parameters.get("user").map_or("", String::as_str);
-        if let Err(e) = self.access.admit(peer.ip(), user) {
-            return Stop::Fatal(e);
+        let origin = Origin { address: peer, encrypted: channel.encrypted, certificate: channel.client.clone() };
+        let shown = auth::authenticate(self.backend.as_ref(), &self.attempts, wire, user, &origin, channel);
+        let shown = tokio::select! {
+            shown = tokio::time::timeout(STARTUP_TIMEOUT, shown) => shown,
+            _ = shutdown.wait_for(|s| *s) => return Stop::Gone,
+        };
+        match shown {
+            Err(_) => return Stop::Gone,
+            Ok(Err(stop)) => return stop,
+            Ok(Ok(())) => {}
         }
         let Ok(_place) = self.sessions.try_acquire() else {
             return Stop::Fatal(Error::new(Kind::TooManyConnections, "sorry, too many clients already"));
         };
         let key = Key::register(self);
-        let peer = Peer { pid: key.process, address: peer, stop: key.cancel.clone() };
+        let peer = Peer { pid: key.process, address: peer, encrypted: channel.encrypted, stop: key.cancel.clone() };
         let session = match self.backend.connect(parameters, peer).await {
             Ok(session) => session,
-            Err(e) => return Stop::Fatal(e),
+            Err(e) => {
+                self.backend.refused(user, &origin, &e);
+                return Stop::Fatal(e);
+            }
         };
         self.stats.connections.fetch_add(1, Relaxed);
         let interrupts = Interrupts::new(key.cancel.clone(), shutdown, session.commitment());

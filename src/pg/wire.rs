@@ -129,6 +129,13 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Says the end where the stream has a way to.
+    pub async fn close(&mut self) -> std::io::Result<()> {
+        self.writer.shutdown().await
+    }
+}
+
 /// The part of a connection that a cancel request on another connection reaches.
 #[derive(Default)]
 pub struct Cancel {

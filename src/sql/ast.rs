@@ -2,6 +2,7 @@
 //! that Postgres does not have (sources, watermarks, `EMIT ON WINDOW CLOSE`) or that we store as text has a shape here.
 
 use super::parse::source::Source;
+use super::security::Security;
 use crate::catalog::object::Include;
 use crate::types::copy::CopyOptions;
 use datafusion::sql::sqlparser::ast;
@@ -52,6 +53,7 @@ pub enum StatementKind {
     Deallocate(Option<String>),
     Copy(Copy),
     Comment(Comment),
+    Security(Box<Security>),
     /// Accepted because it changes nothing here (`DISCARD PLANS`, `UNLISTEN *`); the tag.
     Nothing(&'static str),
 }
@@ -231,6 +233,10 @@ pub enum Show {
     Setting(String),
     AllSettings,
 }
+
+/// The settings that say whose rights a session has.
+pub const ROLE: &str = "role";
+pub const SESSION_AUTHORIZATION: &str = "session_authorization";
 
 #[derive(Clone, Debug)]
 pub struct Set {

@@ -60,19 +60,30 @@ const VIEW_DEPTH: usize = 32;
 /// What a name in FROM stands for.
 pub enum Named {
     Relation(Arc<dyn TableSource>),
-    /// Bound again in the place of its name; `columns` rename the query's, `path`: schemas in which it looks for names that have none.
+    /// Bound again in the place of its name ([`Inside`]); `columns` rename the query's.
     View {
         query: String,
         columns: Vec<String>,
         path: Vec<String>,
+        /// OID of the role with whose rights it reads.
+        owner: u32,
     },
+}
+
+/// A view, as far as names in its query go.
+#[derive(Clone, Copy)]
+pub struct Inside<'a> {
+    /// Schemas in which names that have none are looked for.
+    pub path: &'a [String],
+    /// OID of the role with whose rights it reads.
+    pub owner: u32,
 }
 
 /// The catalog as a statement sees it.
 pub trait Names: Send + Sync {
-    /// What a name, with or without its schema, stands for. `path`: of the view whose query this is; `None`: the statement's own. Error: it exists but cannot be
-    /// read (55000).
-    fn find(&self, schema: Option<&str>, name: &str, path: Option<&[String]>) -> Result<Option<Named>>;
+    /// What a name, with or without its schema, stands for. `inside`: the view that the name stands in; `None`: in the statement itself.
+    /// Error: it exists but cannot be read (55000), or may not be (42501).
+    fn find(&self, schema: Option<&str>, name: &str, inside: Option<Inside<'_>>) -> Result<Option<Named>>;
 
     /// What functions about the catalog know; `None`: there are no such functions here.
     fn known(&self) -> Option<Arc<Known>> {
@@ -165,7 +176,7 @@ impl Binder {
     }
 
     fn bind(&self, names: &dyn Names, query: &ast::Query, parameters: Parameters<'_>) -> DataFusionResult<Bound> {
-        let context = Context { binder: self, names, depth: 0, path: None };
+        let context = Context { binder: self, names, depth: 0, inside: None };
         let (types, values) = match parameters {
             Parameters::Declared(types) => (types.to_vec(), None),
             Parameters::Values(values) => (values.iter().map(|v| Some(field_of(v))).collect(), Some(values)),
@@ -226,7 +237,7 @@ impl Binder {
     /// The same for use in a plan that goes through [`Binder::coerce`].
     pub fn uncoerced(&self, names: &dyn Names, mut expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
         forms::rewrite(&mut expr);
-        let context = Context { binder: self, names, depth: 0, path: None };
+        let context = Context { binder: self, names, depth: 0, inside: None };
         SqlToRel::new_with_options(&context, options()).sql_to_expr(expr, schema, &mut PlannerContext::new()).map_err(untranslated)
     }
 
@@ -396,8 +407,8 @@ struct Context<'a> {
     names: &'a dyn Names,
     /// Views entered so far.
     depth: usize,
-    /// Of the innermost of them.
-    path: Option<&'a [String]>,
+    /// The innermost one.
+    inside: Option<Inside<'a>>,
 }
 
 impl Pieces for Context<'_> {
@@ -422,14 +433,14 @@ impl Context<'_> {
         SqlToRel::new_with_options(self, options()).sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), context)
     }
 
-    fn view(&self, query: &str, columns: &[String], path: &[String]) -> Result<LogicalPlan> {
+    fn view(&self, query: &str, columns: &[String], inside: Inside<'_>) -> Result<LogicalPlan> {
         if self.depth >= VIEW_DEPTH {
             return Err(Error::new(Kind::TooComplex, "views are nested too deeply"));
         }
         let mut query = parse::query(query)?;
         name_columns(&mut query);
         forms::rewrite(&mut query);
-        let inner = Context { binder: self.binder, names: self.names, depth: self.depth + 1, path: Some(path) };
+        let inner = Context { binder: self.binder, names: self.names, depth: self.depth + 1, inside: Some(inside) };
         let plan = self.binder.plan(&inner, &query, vec![]).map_err(untranslated)?;
         let list: Vec<Expr> = plan.schema().columns().into_iter().zip(columns).map(|(column, name)| Expr::Column(column).alias(name)).collect();
         LogicalPlanBuilder::from(plan).project(list).and_then(|b| b.build()).map_err(untranslated)
@@ -462,14 +473,14 @@ impl ContextProvider for Context<'_> {
         // An empty schema: none was written where two names must stand.
         let (schema, table) = (name.schema().filter(|s| !s.is_empty()), name.table());
         let external = |e: Error| DataFusionError::External(Box::new(e));
-        match self.names.find(schema, table, self.path).map_err(external)? {
+        match self.names.find(schema, table, self.inside).map_err(external)? {
             Some(Named::Relation(source)) => Ok(source),
             Some(Named::View { .. }) if name.catalog() == Some(AS_OF_PROCTIME) => Err(external(
                 Error::not_supported(format!("\"{table}\" is a view without rows of its own, which FOR SYSTEM_TIME AS OF PROCTIME() cannot look up"))
                     .with_hint("make it a materialized view"),
             )),
-            Some(Named::View { query, columns, path }) => {
-                let plan = self.view(&query, &columns, &path).map_err(external)?;
+            Some(Named::View { query, columns, path, owner }) => {
+                let plan = self.view(&query, &columns, Inside { path: &path, owner }).map_err(external)?;
                 let schema = plan.schema().inner().clone();
                 Ok(Arc::new(ViewSource { plan, schema }))
             }
@@ -484,7 +495,7 @@ impl ContextProvider for Context<'_> {
         let external = |e: Error| DataFusionError::External(Box::new(e));
         let Some(function) = self.binder.state.table_functions().get(&name.to_lowercase()) else {
             // A relation of the system that is asked for as a function.
-            return match self.names.find(Some("pg_catalog"), name, None).map_err(external)? {
+            return match self.names.find(Some("pg_catalog"), name, self.inside).map_err(external)? {
                 Some(Named::Relation(source)) if arguments.is_empty() => Ok(source),
                 None if self.get_function_meta(name).is_some() => {
                     // A value as a relation of one row.

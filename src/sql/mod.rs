@@ -20,6 +20,7 @@ pub mod parse;
 pub mod recursive;
 pub mod relations;
 pub mod scalar;
+pub mod security;
 pub mod semantics;
 mod set_returning;
 pub mod style;

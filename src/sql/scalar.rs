@@ -1,7 +1,7 @@
 //! A stored expression (generated column, watermark) made ready to run over batches: bound as any SQL, then as a
 //! physical expression behind `types::expr::Expr`.
 
-use super::bind::{Binder, Named, Names};
+use super::bind::{Binder, Inside, Named, Names};
 use super::parse;
 use crate::error::{Error, Result};
 use crate::types::expr::{Expr, ExprRef};
@@ -21,7 +21,7 @@ use std::sync::{Arc, LazyLock};
 struct NoNames;
 
 impl Names for NoNames {
-    fn find(&self, _schema: Option<&str>, _name: &str, _path: Option<&[String]>) -> Result<Option<Named>> {
+    fn find(&self, _schema: Option<&str>, _name: &str, _inside: Option<Inside<'_>>) -> Result<Option<Named>> {
         Ok(None)
     }
 }

@@ -9,5 +9,6 @@ pub mod ids;
 pub mod key;
 pub mod pretty;
 pub mod records;
+pub mod secret;
 pub mod text;
 pub mod time;

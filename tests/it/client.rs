@@ -64,8 +64,13 @@ impl Client {
     }
 
     pub fn connect_as(port: u16, user: &str, database: &str) -> Result<Client, SqlError> {
+        Client::connect_with(port, &format!("user={user} dbname={database}"))
+    }
+
+    /// With these words of a connection string: `user=ann password=x`.
+    pub fn connect_with(port: u16, words: &str) -> Result<Client, SqlError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let settings = format!("host=127.0.0.1 port={port} user={user} dbname={database} connect_timeout=10");
+        let settings = format!("host=127.0.0.1 port={port} connect_timeout=10 {words}");
         let (inner, mut connection) = runtime.block_on(tokio_postgres::connect(&settings, NoTls))?;
         let notices: Arc<Mutex<Vec<SqlError>>> = Arc::default();
         let kept = notices.clone();

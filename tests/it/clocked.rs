@@ -4,10 +4,10 @@ use crate::client::Client;
 use std::sync::Arc;
 use std::time::Duration;
 use tidewater::node::config::Limits;
+use tidewater::node::identity::Door;
 use tidewater::node::node::{Started, start_on};
 use tidewater::node::pool::Pool;
 use tidewater::node::session::SessionBackend;
-use tidewater::pg::auth::Access;
 use tidewater::pg::server::Server;
 use tidewater::state::memory::MemoryStore;
 use tidewater::types::time::ManualClock;
@@ -41,15 +41,17 @@ impl Clocked {
             spill: None,
             spill_bytes: 1 << 30,
             isolated_log_bytes: 1 << 30,
+            data_dir: None,
+            audit_log: None,
             replay_timeout: Duration::from_secs(10),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let started = start_on(Arc::new(MemoryStore::new()), clock.clone(), limits, 2).unwrap();
-        let backend = Arc::new(SessionBackend::new(started.engine.clone(), started.binder.clone(), Arc::new(Pool::new(2).unwrap())));
+        let backend = Arc::new(SessionBackend::new(started.engine.clone(), started.binder.clone(), Arc::new(Pool::new(2).unwrap()), Door::default()));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (stop, stopped) = watch::channel(false);
-        runtime.spawn(async move { Server::new(backend, Access::Loopback, 20).serve(listener, stopped).await });
+        runtime.spawn(async move { Server::new(backend, None, 20).serve(listener, stopped).await });
         Clocked { clock, now: std::cell::Cell::new(now), port, stop, started, runtime }
     }
 

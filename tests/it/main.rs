@@ -35,6 +35,7 @@ mod oracle;
 mod postgres;
 mod program;
 mod random;
+mod security;
 mod server;
 mod slt;
 mod temporal;

@@ -2,6 +2,7 @@
 //! users' objects, and the indexes of their primary keys, which are no objects of ours. Sinks are none of it.
 
 use super::facts::{Facts, Listing};
+use super::names;
 use super::namespaces;
 use super::oids::{self, Part};
 use super::relations::{self, Relation};
@@ -171,6 +172,20 @@ impl<'a> Class<'a> {
         }
     }
 
+    /// An index is its table's owner's.
+    pub fn owner(&self) -> u32 {
+        match self.of {
+            Of::Object(object) | Of::Key(object) => object.access.owner,
+            Of::Catalog(_) | Of::Listing(_) => oids::OWNER,
+        }
+    }
+
+    /// The grants on it; `None`: those that there are from the beginning.
+    fn grants(&self, facts: &Facts) -> Option<Vec<String>> {
+        let object = self.object().filter(|o| o.index().is_none())?;
+        object.access.texts(&|role| names::role_name(facts, role))
+    }
+
     /// A table or index keeps rows of its own, and so does a materialized view.
     pub fn is_stored(&self) -> bool {
         matches!(self.kind, 'r' | 'm' | 'i')
@@ -216,7 +231,7 @@ pub fn rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBatch> {
         .column("relname", classes.iter().map(|c| c.name.as_ref()))
         .column("relnamespace", classes.iter().map(|c| c.namespace))
         .column("reltype", classes.iter().map(|c| c.row_type))
-        .all("relowner", oids::OWNER)
+        .column("relowner", classes.iter().map(Class::owner))
         .column("relam", classes.iter().map(Class::access_method))
         .column("relfilenode", classes.iter().map(|c| if c.is_stored() && is_users(c) { c.oid } else { 0 }))
         .column("reltuples", classes.iter().map(|c| if c.kind == 'i' { 0.0 } else { -1.0 }))
@@ -227,6 +242,7 @@ pub fn rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBatch> {
         .column("relhasrules", classes.iter().map(|c| matches!(c.kind, 'v' | 'm')))
         .column("relispopulated", classes.iter().map(|c| c.kind != 'm' || !c.object().is_some_and(Object::is_building)))
         .column("relreplident", classes.iter().map(|c| if is_users(c) && matches!(c.kind, 'r' | 'm') { 'd' } else { 'n' }))
+        .column("relacl", classes.iter().map(|c| c.grants(facts)))
         .column("reloptions", classes.iter().map(Class::options))
         .finish()
 }

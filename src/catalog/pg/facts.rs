@@ -16,7 +16,8 @@ pub struct Facts {
     pub sessions: Vec<SessionFact>,
     pub prepared: Vec<PreparedFact>,
     pub cursors: Vec<CursorFact>,
-    pub roles: Vec<Role>,
+    /// OID of the role that asks.
+    pub role: u32,
     /// When the server began.
     pub started_at: i64,
     pub now: i64,
@@ -59,10 +60,13 @@ pub struct Setting {
 #[derive(Clone, Debug)]
 pub struct SessionFact {
     pub pid: i32,
+    /// OID of the role that connected.
+    pub role: u32,
     pub user: String,
     pub application_name: String,
     pub client_addr: Option<String>,
     pub client_port: i32,
+    pub encrypted: bool,
     pub backend_start: i64,
     pub xact_start: Option<i64>,
     pub query_start: Option<i64>,
@@ -92,21 +96,4 @@ pub struct CursorFact {
     pub is_binary: bool,
     pub is_scrollable: bool,
     pub creation_time: i64,
-}
-
-/// One row of pg_authid.
-#[derive(Clone, Debug)]
-pub struct Role {
-    pub oid: u32,
-    pub name: String,
-    pub superuser: bool,
-    pub login: bool,
-    pub inherit: bool,
-    pub create_role: bool,
-    pub create_db: bool,
-    /// -1: any number.
-    pub connection_limit: i32,
-    pub valid_until: Option<i64>,
-    /// OIDs of the roles that it is a member of.
-    pub member_of: Vec<u32>,
 }

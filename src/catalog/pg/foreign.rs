@@ -7,13 +7,11 @@ use super::relations::Relation;
 use super::sheet::Sheet;
 use crate::catalog::object::{Body, Feed};
 use crate::error::Result;
+use crate::types::secret::{is_secret, referred};
 use arrow::array::RecordBatch;
 use std::collections::BTreeSet;
 
 pub const WRAPPER_NAME: &str = "tidewater";
-
-/// Options whose names have one of these are not told.
-const SECRETS: [&str; 3] = ["password", "secret", "token"];
 
 /// The feed of a source.
 pub fn feed<'a>(class: &Class<'a>) -> Option<&'a Feed> {
@@ -58,6 +56,6 @@ pub fn table_rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBa
 
 /// `name=value` of each option that is no secret.
 fn options(feed: &Feed) -> Vec<String> {
-    let told = feed.options.iter().filter(|(name, _)| !SECRETS.iter().any(|s| name.contains(s)));
+    let told = feed.options.iter().filter(|(name, value)| !is_secret(name) && referred(value).is_none());
     told.map(|(name, value)| format!("{name}={value}")).collect()
 }

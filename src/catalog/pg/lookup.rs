@@ -32,8 +32,7 @@ pub fn oid_of(facts: &Facts, kind: Reg, text: &str, search_path: &[String]) -> R
         }
         Reg::Role => {
             let name = single(text)?;
-            let role = facts.roles.iter().find(|role| role.name == name).map(|role| role.oid);
-            role.ok_or_else(|| Error::new(Kind::UndefinedObject, format!("role \"{name}\" does not exist")))
+            facts.catalog.roles().find(&name).map(|role| role.oid)
         }
     }
 }

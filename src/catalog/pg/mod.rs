@@ -26,6 +26,7 @@ mod lookup;
 mod names;
 mod namespaces;
 pub mod oids;
+pub mod privileges;
 mod quoting;
 mod relations;
 mod roles;
@@ -44,7 +45,7 @@ mod tests;
 
 pub use comments::description;
 pub use constraints::definition as constraint_definition;
-pub use facts::{CursorFact, Facts, Listing, PreparedFact, Role, SchemaFact, SessionFact, Setting};
+pub use facts::{CursorFact, Facts, Listing, PreparedFact, SchemaFact, SessionFact, Setting};
 pub use functions::{arguments as function_arguments, result as function_result};
 pub use indexes::definition as index_definition;
 pub use lookup::oid_of;
@@ -116,7 +117,7 @@ fn query_of(relation: &Relation) -> Option<&'static str> {
 type Maker = fn(&'static Relation, &Facts) -> Result<RecordBatch>;
 
 /// The relations of pg_catalog that depend on the facts. All others have exported rows, or none.
-const MAKERS: [(&str, Maker); 34] = [
+const MAKERS: [(&str, Maker); 35] = [
     ("pg_attrdef", attributes::default_rows),
     ("pg_attribute", attributes::rows),
     ("pg_auth_members", roles::member_rows),
@@ -141,6 +142,7 @@ const MAKERS: [(&str, Maker); 34] = [
     ("pg_stat_activity", sessions::activity_rows),
     ("pg_stat_all_indexes", statistics::index_rows),
     ("pg_stat_all_tables", statistics::table_rows),
+    ("pg_stat_ssl", sessions::ssl_rows),
     ("pg_stat_database", statistics::database_rows),
     ("pg_stat_user_indexes", statistics::index_rows),
     ("pg_stat_user_tables", statistics::table_rows),

@@ -72,7 +72,7 @@ pub fn name_of(facts: &Facts, kind: Reg, oid: u32, search_path: &[String]) -> Op
         Reg::Procedure => functions::by_oid(oid).map(|f| f.signature(facts, &path)),
         Reg::Operator => functions::operator_by_oid(oid).map(|o| o.signature(facts, &path)),
         Reg::Namespace => namespaces::name_of(facts, oid).map(|name| quoted(name).into_owned()),
-        Reg::Role => facts.roles.iter().find(|role| role.oid == oid).map(|role| quoted(&role.name).into_owned()),
+        Reg::Role => facts.catalog.roles().get(oid).map(|role| quoted(&role.name).into_owned()),
     }
 }
 
@@ -91,6 +91,11 @@ pub fn is_visible(facts: &Facts, class: &str, oid: u32, search_path: &[String]) 
         // Everything else that there is stands in pg_catalog, which is always searched.
         _ => records(class).any(|r| r.number::<u32>("oid") == oid).then_some(true),
     }
+}
+
+/// The name of a role as aclitem prints it: quoted where it has to be; the number, if there is no such role.
+pub fn role_name(facts: &Facts, oid: u32) -> String {
+    facts.catalog.roles().get(oid).map_or_else(|| oid.to_string(), |role| quoted(&role.name).into_owned())
 }
 
 /// The name of a relation, with its schema if that is needed.
@@ -185,5 +190,5 @@ fn row_name(facts: &Facts, type_oid: u32, path: &Path) -> Option<String> {
 
 /// pg_get_userbyid().
 pub fn user_name(facts: &Facts, oid: u32) -> String {
-    facts.roles.iter().find(|role| role.oid == oid).map_or_else(|| format!("unknown (OID={oid})"), |role| role.name.clone())
+    facts.catalog.roles().name_of(oid)
 }

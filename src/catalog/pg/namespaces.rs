@@ -1,6 +1,7 @@
 //! pg_namespace and pg_database: the four schemas that there always are, those of users, and the one database.
 
 use super::facts::Facts;
+use super::names;
 use super::oids;
 use super::relations::Relation;
 use super::sheet::Sheet;
@@ -41,6 +42,7 @@ pub fn rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBatch> {
         .column("oid", all.iter().map(|n| n.0))
         .column("nspname", all.iter().map(|n| n.1))
         .column("nspowner", all.iter().map(|n| n.2))
+        .column("nspacl", all.iter().map(|n| facts.catalog.schema_access(n.1).texts(&|role| names::role_name(facts, role))))
         .finish()
 }
 

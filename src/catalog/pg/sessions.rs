@@ -10,13 +10,12 @@ use arrow::array::RecordBatch;
 
 pub fn activity_rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBatch> {
     let all = &facts.sessions;
-    let user = |s: &SessionFact| facts.roles.iter().find(|r| r.name == s.user).map(|r| r.oid);
     let waits = |s: &SessionFact, what: &'static str| s.state.starts_with("idle").then_some(what);
     Sheet::new(relation, all.len())
         .all("datid", oids::DATABASE)
         .all("datname", DATABASE)
         .column("pid", all.iter().map(|s| s.pid))
-        .column("usesysid", all.iter().map(user))
+        .column("usesysid", all.iter().map(|s| s.role))
         .column("usename", all.iter().map(|s| &s.user))
         .column("application_name", all.iter().map(|s| &s.application_name))
         .column("client_addr", all.iter().map(|s| s.client_addr.as_deref()))
@@ -31,6 +30,12 @@ pub fn activity_rows(relation: &'static Relation, facts: &Facts) -> Result<Recor
         .column("query", all.iter().map(|s| &s.query))
         .all("backend_type", "client backend")
         .finish()
+}
+
+/// Which connections are encrypted; by what, is not told.
+pub fn ssl_rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBatch> {
+    let all = &facts.sessions;
+    Sheet::new(relation, all.len()).column("pid", all.iter().map(|s| s.pid)).column("ssl", all.iter().map(|s| s.encrypted)).finish()
 }
 
 pub fn setting_rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBatch> {

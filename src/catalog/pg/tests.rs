@@ -4,6 +4,7 @@ use super::oids::{self, Part};
 use super::*;
 use crate::catalog::catalog::{Catalog, decode, encode};
 use crate::catalog::object::{Body, Column, Feed, Index, IndexColumn, MaterializedView, Object, Sink, Source, Table, View};
+use crate::catalog::roles::{Membership, Role, Roles};
 use crate::types::ids::ObjectId;
 use crate::types::text::{TYPE_KEY, TYPMOD_KEY};
 use arrow::array::{Array, AsArray};
@@ -74,6 +75,7 @@ fn object(id: u32, name: &str, depends_on: &[u32], body: Body) -> Object {
         zone: None,
         uncommitted: false,
         comments: BTreeMap::new(),
+        access: Default::default(),
     }
 }
 
@@ -144,21 +146,11 @@ fn objects() -> Vec<Object> {
 }
 
 fn facts_of(objects: impl IntoIterator<Item = Object>) -> Facts {
-    let tidewater = Role {
-        oid: 10,
-        name: "tidewater".into(),
-        superuser: true,
-        login: true,
-        inherit: true,
-        create_role: true,
-        create_db: true,
-        connection_limit: -1,
-        valid_until: None,
-        member_of: vec![16500],
-    };
-    let readers = Role { oid: 16500, name: "readers".into(), login: false, superuser: false, member_of: vec![], ..tidewater.clone() };
+    let mut roles = Roles::default();
+    roles.add(Role::new(16500, "readers")).unwrap();
+    roles.get_mut(10).unwrap().member_of = vec![Membership { role: 16500, admin: false, grantor: 10 }];
     Facts {
-        catalog: Arc::new(Catalog::with_objects(objects).unwrap()),
+        catalog: Arc::new(Catalog::with_objects(objects).unwrap().with_roles(roles)),
         schemas: vec![SchemaFact { oid: SHOP, name: "shop".into(), owner: 10 }],
         listings: vec![Listing { name: "sources".into(), schema: Arc::new(Schema::new(vec![Field::new("lag", DataType::Int64, true)])) }],
         settings: vec![Setting {
@@ -174,10 +166,12 @@ fn facts_of(objects: impl IntoIterator<Item = Object>) -> Facts {
         }],
         sessions: vec![SessionFact {
             pid: 7,
+            role: 10,
             user: "tidewater".into(),
             application_name: "psql".into(),
             client_addr: Some("127.0.0.1".into()),
             client_port: 5000,
+            encrypted: true,
             backend_start: 1,
             xact_start: None,
             query_start: Some(2),
@@ -193,7 +187,7 @@ fn facts_of(objects: impl IntoIterator<Item = Object>) -> Facts {
             is_scrollable: false,
             creation_time: 4,
         }],
-        roles: vec![readers, tidewater],
+        role: 10,
         started_at: 0,
         now: 1_700_000_000_000_000,
     }
@@ -699,6 +693,8 @@ fn sessions_roles_and_settings_are_told() {
     let facts = facts();
     let one = |relation: &str, column: &str, value: &str| row(&catalog_rows(relation, &facts), column, value);
     assert_eq!(one("pg_stat_activity", "application_name", "psql")["wait_event"], "ClientRead");
+    let encrypted = catalog_rows("pg_stat_ssl", &facts);
+    assert_eq!((integers(&encrypted, "pid"), encrypted.column_by_name("ssl").unwrap().as_boolean().value(0)), (vec![7], true));
     assert_eq!(one("pg_settings", "name", "jit")["source"], "default");
     assert_eq!(one("pg_roles", "rolname", "tidewater")["rolpassword"], "********");
     assert_eq!(one("pg_authid", "rolname", "tidewater")["rolpassword"], "NULL");

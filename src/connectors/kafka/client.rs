@@ -2,6 +2,7 @@
 
 use crate::connectors::options::{OptionKind, OptionSpec, Options, nearest};
 use crate::error::{Error, Kind, Result};
+use crate::types::secret::is_secret;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -58,7 +59,8 @@ pub fn refused(error: &KafkaError) -> Error {
                 "debug",
             ];
             let near = nearest(name, &known).filter(|n| n != name).map_or(String::new(), |n| format!("did you mean \"properties.{n}\"? "));
-            invalid(format!("option \"properties.{name}\" cannot be \"{value}\": {}", lower(reason)))
+            let value = if is_secret(name) { "what was given".to_owned() } else { format!("\"{value}\"") };
+            invalid(format!("option \"properties.{name}\" cannot be {value}: {}", lower(reason)))
                 .with_hint(format!("{near}properties.* are librdkafka's settings"))
         }
         other => invalid(format!("the Kafka client cannot be made: {}", lower(&other.to_string()))),

@@ -5,7 +5,7 @@ use super::assign::{assign, checked};
 use super::conflict::{Resolved, check_new_keys};
 use super::insert::{default, is_default, with_generated};
 use super::returning::{quoted, returning, returning_shape};
-use super::scope::Scope;
+use super::scope::{Reader, Scope};
 use super::select::{Shape, collect};
 use super::target::Target;
 use super::{Context, Outcome};
@@ -67,6 +67,10 @@ async fn run(
     items: Option<&[SelectItem]>,
     parameters: &[ScalarValue],
 ) -> Result<Outcome> {
+    if let Some(items) = items {
+        // What is wrong with it, or may not be read by it, is told before anything is written.
+        returning_shape(context, statement, &prepared.alias, items, prepared.target.schema())?;
+    }
     let slot: Arc<Mutex<Option<Resolved>>> = Arc::default();
     let (inner, result) = (context.clone(), slot.clone());
     let (table, alias) = (prepared.target.object.clone(), prepared.alias.clone());
@@ -244,7 +248,7 @@ pub(super) fn new_rows(
     computed: &[usize],
 ) -> Result<LogicalPlan> {
     let catalog = context.engine.catalog();
-    let scope = Scope::new(&catalog, &|_| None, None);
+    let scope = Scope::new(&catalog, &|_| None, Reader::Definition(context));
     let schema = plan.schema().clone();
     let all: Vec<Expr> = schema.columns().into_iter().map(Expr::Column).collect();
     let mut list = all[..carried].to_vec();

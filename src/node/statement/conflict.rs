@@ -5,7 +5,7 @@ use super::Context;
 use super::assign::{checked, values_text};
 use super::change::{assignments, joined, new_rows, old_columns, replaced, with_column_type};
 use super::insert::is_default;
-use super::scope::Scope;
+use super::scope::{Reader, Scope};
 use super::select::{collect, with_session_values};
 use super::target::Target;
 use crate::error::{About, Error, Kind, Result};
@@ -196,7 +196,8 @@ async fn updated(
     let plan = {
         let catalog = context.engine.catalog();
         let relation = |id| context.engine.relation(id);
-        let scope = Scope::new(&catalog, &relation, Some(context)).with_local(EXCLUDED, numbered(&proposed)?).with_local(&update.alias, numbered(&there)?);
+        let scope =
+            Scope::new(&catalog, &relation, Reader::Session(context)).with_local(EXCLUDED, numbered(&proposed)?).with_local(&update.alias, numbered(&there)?);
         let bound = context.binder.query(&scope, query, Parameters::Values(&update.parameters), Some(&update.statement.source))?;
         new_rows(context, target, bound.plan, target.columns().len(), &update.assigned, &computed)?
     };

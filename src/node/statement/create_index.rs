@@ -20,11 +20,13 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     let base = find_relation(context, &create.on)?;
     if let Some(name) = &create.name {
         check_schema(name, &base)?;
+        context.check_create_in(&base.schema)?;
         if let Some(outcome) = existing(context, &base.schema, name, create.if_not_exists, TAG).await? {
             return Ok(outcome);
         }
     }
     check_base(&base, &create.on)?;
+    context.check_owner(&base)?;
     refuse_isolated(context, "an index", &create.on, &[base.id])?;
     let not_ready = || Error::new(Kind::NotReady, format!("{} \"{}\" is still being built", base.kind_name(), base.name)).at(create.on.position);
     let relation = context.engine.relation(base.id).ok_or_else(not_ready)?;
@@ -49,6 +51,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         zone: None,
         uncommitted: false,
         comments: Default::default(),
+        access: Default::default(),
     };
     let answer = if context.settings.is_on("background_ddl") { When::Begun } else { When::Built };
     context.create(object, Some(plan), answer).await?;

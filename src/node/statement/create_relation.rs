@@ -1,7 +1,7 @@
 //! `CREATE SOURCE` and `CREATE TABLE`: every type, expression and option is checked here, so that nothing fails later for
 //! what was written in the statement.
 
-use super::scope::Scope;
+use super::scope::{Reader, Scope};
 use super::{Context, Outcome, StateTables};
 use crate::catalog::object::{Body, Column, Feed, Format, Object, PROCESSING_TIME, Source, Table, Watermark};
 use crate::connectors;
@@ -50,6 +50,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         zone: None,
         uncommitted: false,
         comments: Default::default(),
+        access: Default::default(),
     };
     let (object, plan) = planned(context, object)?;
     context.create(object, plan, When::Built).await?;
@@ -239,7 +240,7 @@ fn cast_type(sql_type: &str) -> &str {
 fn typed(context: &Context, text: &Text, schema: &DFSchema, column: &Column, what: &str) -> Result<Expr> {
     let at = |e: Error| e.at(text.position);
     let catalog = context.engine.catalog();
-    let scope = Scope::new(&catalog, &|_| None, None);
+    let scope = Scope::new(&catalog, &|_| None, Reader::Definition(context));
     let expr = context.binder.expression(&scope, parse::expression(&text.sql)?, schema).map_err(at)?;
     let (_, field) = expr.to_field(schema).map_err(crate::sql::errors::untranslated)?;
     let literal = matches!(expr, Expr::Literal(..));
@@ -265,7 +266,7 @@ fn watermark(context: &Context, create: &CreateRelation, columns: &[Column]) -> 
     }
     let schema = DFSchema::try_from(Schema::new(columns.iter().map(|c| c.field.clone()).collect::<Vec<_>>()))?;
     let catalog = context.engine.catalog();
-    let scope = Scope::new(&catalog, &|_| None, None);
+    let scope = Scope::new(&catalog, &|_| None, Reader::Definition(context));
     let at = |e: Error| e.at(def.expression.position);
     let expr = context.binder.expression(&scope, parse::expression(&def.expression.sql)?, &schema).map_err(at)?;
     let is = expr.get_type(&schema).map_err(crate::sql::errors::untranslated)?;
@@ -281,16 +282,18 @@ fn watermark(context: &Context, create: &CreateRelation, columns: &[Column]) -> 
 /// The checked connector, with where reading begins.
 async fn feed(context: &Context, create: &CreateRelation, columns: &[Column], primary_key: &[usize], watermark: Option<Watermark>) -> Result<Option<Feed>> {
     let Some(connector) = create.with.get("connector") else { return Ok(None) };
+    context.check_connector(connector, &create.with)?;
     let created_at = context.now;
     let mut options: BTreeMap<String, String> = create.with.iter().filter(|(name, _)| *name != "connector").map(|(n, v)| (n.clone(), v.clone())).collect();
     let format = create.format.as_ref().map(|f| Format { upsert: f.upsert, encode: f.encode.clone(), options: f.options.clone() });
     let read: Vec<&Column> = columns.iter().filter(|c| c.generated.is_none()).collect();
     let key: Vec<String> = primary_key.iter().map(|&i| columns[i].name.clone()).collect();
     let nothing = BTreeMap::new();
+    let revealed = context.engine.revealed(&options)?;
     let request = SourceRequest {
         name: &create.name.name,
         connector,
-        options: &options,
+        options: &revealed,
         encode: format.as_ref().map(|f| f.encode.as_str()),
         encode_options: format.as_ref().map_or(&nothing, |f| &f.options),
         upsert: format.as_ref().is_some_and(|f| f.upsert),

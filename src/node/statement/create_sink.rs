@@ -3,7 +3,7 @@
 
 use super::create_relation::existing;
 use super::create_view::{described, refuse_isolated, unbounded};
-use super::scope::Scope;
+use super::scope::{Reader, Scope};
 use super::{Context, Outcome, StateTables};
 use crate::catalog::object::{Body, Column, Object, Sink, SinkFormat};
 use crate::connectors::connector::SinkRequest;
@@ -27,10 +27,13 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     if let Some(outcome) = existing(context, &schema, &create.name, create.if_not_exists, TAG).await? {
         return Ok(outcome);
     }
-    let format = format(create)?;
+    if let Some(connector) = create.with.get("connector") {
+        context.check_connector(connector, &create.with)?;
+    }
+    let format = format(context, create)?;
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, None).within(context.path());
+    let scope = Scope::new(&catalog, &relation, Reader::Definition(context));
     let query = parse::query(&create.query.sql)?;
     let bound = context.binder.query(&scope, query.clone(), Parameters::Values(&[]), Some(&statement.source))?;
     if !bound.parameters.is_empty() {
@@ -64,8 +67,10 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         zone: context.zone(),
         uncommitted: false,
         comments: Default::default(),
+        access: Default::default(),
     };
-    if let Some(publisher) = sinks::publisher(&object)? {
+    let revealed = context.engine.secrets().revealed_object(context.engine.catalog().roles(), &object)?;
+    if let Some(publisher) = sinks::publisher(&revealed)? {
         let checked = tokio::task::spawn_blocking(move || publisher.check()).await;
         let pinned = checked.map_err(|e| Error::internal(format!("the check of the sink failed: {e}")))??;
         if let Body::Sink(sink) = &mut object.body {
@@ -83,8 +88,9 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
 }
 
 /// Whether the sink publishes by key; `None`: it publishes nothing. Error: options that its connector does not have, a format that goes with another.
-fn format(create: &CreateSink) -> Result<Option<bool>> {
-    let publishes = connectors::build_sink(&SinkRequest { id: &create.name.name, options: &create.with })?.is_some();
+fn format(context: &Context, create: &CreateSink) -> Result<Option<bool>> {
+    let options = context.engine.revealed(&create.with)?;
+    let publishes = connectors::build_sink(&SinkRequest { id: &create.name.name, options: &options })?.is_some();
     match &create.format {
         None if publishes => Err(Error::new(Kind::Syntax, "this sink needs a format")
             .with_hint("add FORMAT PLAIN ENCODE JSON for rows that are only added, FORMAT UPSERT ENCODE JSON for the newest row of each key")

@@ -2,7 +2,7 @@
 //! its query is bound, planned incrementally, and given to the engine, which answers when the view is backfilled.
 
 use super::create_relation::existing;
-use super::scope::Scope;
+use super::scope::{Reader, Scope};
 use super::{Context, Outcome, StateTables};
 use crate::catalog::object::{Body, Column, ISOLATED, MaterializedView, Object, View};
 use crate::error::{Error, Kind, Result};
@@ -23,7 +23,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     let options = checked(&create.with)?;
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, None).within(context.path());
+    let scope = Scope::new(&catalog, &relation, Reader::Definition(context));
     let bound = context.binder.query(&scope, create.query.clone(), Parameters::Values(&[]), Some(&statement.source))?;
     if !bound.parameters.is_empty() {
         return Err(Error::new(Kind::InvalidObjectDefinition, "views cannot hold parameters"));
@@ -48,6 +48,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         zone: context.zone(),
         uncommitted: false,
         comments: Default::default(),
+        access: Default::default(),
     };
     let growth = plan.as_ref().map_or(Ok(None), |plan| unbounded(context, "materialized view", &create.name, plan))?;
     let answer = if context.settings.is_on("background_ddl") { When::Begun } else { When::Built };

@@ -16,6 +16,7 @@ pub(super) async fn execute(context: &Context, drop: &Drop) -> Result<Outcome> {
         match context.find(name) {
             Some(object) => {
                 check_kind(&object, drop.kind, name)?;
+                context.check_owner(&object)?;
                 if !ids.contains(&object.id) {
                     ids.push(object.id);
                 }

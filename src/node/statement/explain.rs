@@ -2,7 +2,7 @@
 //! anything else the plan that DataFusion would run, with the way that each scan takes to its rows.
 
 use super::lookup::Lookup;
-use super::scope::{Scope, with_rows};
+use super::scope::{Reader, Scope, with_rows};
 use super::select::{Results, text_column, with_session_values};
 use super::{Context, Outcome};
 use crate::error::{Error, Result};
@@ -87,7 +87,7 @@ fn view(context: &Context, statement: &Statement, create: &CreateView) -> Result
 pub(super) fn planned(context: &Context, statement: &Statement, create: &CreateView) -> Result<(LogicalPlan, ViewPlan)> {
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, None).within(context.path());
+    let scope = Scope::new(&catalog, &relation, Reader::Definition(context));
     let query = with_session_values(context, create.query.clone())?;
     let bound = context.binder.query(&scope, query, Parameters::Values(&[]), Some(&statement.source))?;
     let mut next = 0;

@@ -4,10 +4,11 @@
 use super::assign::{assign, assigned_field, checked};
 use super::conflict::{OnConflict, Resolved, resolve};
 use super::returning::{returning, returning_shape};
-use super::scope::Scope;
+use super::scope::{Reader, Scope};
 use super::select::{Shape, collect, with_session_values};
 use super::target::Target;
 use super::{Context, Outcome};
+use crate::catalog::access::Privileges;
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::Resolve;
 use crate::sql::ast::Statement;
@@ -39,6 +40,10 @@ pub(super) async fn execute(context: &Context, statement: &Arc<Statement>, inser
     let prepared = prepare(context, statement, insert, Parameters::Values(parameters))?;
     let on_conflict = OnConflict::read(context, statement, &prepared.target, &prepared.alias, insert.on.as_ref(), parameters)?;
     let Prepared { target, alias, plan, .. } = prepared;
+    if let Some(items) = &insert.returning {
+        // What is wrong with it, or may not be read by it, is told before anything is written.
+        returning_shape(context, statement, &alias, items, target.schema())?;
+    }
     let (after, written) = write(context, target, plan, on_conflict).await?;
     let mut outcome = match &insert.returning {
         Some(items) => Outcome::rows(returning(context, statement, &alias, items, after, parameters, "INSERT 0").await?),
@@ -101,6 +106,7 @@ pub(super) fn describe(context: &Context, statement: &Statement, insert: &ast::I
 fn prepare(context: &Context, statement: &Statement, insert: &ast::Insert, parameters: Parameters<'_>) -> Result<Prepared> {
     let TableObject::TableName(name) = &insert.table else { return Err(Error::not_supported("INSERT into this is not supported")) };
     let target = Target::find(context, statement, name, "insert into")?;
+    context.check_may(&target.object, also_needed(insert))?;
     let alias = insert.table_alias.as_ref().map_or_else(|| target.name().to_owned(), |a| folded(&a.alias));
     let listed = listed_columns(statement, &target, insert)?;
     let (source, columns, parameters) = match &insert.source {
@@ -112,6 +118,13 @@ fn prepare(context: &Context, statement: &Statement, insert: &ast::Insert, param
     };
     let plan = table_rows(context, &target, source, &columns)?;
     Ok(Prepared { target, alias, plan: context.binder.coerce(plan)?, parameters })
+}
+
+/// What beside INSERT a statement needs: it may show rows, and change those that are there.
+fn also_needed(insert: &ast::Insert) -> Privileges {
+    let changes = matches!(&insert.on, Some(ast::OnInsert::OnConflict(ast::OnConflict { action: ast::OnConflictAction::DoUpdate(_), .. })));
+    let changing = if changes { Privileges::UPDATE | Privileges::SELECT } else { Privileges::NONE };
+    if insert.returning.is_some() { changing | Privileges::SELECT } else { changing }
 }
 
 /// Ordinals of the columns that the statement names; without a list all that are not generated.
@@ -174,7 +187,7 @@ fn values_plan(
     let columns = width_checked(target, listed, width)?;
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, Some(context));
+    let scope = Scope::new(&catalog, &relation, Reader::Session(context));
     let nothing = DFSchema::empty();
     let declared: &[Option<FieldRef>] = if let Parameters::Declared(declared) = &parameters { declared } else { &[] };
     let cell = |value: &ast::Expr, column: usize| -> Result<Expr> {
@@ -275,7 +288,7 @@ fn literal_at(plan: &LogicalPlan, i: usize) -> Option<Expr> {
 /// All columns of the table, in order: `source` gives those in `columns`, the others are defaults and generated ones.
 fn table_rows(context: &Context, target: &Target, source: LogicalPlan, columns: &[usize]) -> Result<LogicalPlan> {
     let catalog = context.engine.catalog();
-    let scope = Scope::new(&catalog, &|_| None, None);
+    let scope = Scope::new(&catalog, &|_| None, Reader::Definition(context));
     let given: Vec<Expr> = source.schema().columns().into_iter().map(Expr::Column).collect();
     let mut list = Vec::new();
     for (i, column) in target.columns().iter().enumerate() {
@@ -295,7 +308,7 @@ pub(super) fn with_generated(context: &Context, target: &Target, plan: LogicalPl
         return Ok(plan);
     }
     let catalog = context.engine.catalog();
-    let scope = Scope::new(&catalog, &|_| None, None);
+    let scope = Scope::new(&catalog, &|_| None, Reader::Definition(context));
     let schema = plan.schema().clone();
     let mut list = Vec::new();
     for (i, column) in schema.columns().into_iter().enumerate() {

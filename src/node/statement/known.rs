@@ -1,40 +1,58 @@
 //! What `pg_catalog` and the functions about it tell one statement.
 
 use super::Context;
-use crate::catalog::pg::{Facts, Listing, Role, SchemaFact};
-use crate::sql::functions::catalog::Known;
+use crate::catalog::pg::{Facts, Listing, SchemaFact, SessionFact};
+use crate::catalog::roles::Roles;
+use crate::error::{Error, Kind, Result};
+use crate::sql::functions::catalog::{Known, Signal};
 use std::sync::Arc;
-
-/// The one role that there is.
-const OWNER: u32 = 10;
 
 pub(super) fn known(context: &Context) -> Known {
     let listings = context.engine.system_relations().into_iter().map(|(name, schema)| Listing { name: name.to_owned(), schema }).collect();
-    let owner = Role {
-        oid: OWNER,
-        name: "tidewater".into(),
-        superuser: true,
-        login: true,
-        inherit: true,
-        create_role: true,
-        create_db: true,
-        connection_limit: -1,
-        valid_until: None,
-        member_of: Vec::new(),
-    };
-    let catalog = context.engine.catalog();
+    let (role, catalog) = (context.role(), context.engine.catalog());
     let facts = Facts {
-        schemas: catalog.schemas().map(|s| SchemaFact { oid: s.id.0, name: s.name.clone(), owner: OWNER }).collect(),
+        schemas: catalog.schemas().map(|s| SchemaFact { oid: s.id.0, name: s.name.clone(), owner: s.access.owner }).collect(),
         catalog,
         listings,
         settings: context.settings.facts(),
-        sessions: context.sessions.facts(),
-        roles: vec![owner],
+        sessions: context.sessions.facts().into_iter().map(|session| seen(context, session)).collect(),
+        role,
         started_at: context.sessions.started_at,
         now: context.now,
         ..Facts::default()
     };
-    let sessions = context.sessions.clone();
-    let signal = Arc::new(move |pid, signal| sessions.signal(pid, signal));
+    let (sessions, catalog) = (context.sessions.clone(), facts.catalog.clone());
+    let signal = Arc::new(move |pid, signal| {
+        let Some(other) = sessions.role_of(pid) else { return Ok(false) };
+        check_signal(catalog.roles(), role, other, signal)?;
+        Ok(sessions.signal(pid, signal))
+    });
     Known { facts: Arc::new(facts), path: context.path(), pid: context.pid, signal }
+}
+
+/// What others do is told to those who have their rights.
+fn seen(context: &Context, session: SessionFact) -> SessionFact {
+    let catalog = context.engine.catalog();
+    let (roles, role) = (catalog.roles(), context.role());
+    if session.pid == context.pid || roles.is_superuser(role) || roles.rights_of(role).contains(&session.role) {
+        return session;
+    }
+    let query = "<insufficient privilege>".to_owned();
+    SessionFact { query, state: String::new(), client_addr: None, client_port: 0, xact_start: None, query_start: None, ..session }
+}
+
+/// Error: the session is of a role whose rights `role` does not have (42501).
+fn check_signal(roles: &Roles, role: u32, other: u32, signal: Signal) -> Result<()> {
+    if roles.is_superuser(role) || !roles.is_superuser(other) && roles.rights_of(role).contains(&other) {
+        return Ok(());
+    }
+    let (verb, what, done) = if signal == Signal::Cancel { ("cancel", "query", "canceled") } else { ("terminate", "process", "terminated") };
+    Err(Error::new(
+        Kind::InsufficientPrivilege,
+        if roles.is_superuser(other) {
+            format!("must be a superuser to {verb} superuser {what}")
+        } else {
+            format!("must be a member of the role whose {what} is being {done}")
+        },
+    ))
 }

@@ -1,6 +1,7 @@
 //! Statements run here: one file per statement. Each binds against the catalog of this moment, checks, and asks the
 //! engine for what it needs; none knows how the engine works.
 
+mod access;
 mod assign;
 mod change;
 mod comment;
@@ -13,13 +14,16 @@ mod create_view;
 mod drop;
 mod explain;
 mod explain_state;
+mod grants;
 mod insert;
 mod known;
 pub mod lookup;
 pub mod replan;
 mod returning;
+mod roles;
 mod schema;
 mod scope;
+mod secrets;
 mod select;
 mod show;
 mod target;
@@ -30,6 +34,7 @@ pub use assign::values_text;
 pub use copy::copied;
 pub use select::{Results, Shape, origin, values};
 
+use crate::catalog::access::Access;
 use crate::catalog::object::Object;
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::{Engine, Resolve, Snapshot, When};
@@ -110,6 +115,9 @@ impl Context {
 
     /// See [`Engine::create`]; the object of a transaction is taken away again if it does not commit.
     async fn create(&self, object: Object, plan: Option<ViewPlan>, answer: When) -> Result<()> {
+        // An index is its table's owner's.
+        let owner = object.index().and_then(|index| self.engine.catalog().get(index.on).map(|table| table.access.owner));
+        let object = Object { access: Access::of(owner.unwrap_or(self.role())), ..object };
         let kind = object.kind_name().to_uppercase();
         self.check_writable(&format!("CREATE {kind}"))?;
         let Some(transaction) = &self.transaction else { return self.engine.create(object, plan, answer).await };
@@ -133,6 +141,7 @@ impl Context {
     /// See [`Engine::alter`].
     async fn alter(&self, object: Object) -> Result<()> {
         self.check_writable("ALTER")?;
+        self.check_owner(&object)?;
         if self.transaction.as_ref().is_some_and(|t| !t.has_created(object.id)) {
             return Err(Error::not_supported("a change of an object's definition in a transaction block is not supported").with_hint("COMMIT first"));
         }
@@ -223,10 +232,10 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
         StatementKind::Insert(insert) => insert::execute(&context, &statement, insert, &parameters).await,
         StatementKind::Update(update) => change::update(&context, &statement, update, &parameters).await,
         StatementKind::Delete(delete) => change::delete(&context, &statement, delete, &parameters).await,
-        StatementKind::CreateRelation(create) => create_relation::execute(&context, &statement, create).await,
+        StatementKind::CreateRelation(create) => without_secrets(&context, create_relation::execute(&context, &statement, create).await),
         StatementKind::CreateView(create) => create_view::execute(&context, &statement, create).await,
         StatementKind::CreateIndex(create) => create_index::execute(&context, &statement, create).await,
-        StatementKind::CreateSink(create) => create_sink::execute(&context, &statement, create).await,
+        StatementKind::CreateSink(create) => without_secrets(&context, create_sink::execute(&context, &statement, create).await),
         StatementKind::Drop(drop) => drop::execute(&context, drop).await,
         StatementKind::CreateSchema(create) => schema::create(&context, &statement, create).await,
         StatementKind::DropSchema(drop) => schema::drop(&context, drop).await,
@@ -240,8 +249,14 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
         }
         StatementKind::Comment(comment) => comment::execute(&context, comment).await,
         StatementKind::Copy(copy) => copy::execute(&context, &statement, copy).await,
+        StatementKind::Security(security) => roles::execute(&context, security).await,
         _ => Err(Error::internal("a statement of the session came to the engine")),
     }
+}
+
+/// What a connector says of its options may repeat the value of a secret that is one.
+fn without_secrets(context: &Context, outcome: Result<Outcome>) -> Result<Outcome> {
+    outcome.map_err(|e| e.with_texts(|text| context.engine.secrets().hidden(text)))
 }
 
 /// Types of parameters and result columns, without running anything.

@@ -4,7 +4,7 @@
 use super::create_index::index_plan;
 use super::create_relation::table_plan;
 use super::create_sink::sink_plan;
-use super::scope::Scope;
+use super::scope::{Reader, Scope};
 use crate::catalog::catalog::Catalog;
 use crate::catalog::object::{Body, Object};
 use crate::error::{Error, Kind, Result};
@@ -73,7 +73,7 @@ fn maintained(
     plan: impl FnOnce(Request<'_>) -> Result<ViewPlan>,
 ) -> Result<Option<ViewPlan>> {
     let relation = |id| known.get(&id).cloned();
-    let scope = Scope::new(catalog, &relation, None).within(object.path.clone());
+    let scope = Scope::new(catalog, &relation, Reader::Restart).within(object.path.clone());
     let bound = binder.query(&scope, parse::query(stored.query)?, Parameters::Values(&[]), None)?;
     let mut state = Handed::new(object, stored.state);
     let plan = plan(Request { query: &bound.plan, emit_on_window_close: false, allocate: &mut || state.next() })?;

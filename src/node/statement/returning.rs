@@ -1,7 +1,7 @@
 //! `RETURNING`: a select list over the rows that a statement wrote (or removed), under the table's name.
 
 use super::Context;
-use super::scope::{Scope, with_rows};
+use super::scope::{Reader, Scope, with_rows};
 use super::select::{Results, with_session_values};
 use crate::error::Result;
 use crate::plan::relation::scanned;
@@ -44,7 +44,7 @@ fn bind(context: &Context, statement: &Statement, name: &str, items: &[SelectIte
     let query = with_session_values(context, query)?;
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, Some(context)).with_local(name, rows);
+    let scope = Scope::new(&catalog, &relation, Reader::Session(context)).with_local(name, rows);
     context.binder.query(&scope, query, parameters, Some(&statement.source))
 }
 

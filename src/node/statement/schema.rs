@@ -1,5 +1,6 @@
 //! Schemas: `CREATE SCHEMA`, `DROP SCHEMA`, and what a name without a schema means (`search_path`).
 
+use super::access::{check_owner, may_use};
 use super::drop::drop_all;
 use super::{Context, Outcome};
 use crate::catalog::catalog::{Catalog, PUBLIC, SYSTEM};
@@ -38,6 +39,18 @@ impl Context {
         path(&self.settings, &self.engine.catalog())
     }
 
+    /// Those of the path that the role may look into.
+    fn usable_path(&self) -> Vec<String> {
+        let catalog = self.engine.catalog();
+        self.path().into_iter().filter(|schema| may_use(&catalog, Some(self.role()), schema)).collect()
+    }
+
+    /// The name with the schema in which it is found, or in which it would be made.
+    pub(super) fn qualified(&self, name: &Name) -> Name {
+        let found = || self.find(name).map(|object| object.schema.clone()).or_else(|| self.usable_path().into_iter().next());
+        Name { schema: name.schema.clone().or_else(found), ..name.clone() }
+    }
+
     /// The zone in which a query that is kept was read; `None`: UTC.
     pub(super) fn zone(&self) -> Option<String> {
         let zone = self.style().timezone;
@@ -49,13 +62,13 @@ impl Context {
         let catalog = self.engine.catalog();
         match &name.schema {
             Some(schema) => catalog.find(schema, &name.name).cloned(),
-            None => catalog.find_in(&self.path(), &name.name).cloned(),
+            None => catalog.find_in(&self.usable_path(), &name.name).cloned(),
         }
     }
 
     /// The schema in which something of this name is made. Error: there is none (3F000), or it is the system's (42501).
     pub(super) fn schema_for(&self, name: &Name) -> Result<String> {
-        let Some(schema) = name.schema.clone().or_else(|| self.path().into_iter().next()) else {
+        let Some(schema) = name.schema.clone().or_else(|| self.usable_path().into_iter().next()) else {
             let error = Error::new(Kind::InvalidSchemaName, "no schema has been selected to create in");
             return Err(error.with_hint("SET search_path to a schema that exists").at(name.position));
         };
@@ -63,6 +76,7 @@ impl Context {
         if !self.engine.catalog().has_schema(&schema) {
             return Err(Error::new(Kind::InvalidSchemaName, format!("schema \"{schema}\" does not exist")).at(name.position));
         }
+        self.check_create_in(&schema)?;
         Ok(schema)
     }
 }
@@ -81,6 +95,11 @@ pub(super) async fn create(context: &Context, statement: &Statement, create: &Cr
         let error = Error::new(Kind::ReservedName, format!("unacceptable schema name \"{}\"", create.name));
         return Err(error.with_detail("The prefix \"pg_\" is reserved for system schemas.").at(create.position));
     }
+    let catalog = context.engine.catalog();
+    if !context.is_superuser() && !catalog.roles().get(context.role()).is_some_and(|role| role.create_db) {
+        let denied = Error::new(Kind::InsufficientPrivilege, "permission denied for database tidewater");
+        return Err(denied.with_hint("superusers, and roles with CREATEDB, make schemas"));
+    }
     let exists = matches!(create.name.as_str(), SYSTEM | INFORMATION_SCHEMA) || context.engine.catalog().has_schema(&create.name);
     if exists {
         let taken = |words: &str| Error::new(Kind::DuplicateSchema, format!("schema \"{}\" already exists{words}", create.name));
@@ -97,6 +116,7 @@ pub(super) async fn create(context: &Context, statement: &Statement, create: &Cr
         zone: None,
         uncommitted: false,
         comments: Default::default(),
+        access: Default::default(),
     };
     context.create(object, None, When::Built).await?;
     Ok(Outcome::command(TAG))
@@ -120,6 +140,7 @@ pub(super) async fn drop(context: &Context, drop: &DropSchema) -> Result<Outcome
             outcome = outcome.notice(missing(", skipping"));
             continue;
         };
+        check_owner(&catalog, context.role(), schema)?;
         let of: Vec<&Arc<Object>> = catalog.objects().filter(|o| o.schema == *name).collect();
         if !drop.cascade && !of.is_empty() {
             let lines: Vec<String> = of.iter().map(|o| format!("{} {name}.{} depends on schema {name}", o.kind_name(), o.name)).collect();

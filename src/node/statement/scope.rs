@@ -2,10 +2,12 @@
 //! their query, `tidewater.*` by their rows of this moment, and what a statement brings along (the rows that RETURNING is over).
 
 use super::Context;
+use super::access;
 use super::known::known;
+use crate::catalog::access::Privileges;
 use crate::catalog::catalog::{Catalog, PUBLIC, SYSTEM};
 use crate::catalog::object::Body;
-use crate::catalog::pg;
+use crate::catalog::pg::{self, oids::OWNER};
 use crate::dataflow::ops::recursion::{Beyond, Limit};
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::Snapshot;
@@ -13,7 +15,7 @@ use crate::plan::Relation;
 use crate::plan::asof::batch::in_batch;
 use crate::plan::recursion::{MutualRecursion, refuse_in_batch};
 use crate::plan::relation::{RelationSource, attach};
-use crate::sql::bind::{Named, Names};
+use crate::sql::bind::{Inside, Named, Names};
 use crate::sql::functions::catalog::Known;
 use crate::sql::recursive::mutual::{self, Mutual};
 use crate::types::ids::ObjectId;
@@ -30,8 +32,7 @@ use std::sync::{Arc, OnceLock};
 pub struct Scope<'a> {
     catalog: &'a Catalog,
     relation: &'a (dyn Fn(ObjectId) -> Option<Arc<Relation>> + Sync),
-    /// `None`: what the system knows of itself cannot be read here.
-    system: Option<&'a Context>,
+    reader: Reader<'a>,
     /// Relations that stand before the catalog's.
     local: Vec<(String, RecordBatch)>,
     /// Schemas in which names that have none are looked for.
@@ -40,10 +41,24 @@ pub struct Scope<'a> {
     known: OnceLock<Arc<Known>>,
 }
 
+/// For whom names are looked up.
+#[derive(Clone, Copy)]
+pub enum Reader<'a> {
+    /// A statement that reads rows, the system's own among them.
+    Session(&'a Context),
+    /// A definition that is kept: what the system knows of itself cannot be read in it.
+    Definition(&'a Context),
+    /// The server, which plans again what was allowed once.
+    Restart,
+}
+
 impl<'a> Scope<'a> {
-    pub fn new(catalog: &'a Catalog, relation: &'a (dyn Fn(ObjectId) -> Option<Arc<Relation>> + Sync), system: Option<&'a Context>) -> Self {
-        let path = system.map_or_else(|| vec![PUBLIC.to_owned()], Context::path);
-        Scope { catalog, relation, system, local: Vec::new(), path, used: Mutex::new(BTreeSet::new()), known: OnceLock::new() }
+    pub fn new(catalog: &'a Catalog, relation: &'a (dyn Fn(ObjectId) -> Option<Arc<Relation>> + Sync), reader: Reader<'a>) -> Self {
+        let path = match reader {
+            Reader::Session(context) | Reader::Definition(context) => context.path(),
+            Reader::Restart => vec![PUBLIC.to_owned()],
+        };
+        Scope { catalog, relation, reader, local: Vec::new(), path, used: Mutex::new(BTreeSet::new()), known: OnceLock::new() }
     }
 
     /// Names that have no schema are looked for in these, whatever the session says.
@@ -63,19 +78,32 @@ impl<'a> Scope<'a> {
         self.used.lock().iter().copied().collect()
     }
 
+    /// Whose rights count where names are found: within a view its owner's. `None`: nobody is asked.
+    fn role(&self, owner: Option<u32>) -> Option<u32> {
+        match self.reader {
+            Reader::Session(context) | Reader::Definition(context) => Some(owner.unwrap_or_else(|| context.role())),
+            Reader::Restart => None,
+        }
+    }
+
     /// A relation that tells of the system.
-    fn system(&self, schema: &str, name: &str) -> Result<Option<Named>> {
-        let Some(context) = self.system else {
+    fn system(&self, schema: &str, name: &str, role: Option<u32>) -> Result<Option<Named>> {
+        let (Reader::Session(context), Some(role)) = (self.reader, role) else {
             return Err(Error::not_supported("system relations cannot be read by views").with_hint("read them with SELECT"));
         };
+        access::check_system(self.catalog, role, name)?;
         if schema == SYSTEM {
             let engine = &context.engine;
-            return if engine.system_relations().iter().any(|(n, _)| *n == name) { rows(engine.system_rows(name)?).map(Some) } else { Ok(None) };
+            return if engine.system_relations().iter().any(|(n, _)| *n == name) {
+                rows(access::visible(self.catalog, role, name, engine.system_rows(name)?)?).map(Some)
+            } else {
+                Ok(None)
+            };
         }
         match pg::find(schema, name) {
             None if name == "pg_get_keywords" => rows(keywords()?).map(Some),
             None => Ok(None),
-            Some(pg::Found::View { query, columns }) => Ok(Some(Named::View { query: query.to_owned(), columns, path: Vec::new() })),
+            Some(pg::Found::View { query, columns }) => Ok(Some(Named::View { query: query.to_owned(), columns, path: Vec::new(), owner: OWNER })),
             Some(pg::Found::Rows(_)) => match self.known() {
                 Some(known) => rows(pg::rows(schema, name, &known.facts)?).map(Some),
                 None => Ok(None),
@@ -114,28 +142,31 @@ fn keywords() -> Result<RecordBatch> {
 }
 
 impl Names for Scope<'_> {
-    fn find(&self, schema: Option<&str>, name: &str, path: Option<&[String]>) -> Result<Option<Named>> {
+    fn find(&self, schema: Option<&str>, name: &str, inside: Option<Inside<'_>>) -> Result<Option<Named>> {
         if let Some((_, batch)) = self.local.iter().find(|(n, _)| n == name) {
             return rows(batch.clone()).map(Some);
         }
-        let path = path.unwrap_or(&self.path);
+        let role = self.role(inside.map(|i| i.owner));
+        let path = inside.map_or(self.path.as_slice(), |i| i.path);
         // As in Postgres, pg_catalog comes before all other schemas, unless the path says where.
         let first = name.starts_with("pg_") && pg::find(PG_CATALOG, name).is_some() && !path.iter().any(|s| s == PG_CATALOG);
-        let schemas = match schema {
-            None if first => vec![PG_CATALOG],
-            None => path.iter().map(String::as_str).collect(),
-            Some(schema) => vec![schema],
-        };
-        for schema in schemas {
-            if let Some(found) = self.find_in(schema, name)? {
-                return Ok(Some(found));
+        match schema {
+            None if first => self.find_in(PG_CATALOG, name, role),
+            Some(schema) => self.find_in(schema, name, role),
+            // Schemas that the role may not look into are passed over.
+            None => {
+                for schema in path.iter().filter(|s| access::may_use(self.catalog, role, s)) {
+                    if let Some(found) = self.find_in(schema, name, role)? {
+                        return Ok(Some(found));
+                    }
+                }
+                Ok(None)
             }
         }
-        Ok(None)
     }
 
     fn known(&self) -> Option<Arc<Known>> {
-        let context = self.system?;
+        let Reader::Session(context) = self.reader else { return None };
         Some(self.known.get_or_init(|| Arc::new(known(context))).clone())
     }
 
@@ -153,9 +184,12 @@ impl Names for Scope<'_> {
 }
 
 impl Scope<'_> {
-    fn find_in(&self, schema: &str, name: &str) -> Result<Option<Named>> {
+    fn find_in(&self, schema: &str, name: &str, role: Option<u32>) -> Result<Option<Named>> {
         if matches!(schema, SYSTEM | PG_CATALOG | INFORMATION_SCHEMA) {
-            return self.system(schema, name);
+            return self.system(schema, name, role);
+        }
+        if let Some(role) = role.filter(|_| self.catalog.has_schema(schema)) {
+            access::check_schema(self.catalog, role, schema, Privileges::USAGE)?;
         }
         let Some(object) = self.catalog.find(schema, name) else { return Ok(None) };
         self.used.lock().insert(object.id);
@@ -164,16 +198,16 @@ impl Scope<'_> {
                 Error::new(Kind::WrongObjectType, format!("cannot open relation \"{name}\"")).with_detail("This operation is not supported for indexes.")
             );
         }
-        if let Body::View(view) = &object.body {
-            return Ok(Some(Named::View {
-                query: view.query.clone(),
-                columns: view.columns.iter().map(|c| c.name.clone()).collect(),
-                path: object.path.clone(),
-            }));
-        }
         if matches!(object.body, Body::Sink(_)) {
             return Err(Error::new(Kind::WrongObjectType, format!("sink \"{name}\" keeps no rows that could be read"))
                 .with_hint("read what the sink reads, or make a materialized view of its query"));
+        }
+        if let Some(role) = role {
+            access::check(self.catalog, role, object, Privileges::SELECT)?;
+        }
+        if let Body::View(view) = &object.body {
+            let columns = view.columns.iter().map(|c| c.name.clone()).collect();
+            return Ok(Some(Named::View { query: view.query.clone(), columns, path: object.path.clone(), owner: object.access.owner }));
         }
         let relation = (self.relation)(object.id).ok_or_else(|| Error::internal(format!("the planner does not know \"{name}\"")))?;
         Ok(Some(Named::Relation(Arc::new(RelationSource::new(relation)))))

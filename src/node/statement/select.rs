@@ -1,7 +1,7 @@
 //! `SELECT`: bound against the catalog, run whole by DataFusion over one epoch, or as a look-up.
 
 use super::lookup::{Lookup, Reach};
-use super::scope::{Scope, with_rows};
+use super::scope::{Reader, Scope, with_rows};
 use super::{Context, Outcome};
 use crate::catalog::catalog::Catalog;
 use crate::catalog::object::Body;
@@ -129,7 +129,7 @@ pub async fn values(context: &Context, list: &[(String, Option<FieldRef>)]) -> R
     let plan = {
         let catalog = context.engine.catalog();
         let relation = |id| context.engine.relation(id);
-        let scope = Scope::new(&catalog, &relation, Some(context));
+        let scope = Scope::new(&catalog, &relation, Reader::Session(context));
         let nothing = DFSchema::empty();
         let mut items = Vec::new();
         for (i, (text, field)) in list.iter().enumerate() {
@@ -154,7 +154,7 @@ pub async fn values(context: &Context, list: &[(String, Option<FieldRef>)]) -> R
 pub(super) fn bind(context: &Context, statement: &Statement, query: &ast::Query, parameters: Parameters<'_>) -> Result<Bound> {
     let catalog = context.engine.catalog();
     let relation = |id| context.engine.relation(id);
-    let scope = Scope::new(&catalog, &relation, Some(context));
+    let scope = Scope::new(&catalog, &relation, Reader::Session(context));
     // Columns are named before values take the place of calls: `current_user` is called so.
     let mut query = Box::new(query.clone());
     name_columns(&mut query);
@@ -170,7 +170,8 @@ pub(super) fn with_session_values<T: VisitMut>(context: &Context, mut tree: T) -
 
 fn session_value(context: &Context, name: &str, arguments: &[String]) -> Option<Result<Option<String>>> {
     match (name, arguments) {
-        ("current_user" | "user" | "session_user" | "current_role", []) => Some(Ok(context.settings.get("session_authorization"))),
+        ("current_user" | "user" | "current_role", []) => Some(Ok(Some(context.engine.catalog().roles().name_of(context.role())))),
+        ("session_user", []) => Some(Ok(Some(context.engine.catalog().roles().name_of(context.settings.identity().session.oid)))),
         ("set_config", [name, value, local]) => {
             context.sets.lock().push(Set { name: name.clone(), value: Some(value.clone()), local: local == "true" });
             Some(Ok(Some(value.clone())))

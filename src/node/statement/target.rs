@@ -1,6 +1,9 @@
 //! The table that a DML statement changes.
 
 use super::Context;
+use super::access::check_schema;
+use crate::catalog::access::Privileges;
+use crate::catalog::catalog::{Catalog, PUBLIC};
 use crate::catalog::object::{Body, Column, Object, Table};
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Name, Statement};
@@ -26,7 +29,10 @@ impl Target {
     pub(super) fn named(context: &Context, name: &Name, verb: &str) -> Result<Target> {
         let object = find_relation(context, name)?;
         match &object.body {
-            Body::Table(table) => Ok(Target { table: Arc::new(table.clone()), object }),
+            Body::Table(table) => {
+                context.check_may(&object, privilege_of(verb)?)?;
+                Ok(Target { table: Arc::new(table.clone()), object })
+            }
             _ => {
                 let what = object.kind_name();
                 Err(Error::new(Kind::WrongObjectType, format!("cannot {verb} {what} \"{}\"", name.name))
@@ -61,6 +67,16 @@ impl Target {
     }
 }
 
+/// What a statement that changes rows needs.
+fn privilege_of(verb: &str) -> Result<Privileges> {
+    match verb {
+        "insert into" | "copy to" => Ok(Privileges::INSERT),
+        "update" => Ok(Privileges::UPDATE),
+        "delete from" => Ok(Privileges::DELETE),
+        _ => Err(Error::internal(format!("no privilege is known for \"{verb}\""))),
+    }
+}
+
 /// `schema.name` or `name`, folded.
 fn object_name(statement: &Statement, name: &ObjectName) -> Result<Name> {
     let parts: Vec<String> = name.0.iter().filter_map(|p| p.as_ident()).map(folded).collect();
@@ -74,8 +90,23 @@ fn object_name(statement: &Statement, name: &ObjectName) -> Result<Name> {
 
 /// A relation of the catalog. Error: 42P01.
 pub(super) fn find_relation(context: &Context, name: &Name) -> Result<Arc<Object>> {
-    context.find(name).ok_or_else(|| {
-        let shown = name.schema.as_ref().map_or_else(|| name.name.clone(), |s| format!("{s}.{}", name.name));
-        Error::new(Kind::UndefinedTable, format!("relation \"{shown}\" does not exist")).at(name.position)
-    })
+    let catalog = context.engine.catalog();
+    match &name.schema {
+        Some(_) => find_in(&catalog, context.role(), name),
+        None => context.find(name).ok_or_else(|| undefined(name)),
+    }
+}
+
+/// The same for a role; a name that has no schema is one of `public`. Error: 42P01, or 42501 for its schema.
+pub(super) fn find_in(catalog: &Catalog, role: u32, name: &Name) -> Result<Arc<Object>> {
+    let schema = name.schema.as_deref().unwrap_or(PUBLIC);
+    if catalog.has_schema(schema) {
+        check_schema(catalog, role, schema, Privileges::USAGE)?;
+    }
+    catalog.find(schema, &name.name).cloned().ok_or_else(|| undefined(name))
+}
+
+fn undefined(name: &Name) -> Error {
+    let shown = name.schema.as_ref().map_or_else(|| name.name.clone(), |s| format!("{s}.{}", name.name));
+    Error::new(Kind::UndefinedTable, format!("relation \"{shown}\" does not exist")).at(name.position)
 }

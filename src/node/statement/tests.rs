@@ -4,8 +4,11 @@
 use crate::catalog::catalog::Catalog;
 use crate::catalog::object::{Body, Object};
 use crate::error::{Error, Kind, Result};
-use crate::node::engine_api::{Engine, Resolve, Snapshot, When, Written};
+use crate::node::audit::Audit;
+use crate::node::engine_api::{Engine, Resolve, Secure, Snapshot, When, Written};
+use crate::node::identity::Door;
 use crate::node::pool::Pool;
+use crate::node::secrets::Secrets;
 use crate::node::session::{SessionBackend, binder};
 use crate::node::transaction::Changes;
 use crate::pg::backend::{Backend, Execution, Notice, Peer, Session, Stoppable};
@@ -37,7 +40,7 @@ impl Stoppable for Nobody {
 }
 
 fn peer() -> Peer {
-    Peer { pid: 1, address: ([127, 0, 0, 1], 1).into(), stop: Arc::new(Nobody) }
+    Peer { pid: 1, address: ([127, 0, 0, 1], 1).into(), encrypted: false, stop: Arc::new(Nobody) }
 }
 
 struct FakeEngine {
@@ -46,6 +49,8 @@ struct FakeEngine {
     tables: Mutex<Tables>,
     next: AtomicU32,
     clock: Arc<ManualClock>,
+    secrets: Secrets,
+    audit: Audit,
 }
 
 struct FakeSnapshot(Tables);
@@ -139,6 +144,22 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
+    async fn secure(&self, change: Secure) -> Result<Vec<Error>> {
+        let mut catalog = self.catalog.lock();
+        let secured = change(&catalog)?;
+        let with_objects = secured.objects.into_iter().fold(Catalog::clone(&catalog), |catalog, object| catalog.replacing(object));
+        *catalog = Arc::new(secured.roles.map_or(with_objects.clone(), |roles| with_objects.with_roles(roles)));
+        Ok(secured.notices)
+    }
+
+    fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
     async fn drop_objects(&self, ids: &[ObjectId]) -> Result<()> {
         let mut catalog = self.catalog.lock();
         *catalog = Arc::new(catalog.without(ids));
@@ -202,9 +223,11 @@ impl Client {
             plans: Mutex::default(),
             tables: Mutex::default(),
             next: AtomicU32::new(1000),
+            secrets: Secrets::open(None).unwrap(),
+            audit: Audit::default(),
             clock: Arc::new(ManualClock::at(1_714_979_289_123_456)),
         });
-        let backend = SessionBackend::new(engine, Arc::new(binder(2, Arc::default()).unwrap()), Arc::new(Pool::new(2).unwrap()));
+        let backend = SessionBackend::new(engine, Arc::new(binder(2, Arc::default()).unwrap()), Arc::new(Pool::new(2).unwrap()), Door::default());
         let parameters = BTreeMap::from([("user".to_owned(), "ann".to_owned()), ("options".to_owned(), "-c statement_timeout=5s".to_owned())]);
         let session = runtime.block_on(backend.connect(&parameters, peer())).unwrap();
         Client { runtime, session }
@@ -326,7 +349,7 @@ fn values_and_types_are_those_of_postgres() {
         ("select case when 1 > 2 then 'a' end", "NULL"),
         ("select 1 = '1', '2' > 1, 5 between '1' and '9', 3 in ('3', '4')", "t|t|t|t"),
         ("select array[1, 2], '{3,4}'::int[]", "{1,2}|{3,4}"),
-        ("select version() like 'PostgreSQL 15%', current_database(), current_user, current_schema()", "t|tidewater|ann|public"),
+        ("select version() like 'PostgreSQL 15%', current_database(), current_user, current_schema()", "t|tidewater|tidewater|public"),
         ("select current_setting('statement_timeout'), current_setting('nothing', true)", "5s|NULL"),
         ("select current_setting('nothing')", "42704: unrecognized configuration parameter \"nothing\""),
         ("select * from (values (1, 'a'), (2, 'b')) v (x, y) order by x desc", "2|b\n1|a"),

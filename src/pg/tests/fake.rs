@@ -13,8 +13,7 @@
 //! | `do X` | a command with the tag X |
 
 use crate::error::{Error, Kind, Result};
-use crate::pg::auth::Access;
-use crate::pg::backend::{Backend, Command, Commitment, Description, Execution, Notice, Parameter, Parsed, Peer, ResultColumn, Session};
+use crate::pg::backend::{Admission, Backend, Command, Commitment, Description, Execution, Notice, Origin, Parameter, Parsed, Peer, ResultColumn, Session};
 use crate::pg::server::{PgStats, Server};
 use crate::pg::types::{self, field_of};
 use crate::types::text::{TextStyle, parse_value};
@@ -68,6 +67,12 @@ impl Backend for FakeBackend {
         let settings = settings.map(|(k, v)| (k.to_string(), v.to_string())).into();
         Ok(Box::new(FakeSession { live: self.live.clone(), status: b'I', notices: Vec::new(), settings }))
     }
+
+    fn admission(&self, _user: &str, _origin: &Origin) -> Result<Admission> {
+        Ok(Admission::Trusted)
+    }
+
+    fn refused(&self, _user: &str, _origin: &Origin, _error: &Error) {}
 }
 
 #[async_trait]
@@ -336,7 +341,7 @@ impl TestServer {
     pub fn with_limit(max_connections: usize) -> TestServer {
         let backend = FakeBackend::default();
         let live = backend.live.clone();
-        let server = Server::new(Arc::new(backend), Access::Loopback, max_connections);
+        let server = Server::new(Arc::new(backend), None, max_connections);
         let (shutdown, ending) = watch::channel(false);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();

@@ -23,8 +23,8 @@ pub struct Known {
     pub path: Vec<String>,
     /// The session's process number.
     pub pid: i32,
-    /// Cancels or ends another session; false: there is none of that number.
-    pub signal: Arc<dyn Fn(i32, Signal) -> bool + Send + Sync>,
+    /// Cancels or ends another session; false: there is none of that number. Error: it may not be (42501).
+    pub signal: Arc<dyn Fn(i32, Signal) -> Result<bool> + Send + Sync>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,16 +133,16 @@ const FUNCTIONS: &[Row] = &[
     ("inet_server_addr", Gives::Text, true, NOTHING),
     ("inet_client_addr", Gives::Text, true, NOTHING),
     ("inet_server_port", Gives::Integer, true, NOTHING),
-    ("has_table_privilege", Gives::Boolean, true, YES),
-    ("has_schema_privilege", Gives::Boolean, true, YES),
-    ("has_database_privilege", Gives::Boolean, true, YES),
-    ("has_column_privilege", Gives::Boolean, true, YES),
-    ("has_any_column_privilege", Gives::Boolean, true, YES),
+    ("has_table_privilege", Gives::Boolean, true, |k, a| k.may(2, a, Known::on_relation)),
+    ("has_schema_privilege", Gives::Boolean, true, |k, a| k.may(2, a, Known::on_schema)),
+    ("has_database_privilege", Gives::Boolean, true, |k, a| k.may(2, a, |k, role, _, text| pg::privileges::on_database(&k.facts, role, text).map(Some))),
+    ("has_column_privilege", Gives::Boolean, true, |k, a| k.may(3, a, Known::on_relation)),
+    ("has_any_column_privilege", Gives::Boolean, true, |k, a| k.may(2, a, Known::on_relation)),
     ("has_function_privilege", Gives::Boolean, true, YES),
     ("has_sequence_privilege", Gives::Boolean, true, YES),
     ("has_tablespace_privilege", Gives::Boolean, true, YES),
     ("has_type_privilege", Gives::Boolean, true, YES),
-    ("pg_has_role", Gives::Boolean, true, YES),
+    ("pg_has_role", Gives::Boolean, true, |k, a| k.may(2, a, Known::on_role)),
     ("pg_table_is_visible", Gives::Boolean, true, |k, a| k.visible("pg_class", a)),
     ("pg_type_is_visible", Gives::Boolean, true, |k, a| k.visible("pg_type", a)),
     ("pg_function_is_visible", Gives::Boolean, true, |k, a| k.visible("pg_proc", a)),
@@ -567,12 +567,46 @@ impl Known {
         }
     }
 
+    /// `([user,] thing, …, privilege)`: `count` arguments without the user. A thing that is not there is NULL.
+    fn may(&self, count: usize, arguments: &[Value], ask: fn(&Known, u32, &Value, &str) -> Result<Option<bool>>) -> Result<Value> {
+        let (role, rest) = match arguments.len().checked_sub(count) {
+            Some(0) => (self.facts.role, arguments),
+            Some(1) => (self.role(&arguments[0])?, &arguments[1..]),
+            _ => return Err(Error::new(Kind::UndefinedFunction, "a privilege is asked for with other arguments")),
+        };
+        let privilege = text(rest.last());
+        Ok(ask(self, role, &rest[0], &privilege)?.map_or(Value::Null, Value::Boolean))
+    }
+
+    fn role(&self, value: &Value) -> Result<u32> {
+        match value {
+            Value::Text(name) => pg::privileges::role_named(&self.facts, name),
+            other => oid(other),
+        }
+    }
+
+    fn on_relation(&self, role: u32, thing: &Value, privilege: &str) -> Result<Option<bool>> {
+        pg::privileges::on_relation(&self.facts, role, self.relation(thing)?, privilege)
+    }
+
+    fn on_schema(&self, role: u32, thing: &Value, privilege: &str) -> Result<Option<bool>> {
+        let schema = match thing {
+            Value::Text(name) => pg::privileges::schema_named(&self.facts, name)?,
+            other => oid(other)?,
+        };
+        pg::privileges::on_schema(&self.facts, role, schema, privilege)
+    }
+
+    fn on_role(&self, role: u32, thing: &Value, privilege: &str) -> Result<Option<bool>> {
+        pg::privileges::on_role(&self.facts, role, self.role(thing)?, privilege).map(Some)
+    }
+
     fn visible(&self, class: &str, arguments: &[Value]) -> Result<Value> {
         Ok(pg::is_visible(&self.facts, class, oid(&arguments[0])?, &self.path).map_or(Value::Null, Value::Boolean))
     }
 
     fn signal(&self, arguments: &[Value], signal: Signal) -> Result<Value> {
-        Ok(Value::Boolean((self.signal)(integer(arguments.first())?, signal)))
+        (self.signal)(integer(arguments.first())?, signal).map(Value::Boolean)
     }
 }
 

@@ -13,6 +13,7 @@ use super::types::data_type;
 use crate::catalog::object::Include;
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{ColumnDef, CreateRelation, FormatDef, Options, RelationKind, StatementKind, WatermarkDef};
+use crate::types::secret::reference;
 use datafusion::sql::sqlparser::ast::{BinaryLength, DataType, TimezoneInfo};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -223,6 +224,10 @@ fn option(c: &mut Cursor<'_>) -> Result<(String, String, usize)> {
         name.push_str(&option_word(c)?);
     }
     c.expect(&Token::Eq)?;
+    if c.is_word("secret") && matches!(c.peek_nth(1).token, Token::Word(_)) {
+        c.advance();
+        return Ok((name, reference(&c.name()?), position));
+    }
     let value = match &c.peek().token {
         Token::Number(n, _) => n.clone(),
         Token::Word(w) => w.value.clone(),

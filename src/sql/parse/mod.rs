@@ -15,8 +15,11 @@ mod cursor;
 mod cursors;
 mod dialect;
 mod drop;
+mod grants;
 mod recursion;
+mod redact;
 mod refuse;
+mod roles;
 mod schema;
 mod settings;
 mod show;
@@ -147,7 +150,7 @@ fn statement(source: &Arc<Source>, tokens: &[TokenWithSpan]) -> Result<Statement
     check_parameters(source, tokens)?;
     let mut cursor = Cursor::new(source, tokens);
     let kind = kind(source, &mut cursor)?;
-    Ok(Statement { kind, text: source.slice(tokens).to_owned(), source: source.clone() })
+    Ok(Statement { kind, text: redact::text(source, tokens), source: source.clone() })
 }
 
 /// One arm per first word.
@@ -161,7 +164,8 @@ fn kind(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
         "table" => table(c),
         "select" | "with" | "values" | "insert" | "update" | "delete" => standard(c),
         "create" => create(c),
-        "drop" => drop::parse(c),
+        "alter" => roles::alter(c)?.map_or_else(|| Err(refuse::statement(c, &first)), Ok),
+        "drop" => roles::drop(c)?.map_or_else(|| drop::parse(c), Ok),
         "show" => show::parse(c),
         "describe" | "desc" => show::describe(c),
         "explain" => explain(source, c),
@@ -180,12 +184,17 @@ fn kind(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
         "deallocate" => cursors::deallocate(c),
         "copy" => copy::parse(source, c),
         "comment" => comment::parse(c),
+        "grant" | "revoke" => grants::parse(c),
+        "reassign" => roles::reassign(c),
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => transaction::parse(c),
         _ => Err(refuse::statement(c, &first)),
     }
 }
 
 fn create(c: &mut Cursor<'_>) -> Result<StatementKind> {
+    if let Some(created) = roles::create(c)? {
+        return Ok(created);
+    }
     let or_replace = is_ahead(c, 1, &["or", "replace"]);
     let what = if or_replace { 3 } else { 1 };
     let next = |word: &str| is_ahead(c, what, &[word]);

@@ -3,7 +3,7 @@
 use super::cursor::Cursor;
 use super::transaction;
 use crate::error::Result;
-use crate::sql::ast::{Set, StatementKind};
+use crate::sql::ast::{ROLE, SESSION_AUTHORIZATION, Set, StatementKind};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 pub(super) fn set(c: &mut Cursor<'_>) -> Result<StatementKind> {
@@ -14,18 +14,16 @@ pub(super) fn set(c: &mut Cursor<'_>) -> Result<StatementKind> {
     if c.word("transaction") || c.words(&["local", "transaction"]) || c.words(&["session", "transaction"]) {
         return transaction::set(c, false);
     }
-    if c.words(&["session", "authorization"]) || c.word("role") {
-        if !(c.word("default") || c.word("none")) {
-            return Err(c.refused("roles are not supported"));
-        }
-        c.expect_end()?;
-        return Ok(StatementKind::Nothing("SET"));
-    }
     let local = c.word("local");
-    if !local {
+    if !local && !super::is_ahead(c, 0, &["session", "authorization"]) {
         c.word("session");
     }
-    let set = if c.words(&["time", "zone"]) {
+    let set = if c.words(&["session", "authorization"]) {
+        Set { name: SESSION_AUTHORIZATION.into(), value: role(c)?, local }
+    } else if c.is_word("role") && !matches!(c.peek_nth(1).token, Token::Eq) && !super::is_ahead(c, 1, &["to"]) {
+        c.advance();
+        Set { name: ROLE.into(), value: role(c)?, local }
+    } else if c.words(&["time", "zone"]) {
         Set { name: "timezone".into(), value: zone(c)?, local }
     } else if c.word("names") {
         Set { name: "client_encoding".into(), value: value(c)?, local }
@@ -41,6 +39,14 @@ pub(super) fn set(c: &mut Cursor<'_>) -> Result<StatementKind> {
     };
     c.expect_end()?;
     Ok(StatementKind::Set(set))
+}
+
+/// A role's name, or a string; `None`: DEFAULT, NONE.
+fn role(c: &mut Cursor<'_>) -> Result<Option<String>> {
+    if c.word("default") || c.word("none") {
+        return Ok(None);
+    }
+    if matches!(c.peek().token, Token::Word(_)) { c.name().map(Some) } else { c.string().map(Some) }
 }
 
 fn zone(c: &mut Cursor<'_>) -> Result<Option<String>> {
@@ -78,7 +84,7 @@ pub(super) fn reset(c: &mut Cursor<'_>) -> Result<StatementKind> {
     } else if c.words(&["time", "zone"]) {
         Some("timezone".to_owned())
     } else if c.words(&["session", "authorization"]) {
-        return c.expect_end().map(|()| StatementKind::Nothing("RESET"));
+        Some(SESSION_AUTHORIZATION.to_owned())
     } else {
         let mut name = c.name()?;
         while c.token(&Token::Period) {
