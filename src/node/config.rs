@@ -66,6 +66,10 @@ pub struct Flags {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_interval: Option<String>,
+    /// How long changes of relations are kept for those who resume a subscription: 10m, 1d, 0s for not at all [TIDEWATER_RETAIN_HISTORY; default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain_history: Option<String>,
     /// Who may connect while there are no passwords, under any user name: loopback (this machine) or anyone [TIDEWATER_TRUST; default: loopback]
     #[arg(long, value_name = "WHOM")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +100,8 @@ pub struct Config {
     pub threads: usize,
     #[serde(default = "default_checkpoint_interval", deserialize_with = "duration")]
     pub checkpoint_interval: Duration,
+    #[serde(default = "default_retain_history", deserialize_with = "duration")]
+    pub retain_history: Duration,
     #[serde(default)]
     pub trust: Trust,
     #[serde(default)]
@@ -114,7 +120,7 @@ pub enum Trust {
     Anyone,
 }
 
-const SETTINGS: [&str; 9] = ["data_dir", "listen", "http", "memory", "threads", "checkpoint_interval", "trust", "log_format", "log"];
+const SETTINGS: [&str; 10] = ["data_dir", "listen", "http", "memory", "threads", "checkpoint_interval", "retain_history", "trust", "log_format", "log"];
 
 impl Config {
     /// Puts the sources of settings together. The error names the setting and where its value came from.
@@ -173,6 +179,11 @@ pub struct Limits {
     pub spill_bytes: u64,
     /// Bytes on disk of what one isolated view has still to take in; beyond it, input waits.
     pub isolated_log_bytes: u64,
+    /// Bytes of changes that wait for all subscribers together, and a quarter of it for one; who holds more is cut off.
+    pub subscription_bytes: usize,
+    /// For how long changes of a relation are kept for those who resume, and how many bytes of them on disk.
+    pub retain_history: Duration,
+    pub history_bytes: u64,
     /// How long a replay waits for a source before it gives up.
     pub replay_timeout: Duration,
 }
@@ -191,6 +202,8 @@ const QUEUE_BYTES: usize = 64 << 20;
 const SPILL_BYTES: u64 = 16 << 30;
 /// Hours of a busy source; a view that is further behind is too dear for this machine.
 const ISOLATED_LOG_BYTES: u64 = 16 << 30;
+/// Of one relation: who comes back later than that reads its rows as fast as its changes.
+const HISTORY_BYTES: u64 = 1 << 30;
 /// A source that cannot be read again for so long keeps the server from starting, with a clear error.
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -220,6 +233,9 @@ impl Config {
             spill: Some(self.data_dir.join("spill")),
             spill_bytes: SPILL_BYTES,
             isolated_log_bytes: ISOLATED_LOG_BYTES,
+            subscription_bytes: self.memory() / 16,
+            retain_history: self.retain_history,
+            history_bytes: HISTORY_BYTES,
             replay_timeout: REPLAY_TIMEOUT,
         }
     }
@@ -270,6 +286,10 @@ fn default_threads() -> usize {
 
 fn default_checkpoint_interval() -> Duration {
     Duration::from_secs(1)
+}
+
+fn default_retain_history() -> Duration {
+    Duration::from_secs(3600)
 }
 
 fn default_log() -> String {
@@ -385,19 +405,19 @@ mod tests {
         assert_eq!(config.data_dir, PathBuf::from("./tidewater-data"));
         assert_eq!(config.listen.to_string(), "127.0.0.1:8433");
         assert_eq!(config.http.to_string(), "127.0.0.1:8434");
-        assert_eq!(config.checkpoint_interval, Duration::from_secs(1));
+        assert_eq!((config.checkpoint_interval, config.retain_history), (Duration::from_secs(1), Duration::from_secs(3600)));
         assert!(config.memory >= MEMORY_MIN_BYTES && config.threads >= 1);
     }
 
     #[test]
     fn a_file_may_set_all() {
         let config = from_toml(
-            "memory = \"512MiB\"\nthreads = 2\ncheckpoint_interval = \"250ms\"\nlisten = \"0.0.0.0:5432\"\ntrust = \"anyone\"\nlog_format = \"json\"",
+            "memory = \"512MiB\"\nthreads = 2\ncheckpoint_interval = \"250ms\"\nretain_history = \"0s\"\nlisten = \"0.0.0.0:5432\"\ntrust = \"anyone\"\nlog_format = \"json\"",
         )
         .unwrap();
         assert_eq!(config.memory, 512 << 20);
         assert_eq!(config.threads, 2);
-        assert_eq!(config.checkpoint_interval, Duration::from_millis(250));
+        assert_eq!((config.checkpoint_interval, config.retain_history), (Duration::from_millis(250), Duration::ZERO));
         assert_eq!((config.trust, config.log_format), (Trust::Anyone, LogFormat::Json));
     }
 

@@ -138,6 +138,7 @@ impl Scheduler {
     /// `ids`: readers first. The state goes with one range deletion per state table.
     pub(super) fn drop_objects(&mut self, ids: &[ObjectId]) -> Result<()> {
         self.await_checkpoint()?;
+        self.end_subscriptions(ids);
         let mut ops = Ops::default();
         for id in ids {
             if let Some(i) = self.building.iter().position(|b| b.object.id == *id) {

@@ -1,7 +1,7 @@
 //! `DROP`: without CASCADE refused if anything depends on it (2BP01), with it told what goes as well.
 
 use super::{Context, Outcome};
-use crate::catalog::catalog::PUBLIC;
+use crate::catalog::catalog::{PUBLIC, SYSTEM};
 use crate::catalog::object::{Body, Object};
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Drop, Name, ObjectKind};
@@ -39,7 +39,7 @@ pub(super) async fn execute(context: &Context, drop: &Drop) -> Result<Outcome> {
     let all = catalog.with_dependants(&ids);
     if drop.cascade {
         let others: Vec<&Arc<Object>> =
-            all.iter().rev().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id)).filter(|o| o.index().is_none()).collect();
+            all.iter().rev().filter(|id| !ids.contains(id)).filter_map(|id| catalog.get(*id)).filter(|o| o.index().is_none() && o.schema != SYSTEM).collect();
         if let Some(notice) = cascade_notice(&others) {
             outcome = outcome.notice(notice);
         }

@@ -20,6 +20,7 @@ mod refuse;
 mod settings;
 mod show;
 pub mod source;
+mod subscribe;
 mod transaction;
 mod types;
 mod windows;
@@ -135,6 +136,7 @@ fn kind(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
         "execute" => cursors::execute(c),
         "deallocate" => cursors::deallocate(c),
         "copy" => copy::parse(source, c),
+        "subscribe" => subscribe::parse(source, c),
         "comment" => comment::parse(c),
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => transaction::parse(c),
         _ => Err(refuse::statement(c, &first)),
