@@ -110,15 +110,19 @@ fn what(context: &Context, subscribe: &Subscribe) -> Result<What> {
     let object = find_relation(context, name)?;
     let wrong = |what: &str| Error::new(Kind::WrongObjectType, format!("{} \"{}\" {what}", object.kind_name(), object.name)).at(name.position);
     match &object.body {
-        Body::Table(_) | Body::MaterializedView(_) if object.is_isolated() => Err(Error::not_supported("SUBSCRIBE to an isolated materialized view is not supported")
-            .with_hint("create the view without isolated = true, or subscribe to its query: SUBSCRIBE (SELECT …)")
-            .at(name.position)),
+        Body::Table(_) | Body::MaterializedView(_) if object.is_isolated() => {
+            Err(Error::not_supported("SUBSCRIBE to an isolated materialized view is not supported")
+                .with_hint("create the view without isolated = true, or subscribe to its query: SUBSCRIBE (SELECT …)")
+                .at(name.position))
+        }
         Body::Table(_) | Body::MaterializedView(_) => Ok(What::Relation(object)),
         Body::View(_) => {
             let text = format!("SELECT * FROM {}", name.quoted());
             Ok(What::Query(Query { tree: parse::query(&text)?, text, position: name.position, typed: false }))
         }
-        Body::Source(_) => Err(wrong("keeps no rows that could be read").with_hint(format!("subscribe to a query over it: SUBSCRIBE (SELECT * FROM {})", name.quoted()))),
+        Body::Source(_) => {
+            Err(wrong("keeps no rows that could be read").with_hint(format!("subscribe to a query over it: SUBSCRIBE (SELECT * FROM {})", name.quoted())))
+        }
         Body::Index(_) | Body::Sink(_) => Err(wrong("cannot be subscribed to").with_hint("subscribe to what it reads")),
     }
 }

@@ -175,7 +175,10 @@ mod tests {
 
     fn behind(history: &History, store: &MemoryStore, epoch: u64) -> Vec<u64> {
         let past = history.behind(Epoch(epoch), &change(0).delta().unwrap().schema(), store.snapshot());
-        past.map(|c| c.unwrap()).inspect(|(epoch, delta)| assert_eq!((delta.rows(), delta.column(0).len(), epoch.0 > 0), (1, 1, true))).map(|(e, _)| e.0).collect()
+        past.map(|c| c.unwrap())
+            .inspect(|(epoch, delta)| assert_eq!((delta.rows(), delta.column(0).len(), epoch.0 > 0), (1, 1, true)))
+            .map(|(e, _)| e.0)
+            .collect()
     }
 
     /// A checkpoint, from its beginning to its end.

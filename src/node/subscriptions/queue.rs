@@ -42,6 +42,8 @@ struct State {
     bytes: usize,
     /// Everything up to here was taken by the client's connection; `None`: it has not got the rows that it begins with.
     sent: Option<Epoch>,
+    /// Of progress: epoch and durable epoch.
+    told: Option<(Epoch, Epoch)>,
     end: Option<End>,
     /// Nobody listens any more.
     closed: bool,
@@ -72,12 +74,13 @@ impl Queue {
         open
     }
 
-    /// Everything up to `epoch` is in it. Told if the subscriber wants to know; what was told and not taken yet is replaced.
+    /// Everything up to `epoch` is in it. Told if it is news and the subscriber wants to know; what was told and not taken yet is replaced.
     pub fn progressed(&self, epoch: Epoch, durable: Epoch) {
         let mut state = self.state.lock();
-        if !self.progress || !state.is_open() {
+        if !self.progress || !state.is_open() || state.told == Some((epoch, durable)) {
             return;
         }
+        state.told = Some((epoch, durable));
         if let Some(Item::Progress { .. }) = state.items.back() {
             state.items.pop_back();
         }
@@ -203,10 +206,13 @@ mod tests {
         assert!(queue.push(&change(5, 10)) && queue.push(&change(6, 10)));
         queue.progressed(Epoch(6), Epoch(1));
         queue.progressed(Epoch(9), Epoch(8));
+        queue.progressed(Epoch(9), Epoch(8));
         assert_eq!((queue.bytes(), queue.sent()), (160, (None, true)));
         let all: Vec<_> = std::iter::from_fn(|| taken(&queue)).map(Result::unwrap).collect();
         assert_eq!(all, [(5, false), (6, false), (9, true)]);
         assert_eq!((queue.bytes(), queue.sent()), (0, (Some(Epoch(9)), false)));
+        queue.progressed(Epoch(9), Epoch(8));
+        assert!(taken(&queue).is_none());
     }
 
     #[test]

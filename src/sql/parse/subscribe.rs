@@ -56,7 +56,9 @@ fn option(c: &mut Cursor<'_>, subscribe: &mut Subscribe) -> Result<()> {
 fn epoch(c: &mut Cursor<'_>) -> Result<(u64, usize)> {
     let position = c.position();
     if c.words(&["at", "least"]) {
-        return Err(Error::not_supported("AS OF AT LEAST is not supported").with_hint("write AS OF and the epoch up to which everything has come").at(position));
+        return Err(Error::not_supported("AS OF AT LEAST is not supported")
+            .with_hint("write AS OF and the epoch up to which everything has come")
+            .at(position));
     }
     let number = match &c.peek().token {
         Token::Number(number, _) | Token::SingleQuotedString(number) => number.parse(),
