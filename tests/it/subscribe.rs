@@ -153,6 +153,14 @@ fn change(random: &mut Random) -> String {
     statements.join("; ")
 }
 
+/// What is followed in the middle of changes: queries, which are built then, and a view.
+const LATE: [&str; 4] = [
+    "(SELECT b, count(*) AS n, sum(amount) AS total FROM t JOIN loose ON kind = a GROUP BY b)",
+    "(SELECT id, note FROM t WHERE amount > 30)",
+    "by_kind",
+    "(SELECT a, b FROM loose UNION ALL SELECT kind, note FROM t)",
+];
+
 /// What somebody has read: of a relation, at a version, its rows.
 type Reads = Vec<(usize, i64, Vec<String>)>;
 
@@ -183,7 +191,12 @@ fn phase(server: &mut Server, seed: u64, count: usize, behind: &[Option<i64>], k
         }
     });
     let (mut client, mut reads, mut random) = (server.connect(), Reads::new(), Random::new(seed + 1));
+    let mut late = Vec::new();
     while reads.len() < count {
+        // While rows come and go.
+        if !kill && late.len() < LATE.len() {
+            late.push(Follower::start(server, LATE[late.len()], None));
+        }
         let relation = random.below(RELATIONS.len() as u64) as usize;
         let (version, rows) = read(&mut client, relation).unwrap();
         reads.push((relation, version, rows));
@@ -204,6 +217,16 @@ fn phase(server: &mut Server, seed: u64, count: usize, behind: &[Option<i64>], k
         follower.until_epoch(newest);
         // Nothing more is written: all of it becomes durable.
         follower.until("durable epoch", |f| f.durable.load(Ordering::Acquire) >= newest);
+    }
+    for (follower, what) in late.into_iter().zip(LATE) {
+        follower.until_epoch(newest);
+        let (sent, _) = follower.stop();
+        check_netted(&sent, sent.first().map_or(0, |s| s.epoch));
+        let mut rebuilt = Rebuilt::default();
+        rebuilt.take(&sent);
+        let mut rows: Vec<String> = client.texts(&format!("SELECT * FROM {what} r")).iter().map(|r| r.join("|")).collect();
+        rows.sort();
+        assert_eq!(rebuilt.all(), rows, "{what}");
     }
     (followers.into_iter().map(Follower::stop).collect(), reads)
 }

@@ -106,17 +106,13 @@ impl Subscriptions {
 
     /// Whoever holds most of what waits is cut off, until it is no more than `limit` bytes.
     fn bound(&mut self, limit: usize) {
-        let mut waiting: Vec<(usize, &Arc<Queue>)> = self.followed.values().flat_map(|f| &f.queues).map(|q| (q.bytes(), q)).collect();
-        let mut all: usize = waiting.iter().map(|(bytes, _)| bytes).sum();
-        if all <= limit {
-            return;
-        }
-        waiting.sort_by_key(|(bytes, _)| *bytes);
+        let queues = || self.followed.values().flat_map(|f| &f.queues);
+        let mut all: usize = queues().map(|queue| queue.bytes()).sum();
         while all > limit
-            && let Some((bytes, queue)) = waiting.pop()
+            && let Some((bytes, queue)) = queues().map(|queue| (queue.bytes(), queue)).max_by_key(|(bytes, _)| *bytes).filter(|(bytes, _)| *bytes > 0)
         {
             queue.end(End::Slow(bytes));
-            all -= bytes;
+            all = all.saturating_sub(bytes);
         }
     }
 

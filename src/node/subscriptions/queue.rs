@@ -76,8 +76,11 @@ impl Queue {
 
     /// Everything up to `epoch` is in it. Told if it is news and the subscriber wants to know; what was told and not taken yet is replaced.
     pub fn progressed(&self, epoch: Epoch, durable: Epoch) {
+        if !self.progress {
+            return;
+        }
         let mut state = self.state.lock();
-        if !self.progress || !state.is_open() || state.told == Some((epoch, durable)) {
+        if !state.is_open() || state.told == Some((epoch, durable)) {
             return;
         }
         state.told = Some((epoch, durable));
