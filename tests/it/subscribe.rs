@@ -129,7 +129,10 @@ fn create(client: &mut Client) {
         "CREATE TABLE version (one INT PRIMARY KEY, n BIGINT); INSERT INTO version VALUES (1, 0); \
          CREATE TABLE t (id BIGINT PRIMARY KEY, kind BIGINT, amount NUMERIC(10, 2), note TEXT); CREATE TABLE loose (a BIGINT, b TEXT); \
          CREATE MATERIALIZED VIEW by_kind AS SELECT kind, count(*) AS n, sum(amount) AS total, max(id) AS newest FROM t GROUP BY kind; \
-         CREATE MATERIALIZED VIEW doubled AS SELECT t.kind, loose.b FROM t JOIN loose ON t.kind = loose.a",
+         CREATE MATERIALIZED VIEW doubled AS SELECT t.kind, loose.b FROM t JOIN loose ON t.kind = loose.a; \
+         CREATE SOURCE events (k BIGINT, x BIGINT) \
+           WITH (connector = 'datagen', rows = '100000', rate = '25000', fields.k.kind = 'random', fields.k.max = '50', fields.x.kind = 'random', fields.x.max = '9'); \
+         CREATE MATERIALIZED VIEW pushed AS SELECT k, count(*) AS n, max(x) AS most FROM events GROUP BY k",
     );
 }
 
@@ -176,7 +179,7 @@ fn read(client: &mut Client, relation: usize) -> Result<(i64, Vec<String>), SqlE
 /// Writers and readers beside the followers, until `reads` are done; then the server is killed, or all come to rest.
 fn phase(server: &mut Server, seed: u64, count: usize, behind: &[Option<i64>], kill: bool) -> (Vec<(Vec<Sent>, i64)>, Reads) {
     let follow = |(i, name): (usize, &&str)| Follower::start(server, name, behind[i]);
-    let followers: Vec<Follower> = RELATIONS.iter().chain(&["version"]).enumerate().map(follow).collect();
+    let followers: Vec<Follower> = RELATIONS.iter().chain(&["version", "pushed"]).enumerate().map(follow).collect();
     let stopped = Arc::new(AtomicBool::new(false));
     let (mut writing, stop) = (server.connect(), stopped.clone());
     let writer = std::thread::spawn(move || {
@@ -212,6 +215,7 @@ fn phase(server: &mut Server, seed: u64, count: usize, behind: &[Option<i64>], k
         let (version, rows) = read(&mut client, relation).unwrap();
         reads.push((relation, version, rows));
     }
+    client.until("SELECT count(*) FROM tidewater.sources WHERE status <> 'ended'", "0", PATIENCE);
     let newest = client.number("SELECT epoch FROM tidewater.epochs");
     for follower in &followers {
         follower.until_epoch(newest);
@@ -237,9 +241,9 @@ fn subscriptions_rebuild_what_select_reads_over_kills() {
     create(&mut server.connect());
     let mut random = Random::from_environment();
     let kills = std::env::var("KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
-    let (mut all, mut upto, mut reads) = (vec![Vec::new(); 5], vec![None; 5], Reads::new());
+    let (mut all, mut upto, mut reads) = (vec![Vec::new(); 6], vec![None; 6], Reads::new());
     for round in 0..=kills {
-        let (sent, mut more) = phase(&mut server, random.below(1 << 30), 60, &upto, round < kills);
+        let (sent, mut more) = phase(&mut server, random.below(1 << 30), 100, &upto, round < kills);
         for (i, (rows, epoch)) in sent.into_iter().enumerate() {
             assert!(rows.iter().all(|s| upto[i].is_none_or(|before| s.epoch > before)), "an epoch comes a second time");
             all[i].extend(rows);
@@ -250,6 +254,12 @@ fn subscriptions_rebuild_what_select_reads_over_kills() {
             server.restart();
         }
     }
+    // Epochs that come by themselves, not one for each version: compared at the end.
+    let mut pushed = Rebuilt::default();
+    pushed.take(&all[5]);
+    let mut rows: Vec<String> = server.connect().texts("SELECT * FROM pushed").iter().map(|r| r.join("|")).collect();
+    rows.sort();
+    assert_eq!(pushed.all(), rows);
     // The epoch in which each version begins.
     let began: BTreeMap<i64, i64> = all[4].iter().filter(|s| s.weight > 0).map(|s| (s.row.rsplit_once('|').unwrap().1.parse().unwrap(), s.epoch)).collect();
     for (i, sent) in all.iter().enumerate() {
