@@ -384,6 +384,8 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
 pub const MEMORY_MIN_BYTES: u64 = 64 << 20;
 /// Virtual nodes are shared out among threads; with fewer than four each the shares grow uneven.
 pub const THREADS_MAX: usize = 64;
+/// An epoch is put into the queue of each, which takes about a millisecond for so many.
+pub const SUBSCRIPTIONS_MAX: usize = 5000;
 /// A checkpoint syncs the disk: more often than this only that would be measured.
 pub const CHECKPOINT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// The epoch log since the last checkpoint is replayed at a restart: an hour of it is no quick start any more.

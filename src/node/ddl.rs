@@ -137,6 +137,7 @@ impl Scheduler {
 
     /// `ids`: readers first. The state goes with one range deletion per state table.
     pub(super) fn drop_objects(&mut self, ids: &[ObjectId]) -> Result<()> {
+        let ids = &self.with_subscriptions(ids)[..];
         self.await_checkpoint()?;
         self.end_subscriptions(ids);
         let mut ops = Ops::default();

@@ -158,6 +158,31 @@ fn a_query_is_followed_and_leaves_nothing() {
     let error = named.ended();
     assert_eq!((error.code.as_str(), error.message.as_str()), ("42P01", "what a query reads was dropped while a subscription followed it"));
     assert_eq!(client.one("SELECT count(*) FROM tidewater.views"), "0");
+    // One that begins while a DROP waits for its COMMIT.
+    client.run("CREATE TABLE t (id INT); BEGIN; DROP TABLE t");
+    let late = Running::rows(&server, "SUBSCRIBE (SELECT count(*) AS n FROM t)");
+    assert_eq!(late.next(), "1|0");
+    client.run("COMMIT");
+    assert_eq!(late.ended().code, "42P01");
+    assert_eq!(client.one("SELECT count(*) FROM tidewater.views"), "0");
+}
+
+/// Cursors of one connection are subscriptions like any other: they have a bound.
+#[test]
+fn subscriptions_are_counted() {
+    let (server, mut client) = start(SETUP);
+    client.run("BEGIN");
+    let all: Vec<String> = (0..5000).map(|n| format!("DECLARE c{n} CURSOR FOR SUBSCRIBE t WITH (SNAPSHOT = false)")).collect();
+    all.chunks(500).for_each(|some| client.run(&some.join("; ")));
+    let error = server.connect().fails("SUBSCRIBE n");
+    assert_eq!((error.code.as_str(), error.message.as_str()), ("53400", "a server may have 5000 subscriptions"));
+    let begun = Instant::now();
+    server.connect().run("INSERT INTO t VALUES (2, 'bob')");
+    println!("an INSERT with 5000 subscriptions takes {:?}", begun.elapsed());
+    assert_eq!(client.texts("FETCH 1 c4999").len(), 1);
+    client.run("COMMIT");
+    client.until("SELECT count(*) FROM tidewater.subscriptions", "0", PATIENCE);
+    client.run("BEGIN; DECLARE c CURSOR FOR SUBSCRIBE n; COMMIT");
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub mod history;
 pub mod queue;
 pub mod stream;
 
+use super::config::SUBSCRIPTIONS_MAX;
 use super::scheduler::Scheduler;
 use crate::catalog::catalog::SYSTEM;
 use crate::error::{Error, Kind, Result};
@@ -88,6 +89,15 @@ impl Subscriptions {
         self.followed.values().filter_map(|f| f.history.as_ref()).map(History::held).sum()
     }
 
+    fn are_too_many(&mut self) -> bool {
+        let count = |all: &Self| all.followed.values().map(|f| f.queues.len()).sum::<usize>();
+        if count(self) < SUBSCRIPTIONS_MAX {
+            return false;
+        }
+        self.followed.values_mut().for_each(|f| f.queues.retain(|queue| queue.is_open()));
+        count(self) >= SUBSCRIPTIONS_MAX
+    }
+
     /// Takes what an epoch has changed.
     fn offer(&mut self, epoch: Epoch, mut changes: BTreeMap<ObjectId, Vec<Delta>>) {
         for (relation, followed) in &mut self.followed {
@@ -139,6 +149,10 @@ impl Scheduler {
         let Some(rows) = self.relations.get(&relation).filter(|rows| rows.ready).cloned() else {
             return Ok(Err(Error::new(Kind::UndefinedTable, "the relation was dropped meanwhile")));
         };
+        if self.subscriptions.are_too_many() {
+            let many = Error::new(Kind::LimitExceeded, format!("a server may have {SUBSCRIPTIONS_MAX} subscriptions"));
+            return Ok(Err(many.with_hint("close cursors that are not read; tidewater.subscriptions shows whose they are")));
+        }
         let (snapshot, schema) = (self.checkpoints.snapshot(), rows.schema().clone());
         let beginning = match start {
             Start::Rows => Beginning::Rows(Box::new(rows), snapshot),
@@ -244,6 +258,13 @@ impl Scheduler {
 
     pub(super) fn histories_committed(&mut self, durable: Epoch) {
         self.subscriptions.committed(self.epoch, durable);
+    }
+
+    /// `ids`, and before them the views that subscriptions have made over them: whoever drops something need not know of those.
+    pub(super) fn with_subscriptions(&self, ids: &[ObjectId]) -> Vec<ObjectId> {
+        let catalog = self.shared.catalog.load();
+        let made = |id: &ObjectId| !ids.contains(id) && catalog.get(*id).is_some_and(|object| object.schema == SYSTEM);
+        catalog.with_dependants(ids).into_iter().filter(made).chain(ids.iter().copied()).collect()
     }
 
     /// Ends subscriptions to what is dropped; its history goes with its record.
