@@ -129,7 +129,7 @@ fn create(client: &mut Client) {
         "CREATE TABLE version (one INT PRIMARY KEY, n BIGINT); INSERT INTO version VALUES (1, 0); \
          CREATE TABLE t (id BIGINT PRIMARY KEY, kind BIGINT, amount NUMERIC(10, 2), note TEXT); CREATE TABLE loose (a BIGINT, b TEXT); \
          CREATE MATERIALIZED VIEW by_kind AS SELECT kind, count(*) AS n, sum(amount) AS total, max(id) AS newest FROM t GROUP BY kind; \
-         CREATE MATERIALIZED VIEW doubled AS SELECT t.kind, loose.b FROM t JOIN loose ON t.kind = loose.a; \
+         CREATE MATERIALIZED VIEW doubled AS SELECT loose.b, t.amount > 50 AS dear FROM t JOIN loose ON t.kind = loose.a; \
          CREATE SOURCE events (k BIGINT, x BIGINT) \
            WITH (connector = 'datagen', rows = '100000', rate = '25000', fields.k.kind = 'random', fields.k.max = '50', fields.x.kind = 'random', fields.x.max = '9'); \
          CREATE MATERIALIZED VIEW pushed AS SELECT k, count(*) AS n, max(x) AS most FROM events GROUP BY k",
@@ -310,7 +310,9 @@ fn what_power_loss_takes_is_no_epoch_to_go_on_from() {
     for a in 100..150 {
         client.run(&format!("INSERT INTO t VALUES ({a})"));
     }
+    client.run("SET statement_timeout = '10s'");
     let error = client.fails(&format!("SUBSCRIBE t WITH (SNAPSHOT = false) AS OF {seen}"));
+    client.run("RESET statement_timeout");
     assert_eq!((error.code.as_str(), error.message.as_str()), ("72000", format!("epoch {seen} is lost").as_str()));
     assert!(error.detail.contains(&kept.to_string()) && error.hint.contains("without AS OF"), "{error:?}");
     let follower = Follower::start(&server, "t", Some(kept));
@@ -352,6 +354,7 @@ fn changes_are_kept_as_long_as_retain_history_says() {
     assert_eq!(error.code, "72000", "{error}");
     assert!(error.message.contains("no longer kept") && error.detail.contains("Those behind epoch"), "{error:?}");
     follower.stop();
+    client.run("SET statement_timeout = '10s'");
     let error = client.fails(&format!("SUBSCRIBE other WITH (SNAPSHOT = false) AS OF {first}"));
     assert_eq!((error.code.as_str(), error.message), ("72000", format!("changes behind epoch {first} are not kept")));
     let error = client.fails("SUBSCRIBE t WITH (SNAPSHOT = false) AS OF 1000000000");

@@ -174,7 +174,9 @@ fn subscriptions_are_counted() {
     client.run("BEGIN");
     let all: Vec<String> = (0..5000).map(|n| format!("DECLARE c{n} CURSOR FOR SUBSCRIBE t WITH (SNAPSHOT = false)")).collect();
     all.chunks(500).for_each(|some| client.run(&some.join("; ")));
-    let error = server.connect().fails("SUBSCRIBE n");
+    let mut other = server.connect();
+    other.run("SET statement_timeout = '10s'");
+    let error = other.fails("SUBSCRIBE n");
     assert_eq!((error.code.as_str(), error.message.as_str()), ("53400", "a server may have 5000 subscriptions"));
     let begun = Instant::now();
     server.connect().run("INSERT INTO t VALUES (2, 'bob')");
@@ -262,6 +264,8 @@ fn what_is_refused_says_where_and_why() {
         "CREATE SOURCE s (a INT) WITH (connector = 'datagen', rows = '10'); CREATE INDEX i ON t (name); \
          CREATE MATERIALIZED VIEW apart WITH (isolated = true) AS SELECT count(*) AS n FROM t",
     );
+    // One that is not refused has no end.
+    client.run("SET statement_timeout = '10s'");
     for (sql, code, said) in [
         ("SUBSCRIBE nothing", "42P01", "relation \"nothing\" does not exist"),
         ("SUBSCRIBE s", "42809", "source \"s\" keeps no rows"),
