@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// The schema of the user's objects.
 pub const PUBLIC: &str = "public";
-/// The schema of the system relations (`tidewater.sources`, …); nothing is created in it.
+/// The schema of the system relations (`tidewater.sources`, …), and of views that subscriptions to queries make for themselves; nobody creates anything in it.
 pub const SYSTEM: &str = "tidewater";
 /// The one database.
 pub const DATABASE: &str = "tidewater";
@@ -170,8 +170,8 @@ impl Catalog {
                 .rev()
                 .filter(|d| !ids.contains(d))
                 .filter_map(|d| self.get(d))
-                // An index goes with what it is on, without being asked about.
-                .filter(|o| o.index().is_none())
+                // An index goes with what it is on, without being asked about, and so does what a subscription has made.
+                .filter(|o| o.index().is_none() && o.schema != SYSTEM)
                 .map(|o| format!("{} {} depends on {}", o.kind_name(), o.name, self.named_dependency(o, id, &target)))
                 .collect();
             if !lines.is_empty() {

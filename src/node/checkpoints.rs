@@ -95,7 +95,7 @@ struct UnderWay {
     /// Handed over so far, and what is still to come from workers (`None`: all has, and the checkpoint thread has it).
     parts: Vec<Ops>,
     handing_over: Option<Receiver<Ops>>,
-    /// Workers that have a part in it.
+    /// Workers that have a part in it, and the thread that writes histories if there is something to write.
     workers: usize,
     replies: Vec<oneshot::Sender<Result<()>>>,
     ready: Vec<ObjectId>,
@@ -178,9 +178,9 @@ impl Scheduler {
         self.state_bytes + self.isolated.iter().map(Isolated::memory).sum::<usize>()
     }
 
-    /// Bytes of view rows, and of what new sinks are to publish, that are not in the store.
+    /// Bytes of view rows, of what new sinks are to publish, and of changes that are kept for subscribers, that are not in the store.
     pub(super) fn run_bytes(&self) -> usize {
-        self.relations.values().map(|r| r.run_bytes()).sum::<usize>() + self.owed_bytes()
+        self.relations.values().map(|r| r.run_bytes()).sum::<usize>() + self.owed_bytes() + self.subscriptions.held_bytes()
     }
 
     /// Bytes that operator state has grown by since the last checkpoint started: about what the next one has to write.
@@ -213,7 +213,7 @@ impl Scheduler {
         self.send_all(|| WorkerCommand::Checkpoint { generation, reply: reply.clone() })?;
         self.relations.values_mut().for_each(|rows| rows.seal());
         let mut ops = extra;
-        let workers = self.workers.len() + self.checkpoint_isolated(generation, &reply, &mut ops)?;
+        let workers = self.workers.len() + self.checkpoint_isolated(generation, &reply, &mut ops)? + self.checkpoint_histories(&reply, &mut ops)?;
         let record = self.record(generation);
         self.shared.logs.put_record_into(RECORD, &serde_json::to_vec(&record).expect("a record has only numbers and number keys"), &mut ops);
         self.shared.logs.trim_epochs(record.epoch, &mut ops);
@@ -272,6 +272,7 @@ impl Scheduler {
         self.send_all(|| WorkerCommand::Committed { generation: committed.generation })?;
         self.relations.values_mut().for_each(|rows| rows.drop_sealed());
         self.outboxes_committed();
+        self.histories_committed(under_way.epoch);
         self.isolated.iter_mut().try_for_each(|view| view.committed(committed.generation))?;
         for id in under_way.ready {
             if let Some(rows) = self.relations.get_mut(&id) {
@@ -309,7 +310,8 @@ impl Scheduler {
     pub(super) fn final_checkpoint(&mut self) -> Result<()> {
         self.await_checkpoint()?;
         self.start_checkpoint(Ops::default(), Vec::new(), Vec::new())?;
-        self.await_checkpoint()
+        self.await_checkpoint()?;
+        self.release_numbers()
     }
 
     /// Registers what runs for an object of the live lane.

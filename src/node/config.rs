@@ -68,6 +68,10 @@ pub struct Flags {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_interval: Option<String>,
+    /// How long changes of relations are kept for those who resume a subscription: 10m, 1d, 0s for not at all [TIDEWATER_RETAIN_HISTORY; default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retain_history: Option<String>,
     /// Who is asked for a password: auto (all but this machine while no role has one), scram (everybody), trust (nobody) [TIDEWATER_AUTH; default: auto]
     #[arg(long, value_name = "WHEN")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,6 +122,8 @@ pub struct Config {
     pub threads: usize,
     #[serde(default = "default_checkpoint_interval", deserialize_with = "duration")]
     pub checkpoint_interval: Duration,
+    #[serde(default = "default_retain_history", deserialize_with = "duration")]
+    pub retain_history: Duration,
     #[serde(default)]
     pub auth: Auth,
     #[serde(default)]
@@ -150,13 +156,14 @@ pub enum Auth {
     Trust,
 }
 
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "data_dir",
     "listen",
     "http",
     "memory",
     "threads",
     "checkpoint_interval",
+    "retain_history",
     "auth",
     "tls_cert",
     "tls_key",
@@ -237,6 +244,11 @@ pub struct Limits {
     pub data_dir: Option<PathBuf>,
     /// Where a copy of the audit log goes.
     pub audit_log: Option<PathBuf>,
+    /// Bytes of changes that wait for all subscribers together, and a quarter of it for one; who holds more is cut off.
+    pub subscription_bytes: usize,
+    /// For how long changes of a relation are kept for those who resume, and how many bytes of them on disk.
+    pub retain_history: Duration,
+    pub history_bytes: u64,
     /// How long a replay waits for a source before it gives up.
     pub replay_timeout: Duration,
 }
@@ -255,6 +267,8 @@ const QUEUE_BYTES: usize = 64 << 20;
 const SPILL_BYTES: u64 = 16 << 30;
 /// Hours of a busy source; a view that is further behind is too dear for this machine.
 const ISOLATED_LOG_BYTES: u64 = 16 << 30;
+/// Of one relation: who comes back later than that reads its rows as fast as its changes.
+const HISTORY_BYTES: u64 = 1 << 30;
 /// A source that cannot be read again for so long keeps the server from starting, with a clear error.
 const REPLAY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -297,6 +311,9 @@ impl Config {
             isolated_log_bytes: ISOLATED_LOG_BYTES,
             data_dir: Some(self.data_dir.clone()),
             audit_log: self.audit_log.clone(),
+            subscription_bytes: self.memory() / 16,
+            retain_history: self.retain_history,
+            history_bytes: HISTORY_BYTES,
             replay_timeout: REPLAY_TIMEOUT,
         }
     }
@@ -347,6 +364,10 @@ fn default_threads() -> usize {
 
 fn default_checkpoint_interval() -> Duration {
     Duration::from_secs(1)
+}
+
+fn default_retain_history() -> Duration {
+    Duration::from_secs(3600)
 }
 
 fn default_log() -> String {
@@ -441,6 +462,8 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
 pub const MEMORY_MIN_BYTES: u64 = 64 << 20;
 /// Virtual nodes are shared out among threads; with fewer than four each the shares grow uneven.
 pub const THREADS_MAX: usize = 64;
+/// An epoch is put into the queue of each, which takes about a millisecond for so many.
+pub const SUBSCRIPTIONS_MAX: usize = 5000;
 /// A checkpoint syncs the disk: more often than this only that would be measured.
 pub const CHECKPOINT_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// The epoch log since the last checkpoint is replayed at a restart: an hour of it is no quick start any more.
@@ -462,19 +485,19 @@ mod tests {
         assert_eq!(config.data_dir, PathBuf::from("./tidewater-data"));
         assert_eq!(config.listen.to_string(), "127.0.0.1:8433");
         assert_eq!(config.http.to_string(), "127.0.0.1:8434");
-        assert_eq!(config.checkpoint_interval, Duration::from_secs(1));
+        assert_eq!((config.checkpoint_interval, config.retain_history), (Duration::from_secs(1), Duration::from_secs(3600)));
         assert!(config.memory >= MEMORY_MIN_BYTES && config.threads >= 1);
     }
 
     #[test]
     fn a_file_may_set_all() {
         let config = from_toml(
-            "memory = \"512MiB\"\nthreads = 2\ncheckpoint_interval = \"250ms\"\nlisten = \"0.0.0.0:5432\"\nauth = \"trust\"\ninsecure_listen = true\nlog_format = \"json\"",
+            "memory = \"512MiB\"\nthreads = 2\ncheckpoint_interval = \"250ms\"\nretain_history = \"0s\"\nlisten = \"0.0.0.0:5432\"\nauth = \"trust\"\ninsecure_listen = true\nlog_format = \"json\"",
         )
         .unwrap();
         assert_eq!(config.memory, 512 << 20);
         assert_eq!(config.threads, 2);
-        assert_eq!(config.checkpoint_interval, Duration::from_millis(250));
+        assert_eq!((config.checkpoint_interval, config.retain_history), (Duration::from_millis(250), Duration::ZERO));
         assert_eq!((config.auth, config.log_format), (Auth::Trust, LogFormat::Json));
     }
 

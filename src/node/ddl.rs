@@ -5,7 +5,7 @@ use super::engine_api::{Secure, When};
 use super::feed::{Feed, PartitionState};
 use super::scheduler::Scheduler;
 use super::shared::ROLES;
-use crate::catalog::catalog;
+use crate::catalog::catalog::{self, SYSTEM};
 use crate::catalog::object::{Body, Object};
 use crate::catalog::roles;
 use crate::connectors::connector::{Partition, Source};
@@ -59,7 +59,7 @@ impl Scheduler {
             let taken = || Error::new(Kind::DuplicateSchema, format!("schema \"{}\" already exists", object.name));
             return if catalog.has_schema(&object.name) { Err(taken()) } else { Ok(()) };
         }
-        if !catalog.has_schema(&object.schema) {
+        if object.schema != SYSTEM && !catalog.has_schema(&object.schema) {
             return Err(Error::new(Kind::InvalidSchemaName, format!("schema \"{}\" was dropped meanwhile", object.schema)));
         }
         if catalog.find(&object.schema, &object.name).is_some() {
@@ -172,7 +172,9 @@ impl Scheduler {
 
     /// `ids`: readers first. The state goes with one range deletion per state table.
     pub(super) fn drop_objects(&mut self, ids: &[ObjectId]) -> Result<()> {
+        let ids = &self.with_subscriptions(ids)[..];
         self.await_checkpoint()?;
+        self.end_subscriptions(ids);
         let mut ops = Ops::default();
         for id in ids {
             if let Some(i) = self.building.iter().position(|b| b.object.id == *id) {

@@ -6,6 +6,8 @@ use super::listings;
 use super::sample::{self, Sample};
 use super::secrets::Secrets;
 use super::shared::{Command, Shared};
+use super::subscriptions::Wanted;
+use super::subscriptions::stream::Subscription;
 use super::transaction::Changes;
 use super::writer::{Writer, shutting_down};
 use crate::catalog::catalog::Catalog;
@@ -215,6 +217,19 @@ impl Engine for NodeEngine {
 
     async fn commit(&self, changes: &Changes, created: &[ObjectId]) -> Result<Written> {
         self.writer.commit(changes, created).await
+    }
+
+    async fn subscribe(&self, wanted: Wanted) -> Result<Subscription> {
+        let now = EpochSnapshot { published: self.shared.published(), kept: None, shared: self.shared.clone() };
+        if !now.published.is_ready(wanted.relation) {
+            return Err(now.unreadable(wanted.relation));
+        }
+        self.ask(|reply| Command::Subscribe { wanted, reply }).await
+    }
+
+    fn let_go(&self, ids: Vec<ObjectId>) {
+        // Where no scheduler is left, a start takes away what nobody committed.
+        let _ = self.commands.send(Command::Drop { ids, reply: oneshot::channel().0 });
     }
 
     async fn flush(&self) -> Result<()> {

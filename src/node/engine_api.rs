@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::node::audit::Audit;
 use crate::node::sample::Sample;
 use crate::node::secrets::Secrets;
+use crate::node::subscriptions::Wanted;
+use crate::node::subscriptions::stream::Subscription;
 use crate::node::transaction::Changes;
 use crate::plan::{Relation, ViewPlan};
 use crate::state::run::Run;
@@ -118,6 +120,12 @@ pub trait Engine: Send + Sync {
     /// Applies a transaction: all its changes as one epoch, durable together, and the objects it created are no longer marked as uncommitted.
     /// Error: rows that the changes were made from are others by now (40001); then nothing is written.
     async fn commit(&self, changes: &Changes, created: &[ObjectId]) -> Result<Written>;
+
+    /// Begins to follow a relation. Errors: it is being built (55000), or was dropped meanwhile; what came behind an epoch is not known any more (72000).
+    async fn subscribe(&self, wanted: Wanted) -> Result<Subscription>;
+
+    /// Drops objects without anybody who waits for it.
+    fn let_go(&self, ids: Vec<ObjectId>);
 
     /// Returns when all input accepted so far is visible and durable (`FLUSH`).
     async fn flush(&self) -> Result<()>;

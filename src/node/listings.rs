@@ -8,7 +8,7 @@ use crate::catalog::object::{Body, Object};
 use crate::dataflow::operator::Sunk;
 use crate::error::{Error, Kind, Result};
 use crate::types::ids::ObjectId;
-use crate::types::time::{WATERMARK_END, WATERMARK_NONE};
+use crate::types::time::{Epoch, WATERMARK_END, WATERMARK_NONE};
 use arrow::array::{ArrayRef, BinaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::sync::Arc;
@@ -95,6 +95,11 @@ pub fn all() -> Vec<Listing> {
                 text("statement"),
             ],
             jobs,
+        ),
+        listing(
+            "subscriptions",
+            vec![Field::new("pid", DataType::Int32, true), text("relation"), count("epoch"), count("lag_epochs"), count("queued_bytes")],
+            subscriptions,
         ),
         listing("epochs", vec![count("epoch"), count("durable_epoch"), count("checkpoints"), number("checkpoint_seconds"), time("clock")], epochs),
         listing("audit_log", vec![time("at"), text("user"), text("address"), text("event"), text("object"), text("statement"), text("outcome")], audit_log),
@@ -323,6 +328,20 @@ fn jobs(shared: &Shared) -> Vec<ArrayRef> {
         Arc::new(rows.iter().map(|r| r.1.eta().map(|s| (s * 10.0).round() / 10.0)).collect::<Float64Array>()),
         Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| (r.1.elapsed.as_secs_f64() * 10.0).round() / 10.0))),
         Arc::new(rows.iter().map(|r| catalog.get(r.0).map(|o| o.sql.clone())).collect::<StringArray>()),
+    ]
+}
+
+fn subscriptions(shared: &Shared) -> Vec<ArrayRef> {
+    let (all, newest) = (shared.system.subscriptions(), shared.published().epoch);
+    let sent: Vec<(Option<Epoch>, bool)> = all.iter().map(|queue| queue.sent()).collect();
+    // With nothing in its queue it has everything.
+    let lag = |sent: &(Option<Epoch>, bool)| sent.0.map(|epoch| if sent.1 { newest.0.saturating_sub(epoch.0) as i64 } else { 0 });
+    vec![
+        Arc::new(Int32Array::from_iter_values(all.iter().map(|queue| queue.pid))),
+        strings(all.iter().map(|queue| name_of(shared, queue.relation))),
+        Arc::new(sent.iter().map(|(epoch, _)| epoch.map(|e| e.0 as i64)).collect::<Int64Array>()),
+        Arc::new(sent.iter().map(lag).collect::<Int64Array>()),
+        counts(all.iter().map(|queue| queue.bytes() as u64)),
     ]
 }
 

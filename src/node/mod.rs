@@ -20,6 +20,7 @@ pub mod logs;
 pub mod metrics;
 #[expect(clippy::module_inception, reason = "the room is named after what it makes")]
 pub mod node;
+mod numbers;
 pub mod pool;
 pub mod recover;
 pub mod resume;
@@ -35,6 +36,7 @@ pub mod sinks;
 pub mod sources;
 pub mod statement;
 pub mod status;
+pub mod subscriptions;
 pub mod system;
 mod transaction;
 pub mod writer;

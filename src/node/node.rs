@@ -6,6 +6,7 @@ use super::data_dir::DataDir;
 use super::engine::NodeEngine;
 use super::identity::Door;
 use super::isolated::Crew;
+use super::numbers::Numbers;
 use super::pool::Pool;
 use super::recover::{self, Replan};
 use super::scheduler::{Lane, Scheduler};
@@ -14,6 +15,7 @@ use super::share::Share;
 use super::shared::Shared;
 use super::statement::replan::replan;
 use super::status::NodeStatus;
+use super::subscriptions::Subscriptions;
 use super::writer::Writer;
 use super::{http, listen, metrics};
 use crate::connectors::pump::ReadAhead;
@@ -185,6 +187,7 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
         building: Vec::new(),
         isolated: Vec::new(),
         deliveries: Vec::new(),
+        subscriptions: Subscriptions::default(),
         kept: BTreeMap::new(),
         committed: committed.clone(),
         running: HashMap::new(),
@@ -192,6 +195,7 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
         writes: VecDeque::new(),
         table_positions: BTreeMap::new(),
         epoch: Epoch::default(),
+        numbers: Numbers::load(&shared.logs)?,
         clock: i64::MIN,
         due: BTreeMap::new(),
         sequence: Epoch::default(),

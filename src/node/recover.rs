@@ -49,9 +49,11 @@ impl Scheduler {
         for object in building {
             self.resume_building(object, &record, replan)?;
         }
+        self.recover_histories(record.epoch)?;
         self.swap_published();
         let logged = self.logged_writes(&objects)?;
         let positions = self.replay(cuts, logged)?;
+        self.resume_numbers()?;
         self.start_publishing()?;
         self.keep_epochs()?;
         self.drop_uncommitted()?;

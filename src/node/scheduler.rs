@@ -15,10 +15,12 @@ use super::cut::Cut;
 use super::feed::{Feed, ReadRange, Taken};
 use super::isolated::Isolated;
 use super::metrics;
+use super::numbers::Numbers;
 use super::share::{Share, Took};
 use super::shared::{Command, Shared};
 use super::sinks::Delivery;
 use super::sources;
+use super::subscriptions::Subscriptions;
 use crate::connectors::connector::Partition;
 use crate::connectors::pump::ReadAhead;
 use crate::dataflow::worker::{Command as WorkerCommand, StepPlan, StepResult, ViewChange};
@@ -85,6 +87,7 @@ pub struct Scheduler {
     pub(super) isolated: Vec<Isolated>,
     /// Of sinks that publish.
     pub(super) deliveries: Vec<Delivery>,
+    pub(super) subscriptions: Subscriptions,
     /// Epochs that isolated views are read at; see `isolated::epochs`.
     pub(super) kept: BTreeMap<Epoch, Arc<Kept>>,
     /// What workers read.
@@ -95,6 +98,7 @@ pub struct Scheduler {
     /// Position in each table's log behind the last change that an epoch took.
     pub(super) table_positions: BTreeMap<ObjectId, u64>,
     pub(super) epoch: Epoch,
+    pub(super) numbers: Numbers,
     /// The clock of the newest step, µs: a machine's clock that is set back must not turn an operator's time back.
     pub(super) clock: i64,
     /// Of each view with a timer, the clock (µs) at which it is to be run without input.
@@ -132,6 +136,7 @@ impl Scheduler {
     fn close(mut self, clean: bool) {
         self.main.feeds.clear();
         self.building.clear();
+        self.subscriptions.close();
         self.workers.clear();
         self.worker_threads.extend(self.isolated.drain(..).flat_map(Isolated::close));
         let publishing = self.close_outboxes();
@@ -201,6 +206,9 @@ impl Scheduler {
                     self.writes.extend(writes);
                     created.iter().for_each(|object| self.announce_name(object));
                 }
+                Command::Subscribe { wanted, reply } => {
+                    let _ = reply.send(self.subscribe(wanted)?);
+                }
                 Command::Flush { reply } => self.checkpoints.flush(reply),
                 Command::Stop { reply } => {
                     self.stopping = Some(reply);
@@ -227,7 +235,7 @@ impl Scheduler {
             self.show_feeds();
             return Ok(false);
         }
-        let mut cut = Cut { epoch: self.epoch.next(), clock, ..Cut::default() };
+        let mut cut = Cut { epoch: self.next_number()?, clock, ..Cut::default() };
         let mut taken = BTreeMap::new();
         let share = (self.share.rows() / fed.max(1)).max(1);
         for (source, feed) in &mut self.main.feeds {
@@ -288,7 +296,8 @@ impl Scheduler {
             replies.extend(write.reply);
         }
         let step = Step { epoch: cut.epoch, clock: cut.clock, before: self.main.watermarks.clone(), after };
-        let taps = self.building.iter().flat_map(|b| b.taps()).chain(self.isolated.iter().flat_map(|v| v.plan.inputs.iter().copied())).collect();
+        let of_lanes = self.building.iter().flat_map(|b| b.taps()).chain(self.isolated.iter().flat_map(|v| v.plan.inputs.iter().copied()));
+        let taps = of_lanes.chain(self.subscriptions.taps()).collect();
         let views = self.main.views.clone();
         let (changes, tapped) = self.step(&step, views, feeds, taps)?;
         self.epoch = cut.epoch;
@@ -298,6 +307,7 @@ impl Scheduler {
             building.tap(&tapped);
         }
         self.publish(changes, &read)?;
+        self.tell_subscribers(tapped);
         self.shared.system.set_shown_clock(cut.clock);
         self.keep_epochs()?;
         histogram!(metrics::EPOCH_SECONDS).record(started.elapsed());

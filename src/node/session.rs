@@ -218,7 +218,7 @@ fn parsed(statement: Arc<Statement>) -> Result<Arc<dyn Parsed>> {
 fn command(statement: &Statement) -> Result<Option<Command>> {
     Ok(Some(match &statement.kind {
         StatementKind::Declare(d) => Command::Declare { name: d.name.clone(), hold: d.hold, binary: d.binary, query: parsed(d.query.clone())? },
-        StatementKind::Fetch(f) => Command::Fetch { name: f.name.clone(), count: f.count, moves: f.moves },
+        StatementKind::Fetch(f) => Command::Fetch { name: f.name.clone(), count: f.count, moves: f.moves, timeout: f.timeout },
         StatementKind::Close(name) => Command::Close(name.clone()),
         StatementKind::Prepare(p) => {
             let types = p.types.iter().map(|t| oid_of(&crate::sql::types::cast_field(t)?)).collect::<Result<_>>()?;

@@ -6,6 +6,8 @@ use super::engine_api::{Secure, When};
 use super::feed::ReadRange;
 use super::scheduler::PendingWrite;
 use super::secrets::Secrets;
+use super::subscriptions::Wanted;
+use super::subscriptions::stream::Subscription;
 use super::system::System;
 use crate::catalog::catalog::Catalog;
 use crate::catalog::object::Object;
@@ -50,6 +52,10 @@ pub enum Command {
     Write {
         writes: Vec<PendingWrite>,
         created: Vec<Object>,
+    },
+    Subscribe {
+        wanted: Wanted,
+        reply: oneshot::Sender<Result<Subscription>>,
     },
     /// Replied once everything taken in so far is in a synced checkpoint.
     Flush {

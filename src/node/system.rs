@@ -3,6 +3,7 @@
 
 use super::feed::{Feed, PartitionState};
 use super::sinks::Outbox;
+use super::subscriptions::queue::Queue;
 use crate::connectors::connector::{DeadRecord, Partition};
 use crate::dataflow::operator::Sunk;
 use crate::dataflow::worker::ViewChange;
@@ -15,7 +16,7 @@ use crate::types::time::Epoch;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Dead letters, late rows and errors kept for each source or view; older ones are trimmed and counted.
@@ -146,6 +147,7 @@ pub struct System {
     building: Mutex<BTreeMap<ObjectId, Progress>>,
     sources: Mutex<BTreeMap<ObjectId, SourceStatus>>,
     outboxes: Mutex<BTreeMap<ObjectId, Arc<Outbox>>>,
+    subscriptions: Mutex<Vec<Weak<Queue>>>,
     checkpoint: Mutex<CheckpointStatus>,
     state_bytes: std::sync::atomic::AtomicUsize,
     shown_clock: std::sync::atomic::AtomicI64,
@@ -245,6 +247,17 @@ impl System {
     /// Of sinks that publish.
     pub fn outboxes(&self) -> BTreeMap<ObjectId, Arc<Outbox>> {
         self.outboxes.lock().clone()
+    }
+
+    pub fn subscribed(&self, queue: &Arc<Queue>) {
+        let mut subscriptions = self.subscriptions.lock();
+        subscriptions.retain(|queue| queue.strong_count() > 0);
+        subscriptions.push(Arc::downgrade(queue));
+    }
+
+    /// Subscriptions that there are, oldest first.
+    pub fn subscriptions(&self) -> Vec<Arc<Queue>> {
+        self.subscriptions.lock().iter().filter_map(Weak::upgrade).filter(|queue| queue.is_open()).collect()
     }
 
     pub fn progress(&self, view: ObjectId, progress: Progress) {

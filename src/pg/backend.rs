@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 /// The database as the wire sees it.
 #[async_trait]
@@ -154,8 +155,8 @@ pub trait Parsed: Send + Sync {
 pub enum Command {
     /// A cursor is a portal that SQL made; with `hold` it outlives its transaction.
     Declare { name: String, hold: bool, binary: bool, query: Arc<dyn Parsed> },
-    /// `count` rows, or all that are left; `moves`: over them.
-    Fetch { name: String, count: Option<u64>, moves: bool },
+    /// `count` rows, or all that are left, and how long it waits for those that are not there yet; `moves`: over them.
+    Fetch { name: String, count: Option<u64>, moves: bool, timeout: Option<Duration> },
     /// A cursor, or all.
     Close(Option<String>),
     /// `types`: OIDs of the first parameters.
@@ -192,7 +193,7 @@ pub struct Parameter {
 }
 
 pub enum Execution {
-    /// Rows; `tag` gets the row count appended: `SELECT 3`, `INSERT 0 3` (RETURNING).
+    /// Rows; `tag` gets the row count appended: `SELECT 3`, `INSERT 0 3` (RETURNING). Those of `SUBSCRIBE` have no end.
     Rows { columns: Vec<ResultColumn>, schema: SchemaRef, stream: BoxStream<'static, Result<RecordBatch>>, tag: &'static str },
     /// A command's complete tag: `CREATE TABLE`, `INSERT 0 3`.
     Command(String),

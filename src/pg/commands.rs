@@ -9,6 +9,7 @@ use super::reply;
 use super::wire::Stop;
 use crate::error::{Error, Kind, Result};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How rows go to the client.
 #[derive(Clone, Copy)]
@@ -46,7 +47,9 @@ impl Connection<'_> {
         self.session.check_not_failed()?;
         let tag = match command {
             Command::Declare { name, hold, binary, query } => self.declare(name, *hold, *binary, query, parameters).await?,
-            Command::Fetch { name, count, moves } => return self.fetch_cursor(name, count.unwrap_or(u64::MAX), *moves, answer).await,
+            Command::Fetch { name, count, moves, timeout } => {
+                return self.fetch_cursor(name, count.unwrap_or(u64::MAX), *moves, *timeout, answer).await;
+            }
             Command::Execute { name } => return self.execute_prepared(statement, name, answer).await,
             Command::Prepare { name, types, statement } => self.prepare(name, types, statement).await?,
             Command::Close(Some(name)) => {
@@ -95,7 +98,7 @@ impl Connection<'_> {
         Ok("DECLARE CURSOR")
     }
 
-    async fn fetch_cursor(&mut self, name: &str, count: u64, moves: bool, answer: Answer<'_>) -> Result<String, Stop> {
+    async fn fetch_cursor(&mut self, name: &str, count: u64, moves: bool, timeout: Option<Duration>, answer: Answer<'_>) -> Result<String, Stop> {
         self.cursor(name)?;
         let Some(mut portal) = self.portals.remove(name) else { return Err(Error::internal("a cursor is gone").into()) };
         let columns = portal.prepared.description.columns.clone().unwrap_or_default();
@@ -109,10 +112,11 @@ impl Connection<'_> {
         let mut fetched = 0;
         if let State::Open(mut rows) = std::mem::replace(&mut portal.state, State::Done) {
             let encoder = RowEncoder::new(&columns, &formats, self.style());
+            let patience = rows.patience(timeout);
             let (end, sent) = if moves {
-                rows.skip(self.wire, &mut self.interrupts, count).await?
+                rows.skip(self.wire, &mut self.interrupts, count, patience).await?
             } else {
-                rows.send(self.wire, &mut self.interrupts, &encoder, count).await?
+                rows.send_patiently(self.wire, &mut self.interrupts, &encoder, count, patience).await?
             };
             fetched = sent;
             portal.state = if end == Sent::All { State::Drained { tag: rows.tag } } else { State::Open(rows) };

@@ -50,7 +50,7 @@ impl Connection<'_> {
         // The header is no row: clients want it in one message with the first one.
         let mut head = if options.format == CopyFormat::Binary { HEADER } else { &[] };
         let mut rows = 0;
-        while let Some(batch) = next_batch(&mut stream, self.wire, &mut self.interrupts).await? {
+        while let Some(Some(batch)) = next_batch(&mut stream, self.wire, &mut self.interrupts, None).await? {
             let arrays = prepare(&batch)?;
             let cells = writer.cells(&arrays)?;
             for row in 0..batch.num_rows() {

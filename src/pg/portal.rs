@@ -8,6 +8,8 @@ use arrow::array::{ArrayRef, RecordBatch};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A statement after Parse.
 pub struct Prepared {
@@ -47,6 +49,18 @@ pub enum Sent {
     Suspended,
 }
 
+/// How long rows that are not there yet are waited for.
+#[derive(Clone, Copy)]
+pub enum Patience {
+    Endless,
+    /// For the first one: what has come with it is given, however little.
+    First,
+    Until(Instant),
+}
+
+/// The tag of rows that have no end.
+const LIVE: &str = "SUBSCRIBE";
+
 /// The rows of a running statement, on their way to the client.
 pub struct RowStream {
     stream: BoxStream<'static, Result<RecordBatch>>,
@@ -67,6 +81,28 @@ impl RowStream {
     /// Sends rows up to a limit. They leave whenever 64 KiB are gathered, and before there is a wait for more; a client
     /// that does not read stops the stream here.
     pub async fn send(&mut self, wire: &mut Wire, interrupts: &mut Interrupts, to: &RowEncoder, limit: u64) -> Result<(Sent, u64), Stop> {
+        self.send_patiently(wire, interrupts, to, limit, Patience::Endless).await
+    }
+
+    /// How long a FETCH waits: for a live result it need not become full.
+    pub fn patience(&self, timeout: Option<Duration>) -> Patience {
+        match timeout {
+            // One that lasts longer than any clock has no end.
+            Some(timeout) => Instant::now().checked_add(timeout).map_or(Patience::Endless, Patience::Until),
+            None if self.tag == LIVE => Patience::First,
+            None => Patience::Endless,
+        }
+    }
+
+    /// As [`RowStream::send`]; `Sent::Suspended` with fewer rows than the limit: the patience was over.
+    pub async fn send_patiently(
+        &mut self,
+        wire: &mut Wire,
+        interrupts: &mut Interrupts,
+        to: &RowEncoder,
+        limit: u64,
+        patience: Patience,
+    ) -> Result<(Sent, u64), Stop> {
         let mut sent = 0;
         loop {
             while self.next < self.len && sent < limit {
@@ -78,14 +114,14 @@ impl RowStream {
             if sent == limit {
                 return Ok((Sent::Suspended, sent));
             }
-            if !self.read(wire, interrupts).await? {
-                return Ok((Sent::All, sent));
+            if let Some(end) = self.read(wire, interrupts, patience, sent > 0).await? {
+                return Ok((end, sent));
             }
         }
     }
 
     /// Steps over rows, up to a limit.
-    pub async fn skip(&mut self, wire: &mut Wire, interrupts: &mut Interrupts, limit: u64) -> Result<(Sent, u64), Stop> {
+    pub async fn skip(&mut self, wire: &mut Wire, interrupts: &mut Interrupts, limit: u64, patience: Patience) -> Result<(Sent, u64), Stop> {
         let mut skipped = 0;
         loop {
             let step = ((self.len - self.next) as u64).min(limit - skipped);
@@ -94,18 +130,24 @@ impl RowStream {
             if skipped == limit {
                 return Ok((Sent::Suspended, skipped));
             }
-            if !self.read(wire, interrupts).await? {
-                return Ok((Sent::All, skipped));
+            if let Some(end) = self.read(wire, interrupts, patience, skipped > 0).await? {
+                return Ok((end, skipped));
             }
         }
     }
 
-    /// The next batch takes the place of the current one; false: there is none.
-    async fn read(&mut self, wire: &mut Wire, interrupts: &mut Interrupts) -> Result<bool, Stop> {
-        let Some(batch) = next_batch(&mut self.stream, wire, interrupts).await? else { return Ok(false) };
+    /// The next batch takes the place of the current one. `Some`: there is none, or none yet. `some`: there were rows.
+    async fn read(&mut self, wire: &mut Wire, interrupts: &mut Interrupts, patience: Patience, some: bool) -> Result<Option<Sent>, Stop> {
+        let until = match patience {
+            Patience::Endless => None,
+            Patience::First => some.then(Instant::now),
+            Patience::Until(until) => Some(until),
+        };
+        let next = next_batch(&mut self.stream, wire, interrupts, until).await?;
+        let Some(Some(batch)) = next else { return Ok(Some(if next.is_none() { Sent::Suspended } else { Sent::All })) };
         self.arrays = prepare(&batch)?;
         (self.next, self.len) = (0, batch.num_rows());
-        Ok(true)
+        Ok(None)
     }
 
     /// Appends rows of the current batch until a buffer is full.
@@ -128,12 +170,13 @@ impl RowStream {
     }
 }
 
-/// What a running statement gives next. What is gathered for the client is sent before there is a wait.
+/// What a running statement gives next, `Some(None)` at its end; `None`: nothing has come until then. What is gathered for the client is sent before there is a wait.
 pub async fn next_batch(
     stream: &mut BoxStream<'static, Result<RecordBatch>>,
     wire: &mut Wire,
     interrupts: &mut Interrupts,
-) -> Result<Option<RecordBatch>, Stop> {
+    until: Option<Instant>,
+) -> Result<Option<Option<RecordBatch>>, Stop> {
     let ready = stream.next().now_or_never();
     let batch = match ready {
         Some(batch) => {
@@ -143,10 +186,16 @@ pub async fn next_batch(
         }
         None => {
             interrupts.flush(wire).await?;
-            interrupts.guard(wire, stream.next().map(Ok)).await?
+            let next = stream.next();
+            let waited = match until {
+                Some(until) => interrupts.guard(wire, tokio::time::timeout_at(until, next).map(|next| Ok(next.ok()))).await?,
+                None => interrupts.guard(wire, next.map(|next| Ok(Some(next)))).await?,
+            };
+            let Some(batch) = waited else { return Ok(None) };
+            batch
         }
     };
-    Ok(batch.transpose()?)
+    Ok(Some(batch.transpose()?))
 }
 
 /// Commands that count their rows do so behind their name; SHOW and EXPLAIN do not.

@@ -8,6 +8,7 @@ use crate::types::copy::CopyOptions;
 use datafusion::sql::sqlparser::ast;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One statement of a query string.
 #[derive(Clone, Debug)]
@@ -52,6 +53,7 @@ pub enum StatementKind {
     /// `None`: all prepared statements.
     Deallocate(Option<String>),
     Copy(Copy),
+    Subscribe(Box<Subscribe>),
     Comment(Comment),
     Security(Box<Security>),
     /// Accepted because it changes nothing here (`DISCARD PLANS`, `UNLISTEN *`); the tag.
@@ -263,6 +265,8 @@ pub struct Fetch {
     pub count: Option<u64>,
     /// `MOVE`: the rows are not wanted.
     pub moves: bool,
+    /// How long it waits for rows that are not there yet.
+    pub timeout: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -309,6 +313,24 @@ pub enum CopyWhat {
         columns: Option<Vec<(String, usize)>>,
     },
     Query(Arc<Statement>),
+}
+
+/// `SUBSCRIBE`: a relation's changes as they come.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    pub what: Followed,
+    /// Its rows first.
+    pub snapshot: bool,
+    /// Rows that say up to which epoch everything was sent.
+    pub progress: bool,
+    /// Changes behind this epoch, and where that stands.
+    pub as_of: Option<(u64, usize)>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Followed {
+    Relation(Name),
+    Query { query: Box<ast::Query>, text: Text },
 }
 
 /// What begins, ends or cuts a transaction.

@@ -12,6 +12,8 @@
 //!   0x42   isolated log             view u32 BE, epoch u64 BE                            what the view has to take in
 //!   0x43   outbox                   sink u32 BE, position u64 BE, chunk u32 BE           records that are to be published
 //!   0x44   marks                    object u32 BE                                       what was told last: a view's epoch, a sink's position
+//!   0x45   history                  relation u32 BE, epoch u64 BE                       what the epoch changed in the relation
+//!   0x46   history marks            relation u32 BE, epoch u64 BE                       clock and bytes: see state/history.rs
 //!   0x50   catalog                  object id u32 BE                                    definition
 //!   0x51   system relations         relation u8, sequence u64 BE                        row
 //!   0x52   records of the node      name                                                value
@@ -267,6 +269,8 @@ pub mod space {
     pub const ISOLATED_LOG: u8 = 0x42;
     pub const OUTBOX: u8 = 0x43;
     pub const MARK: u8 = 0x44;
+    pub const HISTORY: u8 = 0x45;
+    pub const HISTORY_MARK: u8 = 0x46;
     pub const CATALOG: u8 = 0x50;
     pub const SYSTEM: u8 = 0x51;
     pub const RECORD: u8 = 0x52;

@@ -13,15 +13,15 @@ use crate::types::records::Records;
 use crate::types::time::Epoch;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// See the module.
 pub struct Logs {
     store: Arc<dyn Store>,
-    /// First epoch and table positions that may still be in the logs, so that trimming deletes just what is there.
-    trimmed: Mutex<(u64, BTreeMap<ObjectId, u64>)>,
+    /// Epochs that are in their log, and first table positions that may still be in theirs, so that trimming deletes just what is there.
+    trimmed: Mutex<(VecDeque<u64>, BTreeMap<ObjectId, u64>)>,
 }
 
 fn key(space: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -33,15 +33,13 @@ fn key(space: u8, parts: &[&[u8]]) -> Vec<u8> {
 impl Logs {
     pub fn new(store: Arc<dyn Store>) -> Result<Logs> {
         let logs = Logs { store, trimmed: Mutex::default() };
-        let mut first = None;
-        logs.scan(&[space::EPOCH_LOG], |k, _| {
-            first.get_or_insert(number(&k[1..]));
-        })?;
+        let mut epochs = VecDeque::new();
+        logs.scan(&[space::EPOCH_LOG], |k, _| epochs.push_back(number(&k[1..])))?;
         let mut tables = BTreeMap::new();
         logs.scan(&[space::TABLE_LOG], |k, _| {
             tables.entry(ObjectId(number(&k[1..5]) as u32)).or_insert(number(&k[5..]));
         })?;
-        *logs.trimmed.lock() = (first.unwrap_or(0), tables);
+        *logs.trimmed.lock() = (epochs, tables);
         Ok(logs)
     }
 
@@ -56,11 +54,7 @@ impl Logs {
     pub fn append_cut(&self, epoch: Epoch, cut: &[u8]) -> Result<()> {
         let mut ops = Ops::default();
         ops.put(&key(space::EPOCH_LOG, &[&epoch.0.to_be_bytes()]), cut);
-        let mut trimmed = self.trimmed.lock();
-        if trimmed.0 == 0 {
-            trimmed.0 = epoch.0;
-        }
-        drop(trimmed);
+        self.trimmed.lock().0.push_back(epoch.0);
         self.store.write(ops, Durability::Logged)
     }
 
@@ -77,10 +71,9 @@ impl Logs {
 
     /// Deletes cuts up to `epoch`, which the checkpoint contains.
     pub fn trim_epochs(&self, epoch: Epoch, ops: &mut Ops) {
-        let mut trimmed = self.trimmed.lock();
-        if trimmed.0 > 0 {
-            (trimmed.0..=epoch.0).for_each(|e| ops.delete(&key(space::EPOCH_LOG, &[&e.to_be_bytes()])));
-            trimmed.0 = trimmed.0.max(epoch.0 + 1);
+        let epochs = &mut self.trimmed.lock().0;
+        while let Some(first) = epochs.pop_front_if(|e| *e <= epoch.0) {
+            ops.delete(&key(space::EPOCH_LOG, &[&first.to_be_bytes()]));
         }
     }
 
@@ -198,10 +191,10 @@ impl Logs {
         self.mark(sink)
     }
 
-    /// The object's record, and its log if it is a table, an isolated view or a sink, and where that was shown or published.
+    /// The object's record, its history, and its log if it is a table, an isolated view or a sink, and where that was shown or published.
     pub fn delete_object(&self, id: ObjectId, ops: &mut Ops) {
         ops.delete(&key(space::CATALOG, &[&id.0.to_be_bytes()]));
-        for space in [space::TABLE_LOG, space::ISOLATED_LOG, space::OUTBOX] {
+        for space in [space::TABLE_LOG, space::ISOLATED_LOG, space::OUTBOX, space::HISTORY, space::HISTORY_MARK] {
             let log = key(space, &[&id.0.to_be_bytes()]);
             ops.delete_range(&log, &after_prefix(&log));
         }

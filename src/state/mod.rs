@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod committed;
 mod extent;
 pub mod fault;
+pub mod history;
 pub mod kept;
 pub mod keyed;
 pub mod log;

@@ -189,9 +189,10 @@ impl RocksStore {
     }
 }
 
-/// Whether the key is written between checkpoints too: a file of a checkpoint that spans such keys would have to wait until they are out of memory.
+/// Whether the key is written between checkpoints too, or stands behind such keys and is deleted in ranges: a file of a checkpoint that spans them would have to wait until they
+/// are out of memory.
 fn is_log(key: &[u8]) -> bool {
-    matches!(key.first(), Some(&(space::EPOCH_LOG | space::TABLE_LOG | space::ISOLATED_LOG | space::OUTBOX | space::MARK)))
+    matches!(key.first(), Some(&(space::EPOCH_LOG..=space::HISTORY_MARK)))
 }
 
 /// The files of one large write, in key order.

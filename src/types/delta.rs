@@ -3,7 +3,7 @@
 //! the new one at +1.
 
 use crate::error::Result;
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use std::sync::Arc;
 
@@ -75,7 +75,10 @@ impl Delta {
 
     /// The rows at `indices`, in that order.
     pub fn take(&self, indices: &UInt32Array) -> Result<Delta> {
-        let batch = arrow::compute::take_record_batch(&self.batch, indices)?;
+        let columns = arrow::compute::take_arrays(self.batch.columns(), indices, None)?;
+        // Of a batch without columns this alone tells.
+        let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+        let batch = RecordBatch::try_new_with_options(self.batch.schema(), columns, &options)?;
         let weights = self.weights.as_ref().map(|w| indices.values().iter().map(|&i| w[i as usize]).collect::<Arc<[i64]>>());
         Ok(Delta { batch, weights })
     }

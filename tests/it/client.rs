@@ -128,16 +128,34 @@ impl Client {
         })
     }
 
-    /// The data of a `COPY … TO STDOUT`.
-    pub fn copy_out(&mut self, sql: &str) -> Result<Vec<u8>, SqlError> {
+    /// One query over the extended protocol; texts and whole numbers.
+    pub fn each_typed_row(&mut self, sql: &str, mut each: impl FnMut(&tokio_postgres::Row)) -> Result<(), SqlError> {
+        self.runtime.block_on(async {
+            let parameters: [&(dyn ToSql + Sync); 0] = [];
+            let mut rows = std::pin::pin!(self.inner.query_raw(sql, parameters).await?);
+            while let Some(row) = rows.next().await {
+                each(&row?);
+            }
+            Ok(())
+        })
+    }
+
+    /// The data of a `COPY … TO STDOUT`, as it comes.
+    pub fn each_piece(&mut self, sql: &str, mut each: impl FnMut(&[u8])) -> Result<(), SqlError> {
         self.runtime.block_on(async {
             let mut pieces = std::pin::pin!(self.inner.copy_out(sql).await?);
-            let mut data = Vec::new();
             while let Some(piece) = pieces.next().await {
-                data.extend_from_slice(&piece?);
+                each(&piece?);
             }
-            Ok(data)
+            Ok(())
         })
+    }
+
+    /// The data of a `COPY … TO STDOUT`.
+    pub fn copy_out(&mut self, sql: &str) -> Result<Vec<u8>, SqlError> {
+        let mut data = Vec::new();
+        self.each_piece(sql, |piece| data.extend_from_slice(piece))?;
+        Ok(data)
     }
 
     /// Gives `data` to a `COPY … FROM STDIN`, so many bytes at a time.

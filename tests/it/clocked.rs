@@ -43,6 +43,9 @@ impl Clocked {
             isolated_log_bytes: 1 << 30,
             data_dir: None,
             audit_log: None,
+            subscription_bytes: 64 << 20,
+            retain_history: Duration::from_secs(3600),
+            history_bytes: 1 << 30,
             replay_timeout: Duration::from_secs(10),
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

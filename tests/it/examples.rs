@@ -45,6 +45,18 @@ fn slow_nexmark_runs_and_every_query_gives_rows() {
 }
 
 #[test]
+fn a_view_is_followed_twice() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let text = example("live.sql");
+    for _ in 0..2 {
+        // One by one, as psql sends them.
+        let rows: Vec<_> = text.split_inclusive(";\n").flat_map(|statement| client.texts(statement)).collect();
+        assert_eq!(rows.iter().map(|r| r[1..].join(" ")).collect::<Vec<_>>(), ["1 tea 5.00"]);
+    }
+}
+
+#[test]
 fn recursive_examples_run_twice() {
     let server = Server::start();
     let mut client = server.connect();

@@ -10,6 +10,8 @@ mod lookup_bench;
 mod measure;
 #[path = "../../benches/nexmark/mod.rs"]
 mod nexmark_bench;
+#[path = "../../benches/subscribe.rs"]
+mod subscribe_bench;
 
 mod backpressure;
 mod bounded;
@@ -38,6 +40,8 @@ mod random;
 mod security;
 mod server;
 mod slt;
+mod subscribe;
+mod subscribe_forms;
 mod temporal;
 mod text_forms;
 mod tpch;

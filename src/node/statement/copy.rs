@@ -1,7 +1,7 @@
 //! `COPY`: a query whose rows go out as data, and rows that come in as data and are inserted all at once.
 
 use super::target::{Target, find_relation};
-use super::{Answer, Context, Outcome, insert, select};
+use super::{Answer, Context, Outcome, insert, select, subscribe};
 use crate::catalog::object::{Body, Column, Object};
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Copy, CopyWhat, Name, Statement, StatementKind};
@@ -19,6 +19,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, copy: &Cop
     let outcome = match &copy.what {
         CopyWhat::Query(query) => match &query.kind {
             StatementKind::Query(tree) => select::execute(context, query, tree, &[]).await?,
+            StatementKind::Subscribe(subscribed) => subscribe::execute(context, query, subscribed).await?,
             _ => return Err(Error::internal("COPY of a statement that is no query")),
         },
         CopyWhat::Relation { name, columns } => {

@@ -1,7 +1,7 @@
 //! `DROP`: without CASCADE refused if anything depends on it (2BP01), with it told what goes as well.
 
 use super::{Context, Outcome};
-use crate::catalog::catalog::Catalog;
+use crate::catalog::catalog::{Catalog, SYSTEM};
 use crate::catalog::object::{Body, Object};
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Drop, Name, ObjectKind};
@@ -47,7 +47,7 @@ pub(super) async fn execute(context: &Context, drop: &Drop) -> Result<Outcome> {
 /// Drops `all`, readers first, and `named`, telling of those that were not named.
 pub(super) async fn drop_all(context: &Context, mut outcome: Outcome, catalog: &Catalog, named: &[ObjectId], all: &[ObjectId]) -> Result<Outcome> {
     let others: Vec<&Arc<Object>> =
-        all.iter().rev().filter(|id| !named.contains(id)).filter_map(|id| catalog.get(*id)).filter(|o| o.index().is_none()).collect();
+        all.iter().rev().filter(|id| !named.contains(id)).filter_map(|id| catalog.get(*id)).filter(|o| o.index().is_none() && o.schema != SYSTEM).collect();
     if let Some(notice) = cascade_notice(&others) {
         outcome = outcome.notice(notice);
     }

@@ -26,6 +26,7 @@ mod scope;
 mod secrets;
 mod select;
 mod show;
+mod subscribe;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -250,6 +251,7 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
         StatementKind::Comment(comment) => comment::execute(&context, comment).await,
         StatementKind::Copy(copy) => copy::execute(&context, &statement, copy).await,
         StatementKind::Security(security) => roles::execute(&context, security).await,
+        StatementKind::Subscribe(subscribe) => subscribe::execute(&context, &statement, subscribe).await,
         _ => Err(Error::internal("a statement of the session came to the engine")),
     }
 }
@@ -270,6 +272,7 @@ pub async fn describe(context: Context, statement: Arc<Statement>, declared: Vec
         StatementKind::ExplainState(_) => Ok(Shape::fixed(explain_state::shape())),
         StatementKind::Show(show) => Ok(Shape::fixed(show::shape(show))),
         StatementKind::Describe(_) => Ok(Shape::fixed(show::column_shape())),
+        StatementKind::Subscribe(subscribe) => subscribe::describe(&context, &statement, subscribe),
         _ => Ok(Shape::default()),
     }
 }

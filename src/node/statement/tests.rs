@@ -10,6 +10,8 @@ use crate::node::identity::Door;
 use crate::node::pool::Pool;
 use crate::node::secrets::Secrets;
 use crate::node::session::{SessionBackend, binder};
+use crate::node::subscriptions::Wanted;
+use crate::node::subscriptions::stream::Subscription;
 use crate::node::transaction::Changes;
 use crate::pg::backend::{Backend, Execution, Notice, Peer, Session, Stoppable};
 use crate::plan::{Relation, ViewPlan};
@@ -120,6 +122,15 @@ impl Engine for FakeEngine {
 
     async fn snapshot(&self, _wait_for: Option<Epoch>, _reads: &[ObjectId]) -> Result<Arc<dyn Snapshot>> {
         Ok(Arc::new(FakeSnapshot(self.tables.lock().clone())))
+    }
+
+    async fn subscribe(&self, _wanted: Wanted) -> Result<Subscription> {
+        Err(Error::internal("nothing changes here"))
+    }
+
+    fn let_go(&self, ids: Vec<ObjectId>) {
+        let mut catalog = self.catalog.lock();
+        *catalog = Arc::new(catalog.without(&ids));
     }
 
     async fn settle(&self) -> Result<()> {

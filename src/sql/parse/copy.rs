@@ -5,7 +5,7 @@ use super::{source::Source, statement};
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Copy, CopyWhat, StatementKind};
 use crate::types::copy::{CopyFormat, CopyOptions};
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion::sql::sqlparser::tokenizer::Token;
 use std::sync::Arc;
 
 pub(super) fn parse(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
@@ -52,22 +52,11 @@ fn relation(c: &mut Cursor<'_>) -> Result<CopyWhat> {
 
 /// `( query )`: the statement between the parentheses.
 fn query(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<crate::sql::ast::Statement> {
-    let rest: &[TokenWithSpan] = c.rest();
-    let mut depth = 0usize;
-    let end = rest.iter().position(|t| {
-        match t.token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth -= 1,
-            _ => {}
-        }
-        depth == 0
-    });
-    let Some(end) = end else { return Err(c.error()) };
-    let inner = statement(source, &rest[1..end])?;
-    if !matches!(inner.kind, StatementKind::Query(_)) {
-        return Err(Error::not_supported("COPY of a statement that is no query is not supported").at(c.position()));
+    let position = c.position();
+    let inner = statement(source, c.parenthesized()?)?;
+    if !matches!(inner.kind, StatementKind::Query(_) | StatementKind::Subscribe(_)) {
+        return Err(Error::not_supported("COPY of a statement that is no query is not supported").at(position));
     }
-    (0..=end).for_each(|_| c.advance());
     Ok(inner)
 }
 

@@ -206,6 +206,41 @@ impl<'a> Cursor<'a> {
         Ok(items)
     }
 
+    /// `( … )`: steps over it. Gives the tokens inside.
+    pub(crate) fn parenthesized(&mut self) -> Result<&'a [TokenWithSpan]> {
+        let rest = self.rest();
+        let mut depth = 0usize;
+        let end = rest.iter().position(|t| {
+            match t.token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0
+        });
+        let Some(end) = end.filter(|end| *end > 0) else { return Err(self.error()) };
+        self.at += end + 1;
+        Ok(&rest[1..end])
+    }
+
+    /// A boolean, as an option's value.
+    pub(crate) fn boolean(&mut self) -> Result<bool> {
+        let position = self.position();
+        let word = match &self.peek().token {
+            Token::Number(number, _) => number.clone(),
+            Token::Word(word) => word.value.to_lowercase(),
+            Token::SingleQuotedString(text) => text.to_lowercase(),
+            _ => return Err(self.error()),
+        };
+        let value = match word.as_str() {
+            "true" | "on" | "1" => true,
+            "false" | "off" | "0" => false,
+            _ => return Err(Error::new(Kind::Syntax, "a Boolean value was expected").at(position)),
+        };
+        self.at += 1;
+        Ok(value)
+    }
+
     pub(crate) fn string(&mut self) -> Result<String> {
         let text = match &self.peek().token {
             Token::SingleQuotedString(s) | Token::EscapedStringLiteral(s) => s.clone(),

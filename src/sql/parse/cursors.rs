@@ -4,8 +4,12 @@ use super::cursor::Cursor;
 use super::{source::Source, statement};
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Declare, Execute, Fetch, Prepare, StatementKind};
+use crate::types::text::interval::parse_interval;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use std::sync::Arc;
+use std::time::Duration;
+
+const NANOSECONDS_OF_DAY: i128 = 86_400_000_000_000;
 
 /// `DECLARE name [BINARY] [[NO] SCROLL] CURSOR [WITH | WITHOUT HOLD] FOR query`.
 pub(super) fn declare(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
@@ -29,13 +33,13 @@ pub(super) fn declare(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<Statem
     }
     c.expect_words(&["for"])?;
     let query = statement(source, c.rest())?;
-    if !matches!(query.kind, StatementKind::Query(_)) {
+    if !matches!(query.kind, StatementKind::Query(_) | StatementKind::Subscribe(_)) {
         return Err(c.error());
     }
     Ok(StatementKind::Declare(Declare { name, hold, binary, query: Arc::new(query) }))
 }
 
-/// `FETCH` and `MOVE`, forward only.
+/// `FETCH` and `MOVE`, forward only; `WITH (timeout = '1s')`.
 pub(super) fn fetch(c: &mut Cursor<'_>) -> Result<StatementKind> {
     let moves = !c.word("fetch");
     if moves {
@@ -69,8 +73,24 @@ pub(super) fn fetch(c: &mut Cursor<'_>) -> Result<StatementKind> {
     }
     let _ = c.word("from") || c.word("in");
     let name = c.name()?;
+    let timeout = if c.word("with") { Some(timeout(c)?) } else { None };
     c.expect_end()?;
-    Ok(StatementKind::Fetch(Fetch { name, count, moves }))
+    Ok(StatementKind::Fetch(Fetch { name, count, moves, timeout }))
+}
+
+/// `(timeout = interval)`
+fn timeout(c: &mut Cursor<'_>) -> Result<Duration> {
+    c.expect(&Token::LParen)?;
+    c.expect_words(&["timeout"])?;
+    c.token(&Token::Eq);
+    c.word("interval");
+    let position = c.position();
+    let interval = parse_interval(&c.string()?).map_err(|e| e.at(position))?;
+    c.expect(&Token::RParen)?;
+    let nanoseconds = i128::from(interval.nanoseconds) + i128::from(interval.days) * NANOSECONDS_OF_DAY;
+    let fits = u64::try_from(nanoseconds).ok().filter(|_| interval.months == 0);
+    let invalid = || Error::new(Kind::InvalidParameter, "a timeout is a time from 0 up to years").at(position);
+    fits.map(Duration::from_nanos).ok_or_else(invalid)
 }
 
 fn number(c: &mut Cursor<'_>) -> Result<u64> {

@@ -24,6 +24,7 @@ mod schema;
 mod settings;
 mod show;
 pub mod source;
+mod subscribe;
 mod transaction;
 mod types;
 mod windows;
@@ -183,6 +184,7 @@ fn kind(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
         "execute" => cursors::execute(c),
         "deallocate" => cursors::deallocate(c),
         "copy" => copy::parse(source, c),
+        "subscribe" => subscribe::parse(source, c),
         "comment" => comment::parse(c),
         "grant" | "revoke" => grants::parse(c),
         "reassign" => roles::reassign(c),

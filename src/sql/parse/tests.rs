@@ -2,7 +2,8 @@
 
 use super::parse;
 use crate::catalog::object::Include;
-use crate::sql::ast::{ObjectKind, RelationKind, Show, StatementKind};
+use crate::sql::ast::{Followed, ObjectKind, RelationKind, Show, StatementKind};
+use std::time::Duration;
 
 fn one(text: &str) -> StatementKind {
     let mut statements = parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
@@ -220,4 +221,32 @@ fn no_text_panics() {
         }
         let _ = parse(&text);
     }
+}
+
+#[test]
+fn subscriptions_say_what_and_from_where() {
+    let parsed = |text: &str| {
+        let StatementKind::Subscribe(subscribe) = one(text) else { panic!("{text}") };
+        let what = match &subscribe.what {
+            Followed::Relation(name) => name.quoted(),
+            Followed::Query { text, .. } => format!("{} at {}", text.sql, text.position),
+        };
+        (what, subscribe.snapshot, subscribe.progress, subscribe.as_of)
+    };
+    assert_eq!(parsed("subscribe T"), ("\"t\"".into(), true, false, None));
+    let all = ("\"public\".\"v\"".to_owned(), false, true, Some((17, 67)));
+    assert_eq!(parsed("SUBSCRIBE TO public.v WITH (SNAPSHOT = false, PROGRESS)     AS OF 17"), all);
+    assert_eq!(parsed("SUBSCRIBE TO public.v AS OF '17' WITH (progress true, snapshot 'off')"), (all.0, false, true, Some((17, 29))));
+    assert_eq!(parsed("SUBSCRIBE (SELECT (1))"), ("SELECT (1) at 11".into(), true, false, None));
+    assert_eq!(error("SUBSCRIBE t UP TO 3"), ("0A000".into(), "UP TO of SUBSCRIBE is not supported".into(), Some(13)));
+    assert_eq!(error("SUBSCRIBE t AS OF AT LEAST 3").2, Some(19));
+    assert_eq!(error("SUBSCRIBE t WITH (SNAPSHOT) WITH (PROGRESS)"), ("42601".into(), "syntax error at or near \"WITH\"".into(), Some(29)));
+    assert_eq!(error("SUBSCRIBE (SELECT 1").0, "42601");
+    let fetch = |text: &str| {
+        let StatementKind::Fetch(fetch) = one(text) else { panic!("{text}") };
+        (fetch.count, fetch.timeout)
+    };
+    assert_eq!(fetch("FETCH 100 c WITH (timeout = '1.5s')"), (Some(100), Some(Duration::from_millis(1500))));
+    assert_eq!(fetch("FETCH ALL FROM c WITH (TIMEOUT INTERVAL '1 day')"), (None, Some(Duration::from_secs(86_400))));
+    assert_eq!(error("FETCH 1 c WITH (timeout = '-1s')"), ("22023".into(), "a timeout is a time from 0 up to years".into(), Some(27)));
 }
