@@ -117,7 +117,7 @@ async fn reload_on_hangup(tls: Option<Arc<Tls>>, engine: Arc<NodeEngine>, end: i
 const FIRST_EPOCH_ROWS: usize = 2 * 1024;
 const EPOCH_MAX: Duration = Duration::from_millis(200);
 /// Sessions at once; each costs a task and some buffers.
-const MAX_CONNECTIONS: usize = 1000;
+const MAX_CONNECTIONS: usize = 2000;
 /// What of the audit log power loss may take.
 const AUDIT_SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// How long connections may take to hear that the server stops.

@@ -47,7 +47,7 @@ const KNOWN: &[(&str, &str, Rule)] = &[
     ("lc_collate", "C", Rule::Fixed),
     ("lc_ctype", "C", Rule::Fixed),
     ("lock_timeout", "0", Rule::Duration),
-    ("max_connections", "1000", Rule::Fixed),
+    ("max_connections", "2000", Rule::Fixed),
     ("max_identifier_length", "63", Rule::Fixed),
     ("max_index_keys", "32", Rule::Fixed),
     ("role", "none", Rule::Fixed),

@@ -47,3 +47,4 @@ mod text_forms;
 mod tpch;
 mod transactions;
 mod watermark_state;
+mod wire;
