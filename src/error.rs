@@ -159,18 +159,18 @@ impl Kind {
             Kind::NotRetained => "72000",
             Kind::InUse | Kind::ObjectInUse => "55006",
             Kind::CannotConnectNow => "57P03",
+            Kind::Notice => "00000",
+            other => other.state_of_session().unwrap_or_else(|| other.state_of_server()),
+        }
+    }
+
+    /// Of what goes wrong with transactions, and with who may.
+    fn state_of_session(self) -> Option<&'static str> {
+        Some(match self {
             Kind::InvalidPassword => "28P01",
             Kind::InvalidAuthorization => "28000",
             Kind::InvalidGrant => "0LP01",
             Kind::InsufficientPrivilege => "42501",
-            Kind::Notice => "00000",
-            other => other.state_of_transaction().unwrap_or_else(|| other.state_of_server()),
-        }
-    }
-
-    /// Of what goes wrong with transactions.
-    fn state_of_transaction(self) -> Option<&'static str> {
-        Some(match self {
             Kind::InFailedTransaction => "25P02",
             Kind::NoActiveTransaction => "25P01",
             Kind::ActiveTransaction => "25001",

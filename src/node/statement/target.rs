@@ -93,7 +93,11 @@ pub(super) fn find_relation(context: &Context, name: &Name) -> Result<Arc<Object
     let catalog = context.engine.catalog();
     match &name.schema {
         Some(_) => find_in(&catalog, context.role(), name),
-        None => context.find(name).ok_or_else(|| undefined(name)),
+        None => {
+            let found = context.find(name).ok_or_else(|| undefined(name))?;
+            check_schema(&catalog, context.role(), &found.schema, Privileges::USAGE)?;
+            Ok(found)
+        }
     }
 }
 

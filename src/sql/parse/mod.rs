@@ -119,7 +119,8 @@ fn check_length(text: &str) -> Result<()> {
     let mut in_word = false;
     while let Some(byte) = bytes.next() {
         let is_word = byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
-        count += usize::from(!byte.is_ascii_whitespace() && !(is_word && in_word));
+        let goes_on = byte.is_ascii_whitespace() || is_word && in_word;
+        count += usize::from(!goes_on);
         in_word = is_word;
         if matches!(byte, b'\'' | b'"') {
             bytes.by_ref().find(|b| *b == byte);
