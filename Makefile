@@ -41,11 +41,11 @@ tidy: ## only the text checks over the tree: they need nothing of the package, s
 fuzz: install-test ## the oracle on random plans and input, until stopped (TIDEWATER_ORACLE_SECONDS bounds it, TIDEWATER_SEED repeats)
 	TIDEWATER_ORACLE_SECONDS=$${TIDEWATER_ORACLE_SECONDS:-86400} $(CARGO) test --release --locked --lib --test it -- --nocapture random_
 
-soak: install-test build ## hours: a million reads under fire, a hundred kills, a hundred injected faults, 20 million keys in 512 MiB, slow readers, a hot key, a day of windows
-	HAMMER_READS=$${HAMMER_READS:-1000000} KILLS=$${KILLS:-100} FAULTS=$${FAULTS:-100} LIVE_KEYS=$${LIVE_KEYS:-20000000} MEMORY=$${MEMORY:-512MiB} \
+soak: install-test build ## hours: a million reads under fire, a million messages, a hundred kills, a hundred injected faults, 20 million keys in 512 MiB, slow readers, a hot key, a day of windows
+	WIRE_MESSAGES=$${WIRE_MESSAGES:-1000000} HAMMER_READS=$${HAMMER_READS:-1000000} KILLS=$${KILLS:-100} FAULTS=$${FAULTS:-100} LIVE_KEYS=$${LIVE_KEYS:-20000000} MEMORY=$${MEMORY:-512MiB} \
 	  SLOW_READER_ROWS=$${SLOW_READER_ROWS:-10000000} HOT_KEY_EVENTS=$${HOT_KEY_EVENTS:-20000000} DEAR_SECONDS=$${DEAR_SECONDS:-120} EVENT_SECONDS=$${EVENT_SECONDS:-86400} \
 	  ISOLATED_BATCHES=$${ISOLATED_BATCHES:-300} \
-	  $(CARGO) test --release --locked --test it -- --nocapture --test-threads 1 hammer:: crash:: faults:: memory:: backpressure:: isolated:: watermark_state::
+	  $(CARGO) test --release --locked --test it -- --nocapture --test-threads 1 hammer:: crash:: faults:: memory:: backpressure:: isolated:: watermark_state:: wire::
 
 test-clients: install-test build ## every client of tests/clients against a fresh server: drivers, dbt, pandas, DuckDB (installs them once)
 	@scripts/install.sh clients

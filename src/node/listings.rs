@@ -115,7 +115,7 @@ pub fn rows(name: &str, shared: &Shared) -> Result<RecordBatch> {
 }
 
 fn name_of(shared: &Shared, id: ObjectId) -> String {
-    shared.catalog.load().get(id).map(|o| o.name.clone()).unwrap_or_else(|| id.to_string())
+    shared.catalog.load().get(id).map(|o| o.shown_name()).unwrap_or_else(|| id.to_string())
 }
 
 fn strings<S: AsRef<str>>(values: impl IntoIterator<Item = S>) -> ArrayRef {
@@ -255,7 +255,7 @@ fn views(shared: &Shared) -> Vec<ArrayRef> {
         all.iter().map(|o| (d.late.get(&o.id).map_or(0, |k| k.total), errors(&o.id))).collect()
     });
     vec![
-        strings(all.iter().map(|o| &o.name)),
+        strings(all.iter().map(|o| o.shown_name())),
         counts(shown.iter().map(|s| s.0)),
         counts(counters.iter().map(|c| c.0)),
         counts(counters.iter().map(|c| c.1)),
@@ -305,7 +305,7 @@ fn sinks(shared: &Shared) -> Vec<ArrayRef> {
         None => "live",
     };
     vec![
-        strings(all.iter().map(|(o, _)| &o.name)),
+        strings(all.iter().map(|(o, _)| o.shown_name())),
         strings(all.iter().map(|(_, connector)| connector)),
         counts(sunk.iter().map(|s| s.inserted)),
         counts(sunk.iter().map(|s| s.retracted)),

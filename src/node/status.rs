@@ -53,7 +53,7 @@ impl Status for NodeStatus {
         let now = shared.clock.now();
         for (id, status) in shared.system.sources() {
             let Some(object) = catalog.get(id) else { continue };
-            let name = object.name.clone();
+            let name = object.shown_name();
             if status.watermark != WATERMARK_NONE && status.watermark != WATERMARK_END {
                 gauge!(names::SOURCE_WATERMARK_DELAY, "source" => name.clone()).set((now - status.watermark) as f64 / 1e6);
             }
@@ -70,19 +70,19 @@ impl Status for NodeStatus {
         }
         for (id, outbox) in shared.system.outboxes() {
             if let Some(object) = catalog.get(id) {
-                gauge!(names::SINK_WAITING, "sink" => object.name.clone()).set(outbox.waiting().1 as f64);
-                gauge!(names::SINK_UP, "sink" => object.name.clone()).set(if outbox.trouble().is_some() { 0.0 } else { 1.0 });
+                gauge!(names::SINK_WAITING, "sink" => object.shown_name()).set(outbox.waiting().1 as f64);
+                gauge!(names::SINK_UP, "sink" => object.shown_name()).set(if outbox.trouble().is_some() { 0.0 } else { 1.0 });
             }
         }
         for view in catalog.objects().filter(|o| o.is_isolated()) {
             if let Some((_, clock)) = shared.shown(view) {
-                gauge!(names::VIEW_LAG, "view" => view.name.clone()).set((shared.system.shown_clock() - clock).max(0) as f64 / 1e6);
+                gauge!(names::VIEW_LAG, "view" => view.shown_name()).set((shared.system.shown_clock() - clock).max(0) as f64 / 1e6);
             }
         }
         let late = shared.system.durable(|d| d.late.iter().map(|(view, kept)| (*view, kept.total)).collect::<Vec<_>>());
         for (view, total) in late {
             if let Some(object) = catalog.get(view) {
-                counter!(names::VIEW_LATE_ROWS, "view" => object.name.clone()).absolute(total);
+                counter!(names::VIEW_LATE_ROWS, "view" => object.shown_name()).absolute(total);
             }
         }
     }

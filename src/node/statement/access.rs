@@ -126,11 +126,7 @@ pub(super) fn visible(catalog: &Catalog, role: u32, name: &str, rows: RecordBatc
     let Some((_, column)) = OF_OTHERS.iter().find(|(n, _)| *n == name).filter(|_| !catalog.roles().is_superuser(role)) else { return Ok(rows) };
     let whose =
         rows.column_by_name(column).and_then(|c| c.as_string_opt::<i32>()).ok_or_else(|| Error::internal(format!("{name} does not tell whose rows it has")))?;
-    // A name may stand in several schemas: then all of them must be readable.
-    let may = |name: &str| {
-        let mut named = catalog.objects().filter(|o| o.name == name || o.shown_name() == name).peekable();
-        named.peek().is_some() && named.all(|o| check(catalog, role, o, Privileges::SELECT).is_ok())
-    };
+    let may = |name: &str| catalog.objects().find(|o| o.shown_name() == name).is_some_and(|o| check(catalog, role, o, Privileges::SELECT).is_ok());
     let seen: BooleanArray = whose.iter().map(|object| Some(object.is_some_and(may))).collect();
     Ok(filter_record_batch(&rows, &seen)?)
 }

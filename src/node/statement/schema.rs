@@ -47,7 +47,9 @@ impl Context {
 
     /// The name with the schema in which it is found, or in which it would be made.
     pub(super) fn qualified(&self, name: &Name) -> Name {
-        let found = || self.find(name).map(|object| object.schema.clone()).or_else(|| self.usable_path().into_iter().next());
+        // Without one it is a name of `public`, and messages show it as it was written.
+        let made = || self.usable_path().into_iter().next().filter(|schema| schema != PUBLIC);
+        let found = || self.find(name).map(|object| object.schema.clone()).or_else(made);
         Name { schema: name.schema.clone().or_else(found), ..name.clone() }
     }
 
