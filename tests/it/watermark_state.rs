@@ -69,7 +69,7 @@ fn query(window: i64) -> String {
 
 #[test]
 fn state_behind_a_watermark_is_freed() {
-    let seconds: i64 = std::env::var("EVENT_SECONDS").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
+    let seconds: i64 = std::env::var("EVENT_SECONDS").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
     let (events, window) = (seconds * PER_SECOND, (seconds * 1_000_000 / 150).min(60_000_000));
     let server = Server::with(&["--memory", "512MiB", "--checkpoint-interval", "200ms"]);
     let mut client = server.connect();
