@@ -125,13 +125,11 @@ impl ClientSession {
     }
 
     async fn end(&mut self, commit: bool, chain: bool) -> Result<String> {
-        let Some(block) = self.block.take() else {
-            self.warn(Kind::NoActiveTransaction, "there is no transaction in progress");
-            return Ok(if commit { "COMMIT" } else { "ROLLBACK" }.into());
-        };
-        if !block.explicit {
+        let tag = |commit: bool| if commit { "COMMIT" } else { "ROLLBACK" }.to_owned();
+        if self.block.as_ref().is_none_or(|b| !b.explicit) {
             self.warn(Kind::NoActiveTransaction, "there is no transaction in progress");
         }
+        let Some(block) = self.block.take() else { return Ok(tag(commit)) };
         let commit = commit && !block.failed;
         let (modes, explicit) = (block.modes, block.explicit);
         if commit {
@@ -142,7 +140,7 @@ impl ClientSession {
         if chain || !explicit {
             self.open(modes, explicit);
         }
-        Ok(if commit { "COMMIT" } else { "ROLLBACK" }.into())
+        Ok(tag(commit))
     }
 
     async fn commit(&mut self, block: Block) -> Result<()> {

@@ -465,6 +465,9 @@ impl Session for ClientSession {
     }
 
     fn take_notices(&mut self) -> Vec<Notice> {
+        if self.notices.is_empty() {
+            return Vec::new();
+        }
         let wanted = self.settings.get("client_min_messages").unwrap_or_default().to_lowercase();
         let hidden: &[&str] = match wanted.as_str() {
             "warning" => &["NOTICE"],

@@ -335,18 +335,19 @@ fn settle(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     if !odd {
         return Ok(plan);
     }
-    let list: Vec<Expr> = plan
-        .schema()
-        .iter()
-        .map(|(qualifier, field)| {
-            let column = Expr::Column((qualifier, field).into());
-            let settled = types::settled(field.data_type());
-            if settled == *field.data_type() {
-                return column;
-            }
-            Expr::Cast(Cast::new(Box::new(column), settled)).alias_qualified(qualifier.cloned(), field.name())
-        })
-        .collect();
+    with_columns(plan, |field, column| {
+        let settled = types::settled(field.data_type());
+        if settled == *field.data_type() { Err(column) } else { Ok(Expr::Cast(Cast::new(Box::new(column), settled))) }
+    })
+}
+
+/// `plan` with some columns of its result replaced under their names; `Err`: one that stays.
+fn with_columns(plan: LogicalPlan, replace: impl Fn(&Field, Expr) -> std::result::Result<Expr, Expr>) -> DataFusionResult<LogicalPlan> {
+    let column = |(qualifier, field): (Option<&TableReference>, &FieldRef)| {
+        let replaced = replace(field, Expr::Column((qualifier, field).into()));
+        replaced.map_or_else(|column| column, |expr| expr.alias_qualified(qualifier.cloned(), field.name()))
+    };
+    let list: Vec<Expr> = plan.schema().iter().map(column).collect();
     LogicalPlanBuilder::from(plan).project(list)?.build()
 }
 
@@ -367,16 +368,7 @@ fn printed(plan: LogicalPlan, names: &dyn Names) -> DataFusionResult<LogicalPlan
     if plan.schema().fields().iter().all(|f| functions::catalog::reg_of(f).is_none()) {
         return Ok(plan);
     }
-    let list: Vec<Expr> = plan
-        .schema()
-        .iter()
-        .map(|(qualifier, field)| {
-            let column = Expr::Column((qualifier, field).into());
-            let is_name = functions::catalog::reg_of(field).is_some();
-            if is_name { named.call(vec![column]).alias_qualified(qualifier.cloned(), field.name()) } else { column }
-        })
-        .collect();
-    LogicalPlanBuilder::from(plan).project(list)?.build()
+    with_columns(plan, |field, column| if functions::catalog::reg_of(field).is_some() { Ok(named.call(vec![column])) } else { Err(column) })
 }
 
 /// Joins hand their thread back from time to time: one that makes millions of rows of each that it reads could neither be cancelled nor let others run.
