@@ -1,6 +1,6 @@
 //! A real Kafka broker (tests/kafka/kafka.sh), shared by the tests of one run, and producers to it.
 
-use crate::server::free_port;
+use crate::server::free_ports;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -32,7 +32,8 @@ impl Kafka {
     pub fn start(name: &str) -> Kafka {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let port = free_port_pair();
+        // One for its controller, too.
+        let port = free_ports(2);
         let kafka = Kafka { port, dir };
         // The guard outlives a test run that is killed, and cleans up behind it: nobody waits for it.
         #[expect(clippy::zombie_processes, reason = "it ends after this process")]
@@ -171,16 +172,6 @@ impl Feeder {
 
 fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/kafka.sh")
-}
-
-/// The broker takes a port and the one above it.
-fn free_port_pair() -> u16 {
-    loop {
-        let port = free_port();
-        if port < u16::MAX && std::net::TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
-            return port;
-        }
-    }
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {

@@ -1,6 +1,6 @@
 //! The program as its operator meets it: options, refusals in one line, signals, HTTP.
 
-use crate::server::{Server, free_port, free_ports, run_to_end};
+use crate::server::{Server, free_port, run_to_end};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
@@ -14,7 +14,7 @@ fn refusal(args: &[&str]) -> String {
 
 /// Free ones, for SQL and HTTP.
 fn addresses() -> (String, String) {
-    let (listen, http) = free_ports();
+    let (listen, http) = (free_port(), free_port());
     (format!("127.0.0.1:{listen}"), format!("127.0.0.1:{http}"))
 }
 

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_tidewater");
@@ -157,15 +158,27 @@ pub fn run_to_end(args: &[&str]) -> (ExitStatus, String, String) {
     (output.status, String::from_utf8_lossy(&output.stdout).to_string(), String::from_utf8_lossy(&output.stderr).to_string())
 }
 
-/// A port that was free a moment ago.
+/// A port that nothing listens on. It is below the range that the kernel takes ports of outgoing connections from
+/// (`ip_local_port_range`), or one of those could have it before the server does; and no two calls of one run get the same.
 pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    free_ports(1)
 }
 
-/// Two of them. The first is held while the second is chosen: a port that is given back may be given again.
-pub fn free_ports() -> (u16, u16) {
-    let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    (held.local_addr().unwrap().port(), free_port())
+/// The first of `width` ports in a row that nothing listens on.
+pub fn free_ports(width: u16) -> u16 {
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Two runs on one machine begin at different places.
+    let begin = std::process::id().wrapping_mul(2_654_435_761);
+    loop {
+        let step = TAKEN.fetch_add(u32::from(width), Ordering::Relaxed);
+        assert!(step < COUNT, "no free port");
+        let port = (FIRST + begin.wrapping_add(step) % COUNT) as u16;
+        if (port..port + width).all(|p| TcpListener::bind((Ipv4Addr::LOCALHOST, p)).is_ok()) {
+            return port;
+        }
+    }
 }
 
 fn log_path(dir: &Path) -> PathBuf {
@@ -173,7 +186,7 @@ fn log_path(dir: &Path) -> PathBuf {
 }
 
 fn spawn(dir: &Path, args: &[String], environment: &[(&str, &str)]) -> (Child, u16, u16) {
-    let (sql_port, http_port) = free_ports();
+    let (sql_port, http_port) = (free_port(), free_port());
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log_path(dir)).unwrap();
     let child = Command::new(BINARY)
         .arg("serve")
