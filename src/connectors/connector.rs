@@ -5,6 +5,7 @@ use crate::formats::format::Payloads;
 use crate::types::records::Record;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,35 @@ pub trait Reader: Send {
     /// At most about `max_rows` records, waiting up to `wait` for the first. A broken connection is an error here; the caller shows it in `tidewater.sources`, waits and
     /// calls again: readers reconnect by themselves.
     fn poll(&mut self, max_rows: usize, wait: Duration) -> Result<Polled>;
+
+    /// From now on `bell` rings when there may be something to read behind a poll that gave nothing. False: it does not, and has to be asked now and again.
+    fn announce(&mut self, _bell: &Arc<Bell>) -> bool {
+        false
+    }
+}
+
+/// For a thread that reads several partitions: it waits for none of them, but for the bell of all.
+#[derive(Debug, Default)]
+pub struct Bell {
+    rung: Mutex<bool>,
+    heard: Condvar,
+}
+
+impl Bell {
+    /// Ends the wait that is on, or else the next one.
+    pub fn ring(&self) {
+        *self.rung.lock() = true;
+        self.heard.notify_one();
+    }
+
+    /// Until it rings, at most `time`.
+    pub fn wait(&self, time: Duration) {
+        let mut rung = self.rung.lock();
+        if !*rung {
+            self.heard.wait_for(&mut rung, time);
+        }
+        *rung = false;
+    }
 }
 
 /// What one poll gave.

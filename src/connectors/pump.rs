@@ -9,12 +9,12 @@
 //! What is on its way is bounded twice: batches per partition, and bytes, of which all pumps share [`ReadAhead`]. Both are given back when the engine drops
 //! the [`Prepared`] batch; until then the threads wait, and so does the input. A partition that fails is tried again, ever more rarely; the others go on.
 
-use super::connector::{DeadRecord, Partition, Polled, Position, Reader, Source};
+use super::connector::{Bell, DeadRecord, Partition, Polled, Position, Reader, Source};
 use super::prepare::{Preparation, Ready};
 use crate::error::{Error, Result};
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -147,11 +147,17 @@ struct Shared {
     room: Arc<Room>,
 }
 
-/// Bytes on their way.
-#[derive(Debug, Default)]
+/// Bytes on their way, and the bell of each worker: rung when room is given back, too.
+#[derive(Debug)]
 struct Room {
     bytes: Mutex<usize>,
-    freed: Condvar,
+    bells: Vec<Arc<Bell>>,
+}
+
+impl Room {
+    fn ring(&self) {
+        self.bells.iter().for_each(|bell| bell.ring());
+    }
 }
 
 /// A share of the pump's bounds.
@@ -166,7 +172,7 @@ impl Drop for Reserved {
     fn drop(&mut self) {
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
         *self.room.bytes.lock() -= self.bytes;
-        self.room.freed.notify_all();
+        self.room.ring();
     }
 }
 
@@ -185,7 +191,7 @@ impl Pump {
             stop: AtomicBool::new(false),
             assigned: Mutex::new(assigned),
             partitions: AtomicUsize::new(0),
-            room: Arc::default(),
+            room: Arc::new(Room { bytes: Mutex::new(0), bells: (0..threads).map(|_| Arc::default()).collect() }),
         });
         shared.count(positions.len());
         let mut workers = Vec::new();
@@ -217,7 +223,7 @@ impl Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
-        self.shared.room.freed.notify_all();
+        self.shared.room.ring();
         for worker in self.workers.drain(..) {
             // A worker does not panic: its work is caught. There is nobody left to tell if it did.
             drop(worker.join());
@@ -230,6 +236,8 @@ impl Drop for Pump {
 struct Slot {
     partition: Partition,
     reader: Option<Box<dyn Reader>>,
+    /// The reader rings the worker's bell.
+    announces: bool,
     next: Position,
     in_flight: Arc<AtomicUsize>,
     ended: bool,
@@ -292,6 +300,7 @@ impl Shared {
                 slots.push(Slot {
                     partition,
                     reader: None,
+                    announces: false,
                     next,
                     in_flight: Arc::default(),
                     ended: false,
@@ -303,28 +312,25 @@ impl Shared {
             slots.retain(|s| !s.ended);
             // With one partition the reader itself may wait; with several nobody waits in another's turn.
             let wait = if slots.len() == 1 { POLL_WAIT } else { Duration::ZERO };
-            let turns: Vec<Turn> = slots.iter_mut().map(|slot| self.turn(slot, wait)).collect();
+            let bell = &self.room.bells[worker];
+            let turns: Vec<Turn> = slots.iter_mut().map(|slot| self.turn(slot, wait, bell)).collect();
             if turns.contains(&Turn::Rows) {
                 quiet_rounds = 0;
             } else if slots.len() != 1 || turns[0] == Turn::Blocked {
                 quiet_rounds = (quiet_rounds + 1).min(5);
-                self.rest(Duration::from_micros(500) * (1 << quiet_rounds));
+                let silent = slots.iter().any(|slot| !slot.announces);
+                bell.wait(if silent { Duration::from_micros(500) * (1 << quiet_rounds) } else { POLL_WAIT });
             }
         }
     }
 
-    /// Until room is given back, at most `time`.
-    fn rest(&self, time: Duration) {
-        self.room.freed.wait_for(&mut self.room.bytes.lock(), time);
-    }
-
-    fn turn(&self, slot: &mut Slot, wait: Duration) -> Turn {
+    fn turn(&self, slot: &mut Slot, wait: Duration, bell: &Arc<Bell>) -> Turn {
         let full = slot.in_flight.load(Ordering::Acquire) >= self.config.queue_batches.max(1) || *self.room.bytes.lock() >= self.share_of_all();
         if full || slot.failure.as_ref().is_some_and(|f| Instant::now() < f.again) {
             return Turn::Blocked;
         }
         // A panic while decoding must not take the source down silently: it is an error of this partition.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.poll(slot, wait))).unwrap_or_else(|_| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.poll(slot, wait, bell))).unwrap_or_else(|_| {
             slot.reader = None;
             Err(Error::internal("reading a partition failed on a broken invariant; the server's log has the details"))
         });
@@ -353,10 +359,14 @@ impl Shared {
         }
     }
 
-    fn poll(&self, slot: &mut Slot, wait: Duration) -> Result<Turn> {
+    fn poll(&self, slot: &mut Slot, wait: Duration, bell: &Arc<Bell>) -> Result<Turn> {
         let reader = match &mut slot.reader {
             Some(reader) => reader,
-            none => none.insert(self.source.open(slot.partition, slot.next, self.config.read_ahead.share(1))?),
+            none => {
+                let mut reader = self.source.open(slot.partition, slot.next, self.config.read_ahead.share(1))?;
+                slot.announces = reader.announce(bell);
+                none.insert(reader)
+            }
         };
         match reader.poll(self.config.max_rows, wait)? {
             Polled::Batch(batch) => {
@@ -505,6 +515,69 @@ pub(crate) mod tests {
         seen.sort_unstable();
         let expected: Vec<i64> = (0..1000).filter(|n| n % 3 != 1 || *n >= 400).collect();
         assert_eq!(seen, expected);
+    }
+
+    /// Two partitions that have nothing until they are told; each counts how often it was asked.
+    struct Told {
+        numbers: Arc<dyn Source>,
+        asked: Arc<AtomicUsize>,
+        bells: Arc<Mutex<Vec<Arc<Bell>>>>,
+        told: Arc<AtomicBool>,
+    }
+
+    impl Source for Told {
+        fn partitions(&self) -> Result<Vec<Partition>> {
+            Ok(vec![0, 1])
+        }
+
+        fn start(&self) -> Result<BTreeMap<Partition, Position>> {
+            Ok([(0, 0), (1, 0)].into())
+        }
+
+        fn open(&self, partition: Partition, from: Position, ahead: usize) -> Result<Box<dyn Reader>> {
+            let numbers = self.numbers.open(partition, from, ahead)?;
+            Ok(Box::new(ToldReader { numbers, asked: self.asked.clone(), bells: self.bells.clone(), told: self.told.clone() }))
+        }
+
+        fn schema(&self) -> arrow::datatypes::SchemaRef {
+            self.numbers.schema()
+        }
+    }
+
+    struct ToldReader {
+        numbers: Box<dyn Reader>,
+        asked: Arc<AtomicUsize>,
+        bells: Arc<Mutex<Vec<Arc<Bell>>>>,
+        told: Arc<AtomicBool>,
+    }
+
+    impl Reader for ToldReader {
+        fn poll(&mut self, max_rows: usize, wait: Duration) -> Result<Polled> {
+            self.asked.fetch_add(1, Ordering::AcqRel);
+            if self.told.load(Ordering::Acquire) { self.numbers.poll(max_rows, wait) } else { Ok(Polled::Nothing { caught_up: false }) }
+        }
+
+        fn announce(&mut self, bell: &Arc<Bell>) -> bool {
+            self.bells.lock().push(bell.clone());
+            true
+        }
+    }
+
+    #[test]
+    fn partitions_that_ring_are_not_asked_again_and_again() {
+        let numbers = numbers(&[("partitions", "2")]);
+        let (asked, bells, told) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<Arc<Bell>>>>::default(), Arc::<AtomicBool>::default());
+        let source: Arc<dyn Source> = Arc::new(Told { numbers, asked: asked.clone(), bells: bells.clone(), told: told.clone() });
+        let config = PumpConfig { threads: 1, ..config() };
+        let began = Instant::now();
+        let pump = Pump::start(source.clone(), [(0, 0), (1, 0)].into(), preparation(&source), config).unwrap();
+        while asked.load(Ordering::Acquire) < 6 {
+            std::thread::yield_now();
+        }
+        assert!(began.elapsed() > POLL_WAIT, "asked six times in {:?}", began.elapsed());
+        told.store(true, Ordering::Release);
+        bells.lock()[0].ring();
+        assert!(matches!(pump.events().recv_timeout(Duration::from_secs(10)).unwrap(), Event::Rows(_)));
     }
 
     #[test]

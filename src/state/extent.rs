@@ -45,6 +45,8 @@ pub(super) struct Extent {
     /// Whether the table (windowed layout: what has NULL for a window) is partial.
     partial: bool,
     windows: BTreeMap<i64, Window>,
+    /// Windows up to here were taken out.
+    closed_upto: Option<i64>,
     /// Ends (first, last) of stored windows that were closed since the last checkpoint began.
     closed: Vec<(i64, i64)>,
     /// Windows up to here were closed before the store could be asked.
@@ -62,6 +64,7 @@ impl Extent {
             discovered: context.fresh,
             partial: false,
             windows: BTreeMap::new(),
+            closed_upto: None,
             closed: Vec::new(),
             floor: None,
         }
@@ -129,6 +132,9 @@ impl Extent {
             self.partial |= stored;
             return;
         };
+        if self.is_closed(window) {
+            return;
+        }
         let window = self.windows.entry(window).or_default();
         window.partial |= stored;
         window.stale += 1;
@@ -149,6 +155,11 @@ impl Extent {
         }
     }
 
+    /// Whether the window was taken out: nothing of it is read or written any more.
+    pub(super) fn is_closed(&self, window: i64) -> bool {
+        self.closed_upto.is_some_and(|upto| window <= upto)
+    }
+
     pub(super) fn first_window(&self) -> Option<i64> {
         self.windows.first_key_value().map(|(end, _)| *end)
     }
@@ -156,7 +167,12 @@ impl Extent {
     /// Takes out the first window that ends at or before `upto`, and notes what it leaves on disk.
     pub(super) fn close_first(&mut self, upto: i64) -> Option<(i64, Window)> {
         let (&end, _) = self.windows.first_key_value().filter(|(end, _)| **end <= upto)?;
-        let (_, window) = self.windows.pop_first()?;
+        let (_, mut window) = self.windows.pop_first()?;
+        self.closed_upto = self.closed_upto.max(Some(end));
+        if window.stale > 0 {
+            window.slots.sort_unstable();
+            window.slots.dedup();
+        }
         if window.stored {
             match self.closed.last_mut() {
                 // Whatever lies between two windows that were closed is closed too.

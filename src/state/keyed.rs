@@ -12,7 +12,7 @@
 //! ```
 //!
 //! What is handed over is the state of the moment of `checkpoint`, although epochs go on between the pieces: a slot whose turn has not come is written before
-//! it can change, which is when it is resolved, or when its window closes.
+//! it can change, which is when it is resolved, or when it is freed because its window has closed.
 //!
 //! Memory always holds the newest value of every key whose newest value is not committed, so a key that is read from the store
 //! is one whose committed value is the newest: it does not matter how far the snapshot is ahead of what the table has heard.
@@ -24,6 +24,7 @@ use super::slots::Slots;
 use crate::error::Result;
 use crate::types::ids::TableId;
 use crate::types::key::{Rows, hash, window_key, window_of_key};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 pub use super::slots::Slot;
@@ -52,6 +53,12 @@ pub trait SlotValues {
         0
     }
 }
+
+/// Told of each entry of a window that closes.
+pub type Closing<'a> = &'a mut dyn FnMut(&mut dyn SlotValues, Slot, &[u8]) -> Result<()>;
+
+/// Slots of closed windows that are freed at least with each epoch; more are freed where more wait.
+const FREED_AT_ONCE: usize = if cfg!(test) { 2 } else { 1024 };
 
 /// How keys are laid out on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +98,8 @@ pub struct Keyed {
     /// Slots handed over as deleted: of no use once that is committed.
     deleted: Vec<Slot>,
     extent: Extent,
+    /// Windows that were closed, with slots that are still to be freed: some with each `trim`, for that takes longer than all else about closing.
+    closed: VecDeque<(i64, Vec<Slot>)>,
     rounds: Rounds,
     store: Arc<Committed>,
     limit: Option<usize>,
@@ -136,6 +145,7 @@ impl Keyed {
             early: Ops::default(),
             deleted: Vec::new(),
             extent: Extent::new(extent::KEYED, table, layout, context),
+            closed: VecDeque::new(),
             rounds: Rounds::new(),
             store: context.store.clone(),
             limit: context.cache_entries,
@@ -234,32 +244,53 @@ impl Keyed {
 
     /// Windowed layout only: calls `closing` for every entry of every window with `window_end <= upto` (µs), windows in order, reading back what is not in
     /// memory, then forgets these windows and deletes them by range at the next checkpoint. Touching a slot inside `closing` has no effect.
-    /// Keys whose value is empty are no entries.
-    pub fn close(&mut self, upto: i64, values: &mut dyn SlotValues, closing: &mut dyn FnMut(&mut dyn SlotValues, Slot, &[u8]) -> Result<()>) -> Result<()> {
+    /// Keys whose value is empty are no entries. From now on no key of these windows may be resolved.
+    pub fn close(&mut self, upto: i64, values: &mut dyn SlotValues, mut closing: Option<Closing<'_>>) -> Result<()> {
         self.extent.discover(&self.store)?;
         while let Some((end, window)) = self.extent.close_first(upto) {
-            if window.is_partial() {
-                self.close_stored(end, values, closing)?;
-            }
-            for slot in window.slots {
-                if !self.slots.is_live(slot) || self.extent.window(self.slots.key(slot)) != Some(end) {
-                    continue;
+            if let Some(closing) = &mut closing {
+                if window.is_partial() {
+                    self.close_stored(end, values, closing)?;
                 }
-                self.scratch.clear();
-                if values.store(slot, &mut self.scratch) {
-                    closing(values, slot, self.slots.key(slot))?;
+                for &slot in &window.slots {
+                    self.scratch.clear();
+                    if self.is_of(slot, end) && values.store(slot, &mut self.scratch) {
+                        closing(values, slot, self.slots.key(slot))?;
+                    }
                 }
-                self.write_early(slot, values);
-                values.clear(slot);
-                self.marks.reset(slot);
-                self.slots.remove(slot);
             }
+            self.closed.push_back((end, window.slots));
         }
         Ok(())
     }
 
+    /// Whether the slot holds a key of this window; it may have been given to another.
+    fn is_of(&self, slot: Slot, end: i64) -> bool {
+        self.slots.is_live(slot) && self.extent.window(self.slots.key(slot)) == Some(end)
+    }
+
+    /// Frees so many slots of closed windows; gives the bytes.
+    fn free_closed(&mut self, count: usize, values: &mut dyn SlotValues) -> usize {
+        let (mut left, mut freed) = (count, 0);
+        while let Some((end, slots)) = self.closed.front_mut().filter(|_| left > 0) {
+            let end = *end;
+            let some = slots.split_off(slots.len().saturating_sub(left));
+            if slots.is_empty() {
+                self.closed.pop_front();
+            }
+            left -= some.len();
+            for slot in some {
+                if self.is_of(slot, end) {
+                    self.write_early(slot, values);
+                    freed += self.drop_slot(slot, values);
+                }
+            }
+        }
+        freed
+    }
+
     /// The entries of a window that are only in the store, one at a time through a passing slot: a window may be larger than memory.
-    fn close_stored(&mut self, end: i64, values: &mut dyn SlotValues, closing: &mut dyn FnMut(&mut dyn SlotValues, Slot, &[u8]) -> Result<()>) -> Result<()> {
+    fn close_stored(&mut self, end: i64, values: &mut dyn SlotValues, closing: &mut Closing<'_>) -> Result<()> {
         let (from, to, head) = self.extent.owned_span(end);
         let (_, snapshot) = self.store.read();
         let (slots, marks, hash_of) = (&mut self.slots, &mut self.marks, self.hash);
@@ -288,11 +319,15 @@ impl Keyed {
         assert!(self.owed.is_empty(), "one checkpoint at a time is handed over");
         self.extent.checkpoint(&mut self.early);
         for slot in self.dirty.drain(..) {
-            let flags = &mut self.marks.flags[slot as usize];
-            if *flags & DIRTY != 0 {
-                *flags ^= DIRTY | OWED;
+            if self.marks.flags[slot as usize] & DIRTY == 0 {
+                continue; // it was freed
+            }
+            self.marks.flags[slot as usize] ^= DIRTY;
+            let closed = self.extent.window(self.slots.key(slot)).is_some_and(|window| self.extent.is_closed(window));
+            if !closed {
+                self.marks.flags[slot as usize] |= OWED;
                 self.owed.push(slot);
-            } // else its window was closed
+            }
         }
         self.rounds.hand_over(generation);
     }
@@ -344,7 +379,7 @@ impl Keyed {
 
     /// Evicts clean committed slots until about `bytes` are free (clock algorithm). Operators call it between epochs only.
     pub fn evict(&mut self, bytes: usize, values: &mut dyn SlotValues) {
-        let mut freed = self.drop_deleted(values);
+        let mut freed = self.drop_deleted(values) + self.free_closed(usize::MAX, values);
         while freed < bytes {
             let Some(slot) = self.next_idle() else { break };
             freed += self.drop_slot(slot, values);
@@ -354,6 +389,8 @@ impl Keyed {
     /// Evicts down to `cache_entries`, if that is set. Operators call it at the end of each `apply`.
     pub fn trim(&mut self, values: &mut dyn SlotValues) {
         self.drop_deleted(values);
+        let closed: usize = self.closed.iter().map(|(_, slots)| slots.len()).sum();
+        self.free_closed((closed / 4).max(FREED_AT_ONCE), values);
         let Some(limit) = self.limit else { return };
         while self.slots.live() > limit {
             let Some(slot) = self.next_idle() else { break };
@@ -368,6 +405,7 @@ impl Keyed {
             + values.heap()
             + (self.dirty.capacity() + self.owed.capacity() + self.deleted.capacity()) * 4
             + self.extent.memory()
+            + self.closed.iter().map(|(_, slots)| slots.capacity() * size_of::<Slot>()).sum::<usize>()
     }
 
     fn next_idle(&mut self) -> Option<Slot> {

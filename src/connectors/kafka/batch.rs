@@ -3,11 +3,12 @@
 #![allow(unsafe_code)]
 
 use super::Consumer;
+use crate::connectors::connector::Bell;
 use crate::error::{Error, Kind, Result};
 use rdkafka::bindings as native;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,8 @@ fn bytes<'a>(start: *const u8, length: usize) -> Option<&'a [u8]> {
 pub struct PartitionQueue {
     queue: NonNull<native::rd_kafka_queue_t>,
     messages: Vec<*mut native::rd_kafka_message_t>,
+    /// Rung by the client's threads as long as the queue lives.
+    bell: Option<Arc<Bell>>,
     /// The queue must go before the client it belongs to.
     consumer: Arc<Consumer>,
 }
@@ -87,7 +90,14 @@ impl PartitionQueue {
         let queue = NonNull::new(queue).ok_or_else(|| Error::new(Kind::Connector, format!("partition {partition} of topic \"{topic}\" has no queue")))?;
         // SAFETY: `queue` is valid; forwarding to null means not forwarding.
         unsafe { native::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut()) };
-        Ok(PartitionQueue { queue, messages: Vec::new(), consumer })
+        Ok(PartitionQueue { queue, messages: Vec::new(), bell: None, consumer })
+    }
+
+    /// From now on the bell rings when the queue, being empty, gets something.
+    pub fn announce(&mut self, bell: &Arc<Bell>) {
+        let bell = self.bell.insert(bell.clone());
+        // SAFETY: the queue is valid. The bell outlives every call of `ring`: librdkafka calls it under the queue's lock, which `drop` takes to end the calls before the bell goes.
+        unsafe { native::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), Some(ring), Arc::as_ptr(bell).cast_mut().cast()) };
     }
 
     /// Hands at most `max` messages to `each`, waiting up to `wait` for the first.
@@ -127,9 +137,19 @@ impl PartitionQueue {
 
 impl Drop for PartitionQueue {
     fn drop(&mut self) {
-        // SAFETY: the queue is ours, is destroyed once, and its client is still alive.
-        unsafe { native::rd_kafka_queue_destroy(self.queue.as_ptr()) };
+        // SAFETY: the queue is ours, is destroyed once, and its client is still alive. Behind the first call nobody rings any more.
+        unsafe {
+            native::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
+            native::rd_kafka_queue_destroy(self.queue.as_ptr());
+        }
     }
+}
+
+/// # Safety
+/// `bell` is a live [`Bell`].
+unsafe extern "C" fn ring(_client: *mut native::rd_kafka_t, bell: *mut c_void) {
+    // SAFETY: see above.
+    unsafe { &*bell.cast_const().cast::<Bell>() }.ring();
 }
 
 /// Messages to be freed.

@@ -8,7 +8,7 @@ use super::batch::{Message, PartitionQueue};
 use super::source::Plan;
 use super::upsert::{Deletions, merge};
 use super::{Consumer, Context};
-use crate::connectors::connector::{Batch, DeadRecord, Metadata, Partition, Polled, Position, Reader};
+use crate::connectors::connector::{Batch, Bell, DeadRecord, Metadata, Partition, Polled, Position, Reader};
 use crate::connectors::encode::{Received, decode};
 use crate::connectors::file::to_declared;
 use crate::error::{Error, Kind, Result};
@@ -43,6 +43,7 @@ pub struct KafkaReader {
     key_decoder: Option<Box<dyn Decoder>>,
     /// `None`: to be opened (again).
     link: Option<Link>,
+    bell: Option<Arc<Bell>>,
     /// What the client reported behind the messages of the last batch.
     pending: Option<RDKafkaErrorCode>,
     buffers: Buffers,
@@ -91,7 +92,7 @@ impl KafkaReader {
         }
         let wants_keys = plan.metadata.contains(&Some(Metadata::Key));
         let buffers = Buffers { headers, wants_keys, ..Buffers::default() };
-        Ok(KafkaReader { plan, ahead, partition, next: from, end: from, decoder, key_decoder, link: None, pending: None, buffers })
+        Ok(KafkaReader { plan, ahead, partition, next: from, end: from, decoder, key_decoder, link: None, bell: None, pending: None, buffers })
     }
 
     fn connect(&self) -> Result<Link> {
@@ -102,7 +103,8 @@ impl KafkaReader {
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(&self.plan.topic, self.partition as i32, Offset::Offset(self.end)).map_err(failed)?;
         consumer.assign(&assignment).map_err(failed)?;
-        let queue = PartitionQueue::new(consumer.clone(), &self.plan.topic, self.partition as i32)?;
+        let mut queue = PartitionQueue::new(consumer.clone(), &self.plan.topic, self.partition as i32)?;
+        self.bell.iter().for_each(|bell| queue.announce(bell));
         Ok(Link { queue, consumer, heard: Instant::now(), confirmed: None, trouble: None })
     }
 
@@ -340,5 +342,11 @@ impl Reader for KafkaReader {
         let outcome = self.quiet(&mut link);
         self.link = Some(link);
         outcome
+    }
+
+    fn announce(&mut self, bell: &Arc<Bell>) -> bool {
+        self.bell = Some(bell.clone());
+        self.link.iter_mut().for_each(|link| link.queue.announce(bell));
+        true
     }
 }

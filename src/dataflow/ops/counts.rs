@@ -69,15 +69,16 @@ impl Counts {
 
     /// Windowed layout: forgets every key whose window column is at most `upto`.
     pub fn close(&mut self, upto: i64) -> Result<()> {
-        self.close_each(upto, &mut |_| {})
+        self.keyed.close(upto, &mut self.values, None)
     }
 
     /// The same, telling which keys these are.
     pub fn close_each(&mut self, upto: i64, each: &mut dyn FnMut(&[u8])) -> Result<()> {
-        self.keyed.close(upto, &mut self.values, &mut |_, _, key| {
+        let mut closing = |_: &mut dyn SlotValues, _: Slot, key: &[u8]| {
             each(key);
             Ok(())
-        })
+        };
+        self.keyed.close(upto, &mut self.values, Some(&mut closing))
     }
 
     /// The end of the first window that is not closed.

@@ -139,12 +139,16 @@ impl World {
 fn close(table: &mut Keyed, sums: &mut Sums, upto: i64, model: &mut BTreeMap<Vec<u8>, i64>) {
     let mut closed = Vec::new();
     table
-        .close(upto, sums, &mut |values, slot, key| {
-            let mut bytes = Vec::new();
-            assert!(values.store(slot, &mut bytes));
-            closed.push((key.to_vec(), i64::from_le_bytes(bytes.try_into().unwrap())));
-            Ok(())
-        })
+        .close(
+            upto,
+            sums,
+            Some(&mut |values, slot, key| {
+                let mut bytes = Vec::new();
+                assert!(values.store(slot, &mut bytes));
+                closed.push((key.to_vec(), i64::from_le_bytes(bytes.try_into().unwrap())));
+                Ok(())
+            }),
+        )
         .unwrap();
     let windows: Vec<_> = closed.iter().map(|(k, _)| window_of_key(k).unwrap()).collect();
     assert!(windows.is_sorted(), "windows close in order");

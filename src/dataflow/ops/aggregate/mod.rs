@@ -305,14 +305,14 @@ impl Running {
         self.closed = Some(upto);
         let emit = self.spec.emit == EmitMode::OnWindowClose;
         let (mut keys, mut stored, mut bytes) = (Rows::default(), Rows::default(), Vec::new());
-        self.keyed.close(upto, &mut self.columns, &mut |values, slot, key| {
+        let mut closing = |values: &mut dyn SlotValues, slot: Slot, key: &[u8]| {
             bytes.clear();
-            if emit && values.store(slot, &mut bytes) {
-                keys.push(key);
-                stored.push(&bytes);
-            }
+            values.store(slot, &mut bytes);
+            keys.push(key);
+            stored.push(&bytes);
             Ok(())
-        })?;
+        };
+        self.keyed.close(upto, &mut self.columns, emit.then_some(&mut closing))?;
         if !keys.is_empty() {
             self.emit_closed(&keys, &stored, out)?;
         }
