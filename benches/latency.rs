@@ -244,7 +244,7 @@ fn warm_up(kafka: &Kafka) {
     static WARM: std::sync::Once = std::sync::Once::new();
     WARM.call_once(|| {
         kafka.create_topic("warm_up", PARTITIONS as i32);
-        Sent::start("warm_up", 20_000, |n| format!("{{\"id\":{n}}}"), |n| n).finish();
+        consumed(kafka, "warm_up", 20_000);
     });
 }
 

@@ -3,6 +3,7 @@
 use clap::Parser;
 use std::process::ExitCode;
 use tidewater::error::{Error, Kind, Result};
+use tidewater::node::allocator;
 use tidewater::node::config::{Command, CommandLine, Config};
 use tidewater::node::logs;
 use tidewater::node::node;
@@ -16,6 +17,7 @@ const STACK_BYTES: usize = 8 << 20;
 
 fn main() -> ExitCode {
     without_huge_pages();
+    allocator::give_back_soon();
     let Command::Serve(flags) = CommandLine::parse().command;
     match Config::load(&flags).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,

@@ -45,7 +45,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("clap", &["src/main.rs", "src/node/config.rs"]),
 ];
 
-const UNSAFE_ALLOWED: &str = "src/connectors/kafka/batch.rs";
+const UNSAFE_ALLOWED: [&str; 2] = ["src/connectors/kafka/batch.rs", "src/node/allocator.rs"];
 const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
 const MACROS_MAX: usize = 3;
@@ -182,12 +182,12 @@ fn no_input_can_panic_through_unwrap() {
 }
 
 #[test]
-fn unsafe_code_stands_in_one_place() {
+fn unsafe_code_stands_where_it_is_allowed() {
     let mut wrong = Vec::new();
-    for file in sources().into_iter().filter(|f| f.path != UNSAFE_ALLOWED) {
+    for file in sources().into_iter().filter(|f| !UNSAFE_ALLOWED.contains(&f.path.as_str())) {
         for (number, line) in file.code.lines().enumerate() {
             if words(line).any(|word| word == "unsafe") {
-                wrong.push(format!("{}:{}: unsafe belongs to {UNSAFE_ALLOWED}", file.path, number + 1));
+                wrong.push(format!("{}:{}: unsafe belongs to {UNSAFE_ALLOWED:?}", file.path, number + 1));
             }
         }
     }

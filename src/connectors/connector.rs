@@ -123,7 +123,7 @@ pub struct Batch {
 /// Records as received, by row.
 #[derive(Clone, Debug)]
 pub struct RawRecords {
-    pub payloads: Payloads,
+    pub payloads: Arc<Payloads>,
     /// Ordinal in `payloads` of each row; `None`: row i is record i.
     pub rows: Option<Vec<u32>>,
 }

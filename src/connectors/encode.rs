@@ -162,6 +162,14 @@ pub struct Received {
     pub timestamps: Vec<Option<i64>>,
 }
 
+impl Received {
+    pub fn clear(&mut self) {
+        self.payloads.clear();
+        self.positions.clear();
+        self.timestamps.clear();
+    }
+}
+
 /// Decodes records into a batch. `column` gives a metadata column over the records kept (their ordinals).
 pub fn decode(
     decoder: &mut dyn Decoder,
@@ -196,6 +204,6 @@ pub fn decode(
     let bytes = payloads.bytes() as u64;
     let all = dead.is_empty();
     let positions = if all { positions } else { kept.iter().map(|i| positions[*i as usize]).collect() };
-    let raw = RawRecords { payloads, rows: (!all).then_some(kept) };
+    let raw = RawRecords { payloads: Arc::new(payloads), rows: (!all).then_some(kept) };
     Ok(Batch { from: range.0, to: range.1, rows, positions, deletions: None, dead, raw: Some(raw), bytes, lag: None })
 }

@@ -1,5 +1,6 @@
 //! Ties the rooms into one program: its settings, what it tells about itself, and the engine that runs the views.
 
+pub mod allocator;
 pub mod audit;
 mod blocks;
 pub mod building;

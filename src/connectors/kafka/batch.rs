@@ -1,5 +1,5 @@
 //! The calls of librdkafka that its Rust binding has no safe form of: messages in batches (about 0.8 µs a record one by one, a third of it the
-//! crossing), the cached high watermark, and a topic's id. The one place for unsafe code besides a system call in `main.rs`.
+//! crossing), the cached high watermark, and a topic's id. Unsafe code stands here and in `node/allocator.rs` only.
 #![allow(unsafe_code)]
 
 use super::Consumer;

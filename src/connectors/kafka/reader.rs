@@ -64,6 +64,8 @@ struct Link {
 #[derive(Default)]
 struct Buffers {
     received: Received,
+    /// The payloads of the last batch: nobody holds them any more when the next one is read, and their buffer is filled again.
+    handed_over: Option<Arc<Payloads>>,
     /// Filled if keys are wanted.
     keys: Payloads,
     /// One per named header.
@@ -183,11 +185,12 @@ impl KafkaReader {
         let column = |m: &Metadata, kept: &[u32], payloads: &Payloads| shown.column(m, kept, Some(payloads));
         let mut batch = decode(self.decoder.as_mut(), received, (from, self.next), &self.plan.schema, &self.plan.metadata, &column)?;
         batch.lag = lag;
-        if self.buffers.deleted.is_empty() {
-            return Ok(batch);
+        if !self.buffers.deleted.is_empty() {
+            let deletions = self.deletions()?;
+            batch = merge(batch, deletions)?;
         }
-        let deletions = self.deletions()?;
-        merge(batch, deletions)
+        self.buffers.handed_over = batch.raw.as_ref().map(|raw| raw.payloads.clone());
+        Ok(batch)
     }
 
     fn deletions(&mut self) -> Result<Deletions> {
@@ -235,7 +238,10 @@ impl Shown<'_> {
 
 impl Buffers {
     fn clear(&mut self) {
-        self.received = Received::default();
+        if let Some(payloads) = self.handed_over.take().and_then(Arc::into_inner) {
+            self.received.payloads = payloads;
+        }
+        self.received.clear();
         self.keys.clear();
         self.headers.iter_mut().for_each(|(_, values)| values.clear());
         self.deleted.clear();
@@ -339,6 +345,8 @@ impl Reader for KafkaReader {
             self.link = Some(link);
             return Err(self.failed(code));
         }
+        // A quiet partition keeps no large buffer.
+        self.buffers.received = Received::default();
         let outcome = self.quiet(&mut link);
         self.link = Some(link);
         outcome

@@ -142,7 +142,7 @@ pub fn merge(batch: Batch, deletions: Deletions) -> Result<Batch> {
     // A deletion has an empty record: the null payload pushed behind the others.
     let raw = batch.raw.map(|mut raw| {
         let empty = raw.payloads.len() as u32;
-        raw.payloads.push(None);
+        Arc::make_mut(&mut raw.payloads).push(None);
         let of = |i: &u32| if (*i as usize) < values { raw.rows.as_ref().map_or(*i, |rows| rows[*i as usize]) } else { empty };
         let by_row = order.iter().map(of).collect();
         RawRecords { payloads: raw.payloads, rows: Some(by_row) }

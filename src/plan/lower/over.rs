@@ -66,7 +66,9 @@ impl Planner<'_> {
         let (from, to, append_only) = (Arc::clone(&input.schema), Arc::clone(&schema), input.append_only);
         let is_bounded = bound.is_some() || self.emit == Emit::OnWindowClose;
         let (over, append_only) = self.add(what, &[&input], |allocate| {
-            let over = Over { input: from, partition, order, calls, input_append_only: append_only, window: bound, schema: to, state: allocate() };
+            let state = allocate();
+            let mut over = Over { input: from, partition, order, calls, input_append_only: append_only, window: bound, schema: to, state, marks: None };
+            over.marks = over.needs_marks().then(&mut *allocate);
             over.check()?;
             Ok(Arc::new(over))
         })?;

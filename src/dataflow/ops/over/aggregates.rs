@@ -3,7 +3,7 @@
 //! greatest value of a moving frame come from a queue of those that can still become it, each value entering and leaving once.
 
 use super::moment::Moment;
-use super::values::{Counted, Input};
+use super::values::{Counted, Input, Running};
 use crate::dataflow::agg::accumulator::{Accumulator, Results, Touched, Update};
 use crate::dataflow::agg::bytes::Reader;
 use crate::dataflow::agg::function::{AggregateCall, Function};
@@ -21,8 +21,16 @@ use std::sync::Arc;
 /// Frames of up to so many rows, on average, are added up anew for each row.
 const SHORT_FRAME: usize = 16;
 
-/// One value per frame; frames are ordinals of the moment's rows.
-pub(super) fn results(call: &AggregateCall, frames: &[Range<usize>], moment: &Moment, input: &Input<'_>) -> Result<Results> {
+/// One value per frame; frames are ordinals of the moment's rows. `seeds`: what each had come to before, if the function is running. Gives as well what the frames
+/// `marked` came to, as seeds.
+pub(super) fn results(
+    call: &AggregateCall,
+    frames: &[Range<usize>],
+    moment: &Moment,
+    input: &Input<'_>,
+    seeds: &[&[u8]],
+    marked: &[usize],
+) -> Result<(Results, Vec<Vec<u8>>)> {
     let mut columns = call.args.iter().map(|c| moment.column(&input.columns[*c])).collect::<Result<Vec<_>>>()?;
     let mut frames = frames.to_vec();
     if let Some(filter) = call.filter {
@@ -34,29 +42,37 @@ pub(super) fn results(call: &AggregateCall, frames: &[Range<usize>], moment: &Mo
         columns = columns.iter().map(|c| Ok(take(c, &rows, None)?)).collect::<Result<_>>()?;
     }
     match (call.function, &call.output) {
-        (Function::Min, _) => Ok(extremes(&columns[0], &frames, false)?.into()),
-        (Function::Max, _) => Ok(extremes(&columns[0], &frames, true)?.into()),
-        (Function::StringAgg, _) => Ok(texts(&columns, &frames).into()),
+        (Function::Min, _) => extremes(&columns[0], &frames, false, seeds, marked),
+        (Function::Max, _) => extremes(&columns[0], &frames, true, seeds, marked),
+        (Function::StringAgg, _) => Ok((texts(&columns, &frames).into(), Vec::new())),
         (Function::ArrayAgg, DataType::List(field)) => {
             let rows = frames.iter().cloned().flatten().map(|row| row as u32).collect::<UInt32Array>();
             let lengths = OffsetBuffer::from_lengths(frames.iter().map(Range::len));
             let valid = frames.iter().map(|frame| !frame.is_empty()).collect::<NullBuffer>();
             let list = ListArray::try_new(Arc::clone(field), lengths, take(&columns[0], &rows, None)?, Some(valid))?;
-            Ok((Arc::new(list) as ArrayRef).into())
+            Ok(((Arc::new(list) as ArrayRef).into(), Vec::new()))
         }
         (Function::ArrayAgg, other) => Err(Error::internal(format!("array_agg gives {other}"))),
         _ => {
             let mut sums = Sums { accumulator: call.accumulator(input.schema, true)?, columns, slots: Vec::with_capacity(frames.len()), next: 0 };
             let rows = frames.iter().map(Range::len).sum::<usize>();
             if rows <= frames.len() * SHORT_FRAME {
-                sums.each_anew(&frames)?
+                sums.each_anew(&frames, seeds)?
             } else {
-                sums.moving(&frames)?
+                sums.moving(&frames, seeds)?
             }
-            sums.accumulator.result(&Touched { slots: &sums.slots, ..NOTHING }, None)
+            let stored = marked.iter().map(|i| {
+                let mut bytes = Vec::new();
+                sums.accumulator.store(sums.slots[*i], &mut bytes);
+                bytes
+            });
+            let stored = stored.collect();
+            Ok((sums.accumulator.result(&Touched { slots: &sums.slots, ..NOTHING }, None)?, stored))
         }
     }
 }
+
+const NO_SEED: &[u8] = &[];
 
 /// These accumulators keep everything in their slots.
 const NOTHING: Touched<'static> = Touched { keys: &Rows::EMPTY, hashes: &[], slots: &[] };
@@ -70,10 +86,15 @@ struct Sums {
 }
 
 impl Sums {
-    fn each_anew(&mut self, frames: &[Range<usize>]) -> Result<()> {
+    /// A slot begins with what its frame had come to before.
+    fn begin(&mut self, slot: Slot, seed: &[u8]) -> Result<()> {
+        if seed.is_empty() { self.accumulator.load(slot, None) } else { self.accumulator.load(slot, Some(&mut Reader::new(seed))) }
+    }
+
+    fn each_anew(&mut self, frames: &[Range<usize>], seeds: &[&[u8]]) -> Result<()> {
         let (mut rows, mut slots) = (Vec::new(), Vec::new());
         for (slot, frame) in frames.iter().enumerate() {
-            self.accumulator.load(slot as Slot, None)?;
+            self.begin(slot as Slot, seeds.get(slot).unwrap_or(&NO_SEED))?;
             self.slots.push(slot as Slot);
             rows.extend(frame.clone().map(|row| row as u32));
             slots.extend(std::iter::repeat_n(slot as Slot, frame.len()));
@@ -85,17 +106,18 @@ impl Sums {
     }
 
     /// Slot 0 moves along; what it holds at each frame is kept in a slot of its own.
-    fn moving(&mut self, frames: &[Range<usize>]) -> Result<()> {
-        let (mut inside, mut stored) = (0..0, Vec::new());
+    fn moving(&mut self, frames: &[Range<usize>], seeds: &[&[u8]]) -> Result<()> {
+        let (mut inside, mut stored, mut begun) = (0..0, Vec::new(), NO_SEED);
         self.accumulator.load(0, None)?;
-        for frame in frames {
-            if *frame == inside && self.next > 0 {
+        for (i, frame) in frames.iter().enumerate() {
+            let seed = *seeds.get(i).unwrap_or(&NO_SEED);
+            if *frame == inside && self.next > 0 && seed == begun {
                 self.slots.push(self.next);
                 continue;
             }
-            if frame.start >= inside.end {
-                self.accumulator.load(0, None)?;
-                inside = frame.start..frame.start;
+            if frame.start >= inside.end || seed != begun {
+                self.begin(0, seed)?;
+                (inside, begun) = (frame.start..frame.start, seed);
             }
             self.add(inside.start..frame.start, -1)?;
             self.add(inside.end..frame.end, 1)?;
@@ -120,15 +142,17 @@ impl Sums {
     }
 }
 
-fn extremes(column: &ArrayRef, frames: &[Range<usize>], greatest: bool) -> Result<ArrayRef> {
+/// A seed is the best value before; a frame without any has none.
+fn extremes(column: &ArrayRef, frames: &[Range<usize>], greatest: bool, seeds: &[&[u8]], marked: &[usize]) -> Result<(Results, Vec<Vec<u8>>)> {
+    let running = Running::new(column, seeds)?;
     let codec = Codec::ordered(vec![(column.data_type().clone(), Order { descending: greatest, nulls_first: false })])?;
     let mut keys = Rows::default();
-    codec.encode(std::slice::from_ref(column), &mut keys)?;
+    codec.encode(std::slice::from_ref(running.values()), &mut keys)?;
     let nulls = column.logical_nulls();
     // Rows of the frame in which no later one is better, the best first.
     let mut candidates: VecDeque<usize> = VecDeque::new();
     let mut next = 0;
-    let best = |frame: &Range<usize>| {
+    let best = |(i, frame): (usize, &Range<usize>)| {
         if frame.start >= next {
             candidates.clear();
             next = frame.start;
@@ -145,9 +169,20 @@ fn extremes(column: &ArrayRef, frames: &[Range<usize>], greatest: bool) -> Resul
         while candidates.front().is_some_and(|first| *first < frame.start) {
             candidates.pop_front();
         }
-        candidates.front().map(|row| *row as u32)
+        let best = candidates.front().map(|row| *row as u32);
+        match (running.before(i), best) {
+            // Of equal ones the earlier counts.
+            (Some(before), Some(row)) if keys.row(row as usize) < keys.row(before as usize) => Some(row),
+            (None, row) => row,
+            (before, _) => before,
+        }
     };
-    Ok(take(column, &frames.iter().map(best).collect::<UInt32Array>(), None)?)
+    let places = frames.iter().enumerate().map(best).collect::<UInt32Array>();
+    let mut stored = Vec::new();
+    for i in marked {
+        stored.push(if places.is_valid(*i) { running.at(&[0], &[places.value(*i)])?.swap_remove(0) } else { Vec::new() });
+    }
+    Ok((running.take(places)?, stored))
 }
 
 /// Values with their separators before all but the first; NULLs are left out, and no value at all is NULL.

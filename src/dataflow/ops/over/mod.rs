@@ -7,8 +7,8 @@
 //! State: the rows of each partition in a multiset, in the order asked for and then by the whole row, so that ties always resolve alike (design D14) and
 //! results are a function of the input alone. Results are not kept: both the old and the new ones are computed from the rows that the changes reach,
 //! whose weights before are those after minus the change. So a *retraction* is what an insertion is. How far a change reaches is told in [`reach`]:
-//! under bounded frames, `lag` and `lead` no further than some rows, whatever the partition's size; elsewhere to the partition's end, with all rows
-//! before it read. *Forgotten*: with a window among the partition columns, what belongs to closed windows (rows for those are late); otherwise never, also
+//! under bounded frames, `lag` and `lead` no further than some rows, whatever the partition's size; elsewhere to the partition's end, with the rows
+//! before it read from the nearest mark on ([`marks`]), or, for functions that are not running, all of them. *Forgotten*: with a window among the partition columns, what belongs to closed windows (rows for those are late); otherwise never, also
 //! where the order is that of event time, for a late row still counts.
 //!
 //! A row whose result cannot be given (a sum overflows) is left out and becomes an evaluation error (design D15).
@@ -18,6 +18,7 @@ mod axis;
 pub mod call;
 mod changes;
 pub mod frame;
+mod marks;
 mod moment;
 mod reach;
 mod span;
@@ -28,8 +29,9 @@ mod values;
 use self::axis::Axis;
 use self::call::WindowCall;
 use self::changes::{Outcome, changes};
+use self::marks::{Marks, NewMarks};
 use self::moment::Moment;
-use self::reach::Reach;
+use self::reach::{Amount, Reach};
 use self::span::{Change, Collector, Spans};
 use self::values::Input;
 use super::consolidate::consolidate;
@@ -62,6 +64,8 @@ pub struct Over {
     /// The input's columns, then one per call.
     pub schema: SchemaRef,
     pub state: TableId,
+    /// Where marks are kept, if [`Over::needs_marks`].
+    pub marks: Option<TableId>,
 }
 
 impl Over {
@@ -76,6 +80,16 @@ impl Over {
             call::WindowFunction::Aggregate(aggregate) => aggregate.accumulator(&self.input, true).map(|_| ()),
             _ => Ok(()),
         })
+    }
+
+    /// Whether marks spare reading partitions from their start.
+    pub fn needs_marks(&self) -> bool {
+        self.look_back().is_some()
+    }
+
+    fn look_back(&self) -> Option<Amount> {
+        let axis = self.axis();
+        marks::look_back(&self.calls, |call| call.reach(axis.as_ref()))
     }
 
     /// Partition ordinals in the order of the state key: the window first.
@@ -130,7 +144,9 @@ impl Spec for Over {
             (None, true) => Bound::Nothing,
             (None, false) => Bound::Rows("rows of the input"),
         };
-        vec![StateTable { id: self.state, what: "rows in order".to_string(), bounded_by }]
+        let rows = StateTable { id: self.state, what: "rows in order".to_string(), bounded_by };
+        let marks = self.marks.map(|id| StateTable { id, what: "running values".to_string(), bounded_by });
+        std::iter::once(rows).chain(marks).collect()
     }
 
     fn watermarks(&self) -> Vec<ObjectId> {
@@ -150,6 +166,8 @@ struct Running {
     reach: Reach,
     axis: Option<Axis>,
     rows: Multiset,
+    /// With how far is looked back before the nearest is looked for.
+    marks: Option<(Multiset, Amount)>,
     /// Windows up to this value of the window column are closed.
     closed: Option<i64>,
 }
@@ -166,6 +184,7 @@ impl Running {
             reach: spec.calls.iter().map(|call| call.reach(axis.as_ref())).fold(Reach::default(), Reach::or),
             axis,
             rows: Multiset::new(spec.state, layout, &context.table()),
+            marks: spec.marks.zip(spec.look_back()).map(|(table, back)| (Multiset::new(table, layout, &context.table()), back)),
             closed: None,
             spec: spec.clone(),
         })
@@ -182,7 +201,14 @@ impl Running {
     fn update(&mut self, delta: &Delta, out: &mut Output) -> Result<()> {
         let spans = self.spans(delta)?;
         let columns = self.codec.decode(&spans.rows)?;
-        let (old, new) = (self.outcome(&spans, &spans.old, &columns)?, self.outcome(&spans, &spans.new, &columns)?);
+        let old = self.outcome(&Moment::new(&spans, &spans.old), &columns, &mut NewMarks::default())?;
+        let moment = Moment::new(&spans, &spans.new);
+        let mut marks = if self.marks.is_some() { NewMarks::places(&moment) } else { NewMarks::default() };
+        let new = self.outcome(&moment, &columns, &mut marks)?;
+        if let Some((table, _)) = &mut self.marks {
+            let slots = spans.spans.iter().map(|span| span.marks).collect::<Vec<_>>();
+            marks.store(table, &slots, |row| spans.rows.row(moment.entries.value(row) as usize));
+        }
         changes(&self.spec.schema, &spans, &columns, &old, &new, out)
     }
 
@@ -192,7 +218,10 @@ impl Running {
         let groups = Groups::of(&self.key_codec, &keys, delta.rows(), false)?;
         let mut slots = Vec::with_capacity(groups.len());
         self.rows.resolve(&groups.keys, &groups.hashes, &mut slots);
-        if self.reach.back.all || self.reach.ahead.all {
+        let mut marks = Vec::with_capacity(groups.len());
+        if let Some((table, _)) = &mut self.marks {
+            table.resolve(&groups.keys, &groups.hashes, &mut marks);
+        } else if self.reach.back.all || self.reach.ahead.all {
             // One batched read is cheaper than stepping through each.
             self.rows.load(&slots)?;
         }
@@ -209,18 +238,20 @@ impl Running {
                 .chunk_by(|a, b| encoded.row(*a as usize) == encoded.row(*b as usize))
                 .map(|equal| Change { row: encoded.row(equal[0] as usize), weight: equal.iter().map(|row| delta.weight(*row as usize)).sum() });
             let net = net.filter(|change| change.weight != 0).collect::<Vec<_>>();
-            let mut collector = Collector { reach: self.reach, codec: &self.codec, axis: self.axis.as_ref(), found: &mut spans };
+            let marks = self.marks.as_mut().map(|(table, back)| (Marks { table, slot: marks[group] }, *back));
+            let mut collector = Collector { reach: self.reach, codec: &self.codec, axis: self.axis.as_ref(), found: &mut spans, marks };
             collector.collect(&mut self.rows, *slot, &net)?;
         }
         Ok(spans)
     }
 
-    fn outcome(&self, spans: &Spans, weights: &[i64], columns: &[ArrayRef]) -> Result<Outcome> {
-        let moment = Moment::new(spans, weights);
+    /// `marks` are told what the functions came to where marks are to be made.
+    fn outcome(&self, moment: &Moment, columns: &[ArrayRef], marks: &mut NewMarks) -> Result<Outcome> {
         let axis = self.axis.as_ref().zip(self.spec.order.first().map(|(column, _)| *column));
         let input = Input { schema: &self.spec.input, columns, axis };
-        let results = self.spec.calls.iter().map(|call| values::results(call, &moment, &input)).collect::<Result<Vec<_>>>()?;
-        Outcome::new(&moment, results, &self.spec.schema)
+        let results = self.spec.calls.iter().enumerate().map(|(number, call)| values::results(number, call, moment, &input, marks));
+        let results = results.collect::<Result<Vec<_>>>()?;
+        Outcome::new(moment, results, &self.spec.schema)
     }
 
     fn close(&mut self, step: &Step) {
@@ -228,6 +259,7 @@ impl Running {
         if self.closed.is_none_or(|closed| closed < upto) {
             self.closed = Some(upto);
             self.rows.close(upto);
+            self.marks.iter_mut().for_each(|(marks, _)| marks.close(upto));
         }
     }
 }
@@ -239,10 +271,12 @@ impl Operator for Running {
         }
         self.close(step);
         self.rows.trim();
+        self.marks.iter_mut().for_each(|(marks, _)| marks.trim());
         Ok(())
     }
 
     fn state(&mut self, each: &mut dyn FnMut(&mut dyn Kept)) {
         each(&mut self.rows);
+        self.marks.iter_mut().for_each(|(marks, _)| each(marks));
     }
 }

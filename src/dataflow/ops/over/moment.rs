@@ -1,10 +1,12 @@
 //! One moment of the spans, before or after the changes: the rows that are there, as often as they are, with their groups of peers.
 
+use super::marks::Prefix;
 use super::span::Spans;
 use crate::dataflow::ops::ordered::order_part;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// See the module.
 pub(super) struct Moment {
@@ -21,6 +23,8 @@ pub(super) struct Moment {
 pub(super) struct Part {
     pub rows: Range<usize>,
     pub wanted: Range<usize>,
+    /// What the partition's rows before came to.
+    pub prefix: Arc<Prefix>,
 }
 
 impl Moment {
@@ -48,7 +52,7 @@ impl Moment {
                     wanted.end = entries.len();
                 }
             }
-            parts.push(Part { rows: start..entries.len(), wanted });
+            parts.push(Part { rows: start..entries.len(), wanted, prefix: span.prefix.clone() });
         }
         starts.push(entries.len());
         Moment { entries: entries.into(), parts, groups, starts }

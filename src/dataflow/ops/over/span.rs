@@ -1,6 +1,7 @@
 //! Spans: the stretches of partitions that an epoch's changes reach, with every row's weight before and after.
 
 use super::axis::{Axis, Towards};
+use super::marks::{Marks, Prefix};
 use super::reach::{Amount, Reach, Walk};
 use crate::dataflow::ops::ordered::RowCodec;
 use crate::error::{Error, Result};
@@ -8,6 +9,7 @@ use crate::state::keyed::Slot;
 use crate::state::multiset::Multiset;
 use crate::types::key::Rows;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Rows of all spans, one span behind the other, each in the order of its partition. A row that two spans look at is there twice.
 #[derive(Default)]
@@ -23,6 +25,10 @@ pub(super) struct Spans {
 pub(super) struct Span {
     pub rows: Range<usize>,
     pub wanted: Range<usize>,
+    /// What the partition's rows before these came to, where marks are kept; elsewhere they are all here that matter.
+    pub prefix: Arc<Prefix>,
+    /// Of the partition's marks, if there are any.
+    pub marks: Slot,
 }
 
 /// A row's net change in one epoch.
@@ -38,6 +44,8 @@ pub(super) struct Collector<'a> {
     pub codec: &'a RowCodec,
     pub axis: Option<&'a Axis>,
     pub found: &'a mut Spans,
+    /// With how far is looked back before the nearest is looked for.
+    pub marks: Option<(Marks<'a>, Amount)>,
 }
 
 impl Collector<'_> {
@@ -45,7 +53,7 @@ impl Collector<'_> {
         let mut rest = changes;
         while let Some(first) = rest.first() {
             let start = self.found.rows.len();
-            let wanted = self.before(table, slot, first.row)?;
+            let (wanted, prefix) = self.before(table, slot, first.row)?;
             let walk = Walk::new(self.reach.back, Towards::End, self.codec, self.axis, first.row)?;
             let mut onward = Onward { walk, reach: self.reach, found: &mut *self.found, rest, wanted, near: true, stopped: false, failed: None };
             table.forward(slot, first.row, &mut |row, weight| onward.visit(row, weight))?;
@@ -57,13 +65,15 @@ impl Collector<'_> {
             }
             let wanted = wanted..onward.wanted;
             rest = onward.rest;
-            self.found.spans.push(Span { rows: start..self.found.rows.len(), wanted });
+            let marks = self.marks.as_ref().map_or(0, |(marks, _)| marks.slot);
+            self.found.spans.push(Span { rows: start..self.found.rows.len(), wanted, prefix, marks });
         }
         Ok(())
     }
 
-    /// Appends the rows before `first`, and tells from where on they are computed anew: those that look ahead to it.
-    fn before(&mut self, table: &mut Multiset, slot: Slot, first: &[u8]) -> Result<usize> {
+    /// Appends the rows before `first`, and tells from where on they are computed anew (those that look ahead to it), and what those before all of them came to.
+    fn before(&mut self, table: &mut Multiset, slot: Slot, first: &[u8]) -> Result<(usize, Arc<Prefix>)> {
+        let back = self.marks.as_ref().map_or(self.reach.back, |(_, look)| *look);
         let (mut rows, mut weights) = (Rows::default(), Vec::new());
         let mut walk = Walk::new(self.reach.ahead, Towards::Start, self.codec, self.axis, first)?;
         let (mut wanted, mut near, mut result) = (0, true, Ok(()));
@@ -74,7 +84,7 @@ impl Collector<'_> {
             if near && !walk.takes(row, weight) {
                 near = false;
                 let from = rows.len().checked_sub(1).map_or(first, |last| rows.row(last));
-                result = walk.restart(self.reach.back, from);
+                result = walk.restart(back, from);
                 if result.is_err() || !walk.takes(row, weight) {
                     return false;
                 }
@@ -87,10 +97,27 @@ impl Collector<'_> {
             true
         })?;
         result?;
+        let mut prefix = Arc::default();
+        if let Some((marks, _)) = &mut self.marks {
+            let from = rows.len().checked_sub(1).map_or(first, |last| rows.row(last)).to_vec();
+            let mark = marks.cut(&from)?;
+            let mark = mark.map(|(row, came_to)| {
+                prefix = Arc::new(came_to);
+                row
+            });
+            table.backward(slot, &from, &mut |row, weight| {
+                let behind = mark.as_deref().is_none_or(|mark| mark < row);
+                if behind && weight > 0 {
+                    rows.push(row);
+                    weights.push(weight);
+                }
+                behind
+            })?;
+        }
         for i in (0..rows.len()).rev() {
             self.found.push(rows.row(i), weights[i], weights[i]);
         }
-        Ok(self.found.rows.len() - wanted)
+        Ok((self.found.rows.len() - wanted, prefix))
     }
 }
 

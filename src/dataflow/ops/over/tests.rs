@@ -5,7 +5,7 @@ use super::frame::{Bound, Distance, Frame, Units};
 use super::{Over, Running};
 use crate::dataflow::agg::function::{AggregateCall, Function};
 use crate::dataflow::harness::{Bag, EpochInput, Row, Trial, Value, add, random_epochs, reads_after, schema, to_delta, total};
-use crate::dataflow::operator::BuildContext;
+use crate::dataflow::operator::{BuildContext, Output};
 use crate::state::checkpoint::Generation;
 use crate::state::committed::Committed;
 use crate::state::memory::MemoryStore;
@@ -80,6 +80,15 @@ fn spec(shape: &Shape, append_only: bool) -> Over {
         window: None,
         schema,
         state: TableId(1),
+        marks: None,
+    }
+    .with_marks()
+}
+
+impl Over {
+    fn with_marks(mut self) -> Over {
+        self.marks = self.needs_marks().then_some(TableId(2));
+        self
     }
 }
 
@@ -313,6 +322,60 @@ fn functions_that_reach_differently_in_one_operator() {
     check(Shape { partitioned: true, order: Some(UP), calls });
 }
 
+/// Functions that go on from a mark, over frames from the partition's start.
+fn running(units: Units) -> Vec<WindowCall> {
+    use WindowFunction as F;
+    let frame = Frame { units, start: Bound::Unbounded, end: Bound::CurrentRow };
+    vec![
+        call(F::RowNumber, frame, DataType::Int64),
+        call(F::Rank, frame, DataType::Int64),
+        call(F::DenseRank, frame, DataType::Int64),
+        call(F::First(2), frame, DataType::Int32),
+        call(F::Last(0), frame, DataType::Utf8),
+        aggregate(Function::Count, vec![], None, frame, DataType::Int64),
+        aggregate(Function::Sum, vec![2], Some(4), frame, DataType::Int64),
+        aggregate(Function::Max, vec![2], None, frame, DataType::Int32),
+        aggregate(Function::Min, vec![0], Some(4), frame, DataType::Utf8),
+    ]
+}
+
+#[test]
+fn running_functions_go_on_from_marks() {
+    for units in [Units::Rows, Units::Range, Units::Groups] {
+        for order in [Some(UP), Some(DOWN), None] {
+            check(Shape { partitioned: true, order, calls: running(units) });
+        }
+        check(Shape { partitioned: false, order: Some(UP), calls: running(units) });
+        for one in running(units) {
+            check(Shape { partitioned: true, order: Some(UP), calls: vec![one] });
+        }
+        // Beside functions that look at some rows before and behind.
+        let behind = Frame { units: Units::Rows, start: Bound::Preceding(count(2)), end: Bound::Following(count(1)) };
+        let calls = running(units).into_iter().chain(shifts()).chain(over_frame(behind)).collect::<Vec<_>>();
+        assert!(spec(&Shape { partitioned: true, order: Some(UP), calls: calls.clone() }, false).needs_marks());
+        check(Shape { partitioned: true, order: Some(UP), calls });
+    }
+    let whole = running(Units::Rows).into_iter().chain(ranks()).collect();
+    assert!(!spec(&Shape { partitioned: true, order: Some(UP), calls: whole }, false).needs_marks(), "percent_rank looks at the whole partition");
+}
+
+/// A row behind all others of a long partition reads and computes what is behind the last mark.
+#[test]
+fn a_running_function_touches_as_many_rows_of_a_long_partition_as_of_a_short_one() {
+    let spec = spec(&Shape { partitioned: true, order: Some(UP), calls: running(Units::Range) }, false);
+    let trial = Trial { spec: Arc::new(spec.clone()), inputs: vec![(input(), false)], forgets: false };
+    let touched = [100, 10_000].map(|n| {
+        let mut all = long_partition(n + 1);
+        let changed = vec![all.pop().unwrap()];
+        let mut running = Running::new(&spec, &context()).unwrap();
+        running.update(&to_delta(&input(), &all), &mut Output::default()).unwrap();
+        let spans = running.spans(&to_delta(&input(), &changed)).unwrap();
+        (spans.rows.len(), reads_after(&trial, &[all], &[changed]))
+    });
+    assert!(touched.iter().all(|(rows, _)| *rows <= 4), "{touched:?}");
+    assert!(touched[1].1 <= touched[0].1 + 64, "reads in steps of some dozens: {touched:?}");
+}
+
 /// Deltas as text: a row that comes in between changes its neighbour and nothing else.
 #[test]
 fn an_example() {
@@ -326,6 +389,11 @@ fn an_example() {
     assert_eq!(texts(&outputs[0].0), ["+1 Int(1) Int(10)", "+1 Int(3) Int(40)", "+1 Int(4) Int(70)"]);
     assert_eq!(texts(&outputs[1].0), ["+1 Int(2) Int(30)", "-1 Int(3) Int(40)", "+1 Int(3) Int(50)"]);
     assert_eq!(texts(&outputs[2].0), ["-1 Int(3) Int(50)", "+1 Int(4) Int(60)", "-1 Int(4) Int(70)"]);
+}
+
+fn context() -> BuildContext {
+    let store = Committed::new(Arc::new(MemoryStore::new()), Generation(0));
+    BuildContext { store, worker: 0, workers: 1, cache_entries: None, fresh: true, checks: false }
 }
 
 /// n rows of one partition, of which every tenth value is there.
@@ -349,15 +417,7 @@ fn a_bounded_frame_touches_as_many_rows_of_a_long_partition_as_of_a_short_one() 
             let mut row = all[n as usize / 2].0.clone();
             row[3] = Value::Int(5 * n + 5);
             let changed = vec![(row, 1)];
-            let context = BuildContext {
-                store: Committed::new(Arc::new(MemoryStore::new()), Generation(0)),
-                worker: 0,
-                workers: 1,
-                cache_entries: None,
-                fresh: true,
-                checks: false,
-            };
-            let mut running = Running::new(&spec, &context).unwrap();
+            let mut running = Running::new(&spec, &context()).unwrap();
             running.spans(&to_delta(&input(), &all)).unwrap();
             let spans = running.spans(&to_delta(&input(), &changed)).unwrap();
             (spans.rows.len(), reads_after(&trial, &[all], &[changed]))

@@ -3,13 +3,16 @@
 use super::aggregates;
 use super::axis::Axis;
 use super::call::{WindowCall, WindowFunction};
-use super::moment::Moment;
+use super::marks::NewMarks;
+use super::moment::{Moment, Part};
 use crate::dataflow::agg::accumulator::Results;
 use crate::error::Result;
+use crate::types::key::{Codec, Rows};
 use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, UInt32Array};
-use arrow::compute::{cast, interleave, take};
+use arrow::compute::{cast, concat, interleave, take};
 use arrow::datatypes::SchemaRef;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The columns of the spans, and of these the one on the axis of RANGE frames.
 pub(super) struct Input<'a> {
@@ -18,35 +21,98 @@ pub(super) struct Input<'a> {
     pub axis: Option<(&'a Axis, usize)>,
 }
 
-/// One value per row that is asked for.
-pub(super) fn results(call: &WindowCall, moment: &Moment, input: &Input<'_>) -> Result<Results> {
+/// One value per row that is asked for, of call number `number`; `marks` is told what it came to where marks are to be made.
+pub(super) fn results(number: usize, call: &WindowCall, moment: &Moment, input: &Input<'_>, marks: &mut NewMarks) -> Result<Results> {
     let column = |c: usize| moment.column(&input.columns[c]);
-    let integers = |value: &dyn Fn(&Range<usize>, usize) -> i64| -> Result<Results> {
-        let values = moment.each_wanted().map(|(part, row)| value(&part.rows, row)).collect::<Int64Array>();
+    let integers = |value: &dyn Fn(&Part, usize) -> i64| -> Result<Results> {
+        let values = moment.each_wanted().map(|(part, row)| value(part, row)).collect::<Int64Array>();
         Ok(cast(&values, &call.output)?.into())
     };
     let doubles = |value: &dyn Fn(&Range<usize>, usize) -> f64| -> Result<Results> {
         let values = moment.each_wanted().map(|(part, row)| value(&part.rows, row)).collect::<Float64Array>();
         Ok(cast(&values, &call.output)?.into())
     };
-    match &call.function {
-        WindowFunction::RowNumber => integers(&|part, row| (row - part.start) as i64 + 1),
-        WindowFunction::Rank => integers(&|part, row| (moment.peers(row).start - part.start) as i64 + 1),
-        WindowFunction::DenseRank => integers(&|part, row| i64::from(moment.group(row) - moment.group(part.start)) + 1),
+    let seeds = || moment.each_wanted().map(|(part, _)| part.prefix.value(number)).collect::<Vec<_>>();
+    let mut came_to = Vec::new();
+    let results = match &call.function {
+        WindowFunction::RowNumber => integers(&|part, row| part.prefix.rows + (row - part.rows.start) as i64 + 1),
+        WindowFunction::Rank => integers(&|part, row| part.prefix.rows + (moment.peers(row).start - part.rows.start) as i64 + 1),
+        WindowFunction::DenseRank => integers(&|part, row| part.prefix.groups + i64::from(moment.group(row) - moment.group(part.rows.start)) + 1),
         WindowFunction::PercentRank => doubles(&|part, row| match part.len() {
             1 => 0.0,
             n => (moment.peers(row).start - part.start) as f64 / (n - 1) as f64,
         }),
         WindowFunction::CumeDist => doubles(&|part, row| (moment.peers(row).end - part.start) as f64 / part.len() as f64),
-        WindowFunction::Ntile(parts) => integers(&|part, row| ntile(part.len() as u64, (row - part.start) as u64, *parts)),
+        WindowFunction::Ntile(parts) => integers(&|part, row| ntile(part.rows.len() as u64, (row - part.rows.start) as u64, *parts)),
         WindowFunction::Shift { argument, back, default } => shift(&column(*argument)?, *back, default.map(column).transpose()?, call.ignore_nulls, moment),
+        WindowFunction::First(argument) if call.is_running() => {
+            let value = Running::new(&column(*argument)?, &seeds())?;
+            let firsts = frames(call, moment, input)?.iter().enumerate().map(|(i, frame)| value.before(i).unwrap_or(frame.start as u32)).collect::<Vec<_>>();
+            came_to = value.at(&marks.wanted, &firsts)?;
+            value.take(firsts.into())
+        }
         WindowFunction::First(argument) => pick(&column(*argument)?, call, moment, input, |frame| frame.start),
         WindowFunction::Last(argument) => pick(&column(*argument)?, call, moment, input, |frame| frame.end.wrapping_sub(1)),
         WindowFunction::Nth(argument, n) => {
             let n = usize::try_from(*n).unwrap_or(usize::MAX);
             pick(&column(*argument)?, call, moment, input, |frame| frame.start.saturating_add(n - 1))
         }
-        WindowFunction::Aggregate(aggregate) => aggregates::results(aggregate, &frames(call, moment, input)?, moment, input),
+        WindowFunction::Aggregate(aggregate) => {
+            let seeds = if call.is_running() { seeds() } else { Vec::new() };
+            let places: &[usize] = if call.is_running() { &marks.wanted } else { &[] };
+            let (results, stored) = aggregates::results(aggregate, &frames(call, moment, input)?, moment, input, &seeds, places)?;
+            came_to = stored;
+            Ok(results)
+        }
+    };
+    came_to.resize(marks.wanted.len(), Vec::new());
+    marks.add(came_to);
+    results
+}
+
+/// A column's values, and behind them those that running functions had come to before: of each frame the place of its own, if there is one.
+pub(super) struct Running {
+    values: ArrayRef,
+    before: Vec<Option<u32>>,
+    codec: Codec,
+}
+
+impl Running {
+    /// `seeds`: of each frame; empty where there is none.
+    pub fn new(column: &ArrayRef, seeds: &[&[u8]]) -> Result<Running> {
+        let codec = Codec::rows(&[column.data_type().clone()])?;
+        let (mut different, mut before) = (Rows::default(), Vec::with_capacity(seeds.len()));
+        for seed in seeds {
+            // Those of one part follow each other.
+            if !seed.is_empty() && (different.is_empty() || different.row(different.len() - 1) != *seed) {
+                different.push(seed);
+            }
+            before.push((!seed.is_empty()).then(|| (column.len() + different.len() - 1) as u32));
+        }
+        let values = if different.is_empty() { Arc::clone(column) } else { concat(&[column, &codec.decode(&mut different.iter())?[0]])? };
+        Ok(Running { values, before, codec })
+    }
+
+    /// All of them.
+    pub fn values(&self) -> &ArrayRef {
+        &self.values
+    }
+
+    /// The place of what frame `i` had come to before.
+    pub fn before(&self, i: usize) -> Option<u32> {
+        self.before.get(i).copied().flatten()
+    }
+
+    pub fn take(&self, places: UInt32Array) -> Result<Results> {
+        Ok(take(&self.values, &places, None)?.into())
+    }
+
+    /// As seeds: the values at `places` of the frames `wanted`.
+    pub fn at(&self, wanted: &[usize], places: &[u32]) -> Result<Vec<Vec<u8>>> {
+        let chosen = wanted.iter().map(|i| places[*i]).collect::<UInt32Array>();
+        let mut rows = Rows::default();
+        self.codec.encode(&[take(&self.values, &chosen, None)?], &mut rows)?;
+        Ok(rows.iter().map(<[u8]>::to_vec).collect())
     }
 }
 
