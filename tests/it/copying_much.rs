@@ -39,7 +39,7 @@ fn spilled(server: &Server) -> usize {
 }
 
 #[test]
-fn rows_beyond_memory_are_there_all_at_once_and_memory_stays_flat() {
+fn slow_rows_beyond_memory_are_there_all_at_once_and_memory_stays_flat() {
     let server = Server::with(&["--memory", MEMORY]);
     let mut client = server.connect();
     create(&mut client);
@@ -115,11 +115,11 @@ fn what_is_wrong_with_the_last_line_leaves_nothing() {
 }
 
 #[test]
-fn a_kill_in_the_middle_leaves_all_or_nothing() {
+fn slow_a_kill_in_the_middle_leaves_all_or_nothing() {
     let mut server = Server::with(&["--memory", MEMORY, "--checkpoint-interval", "50ms"]);
     create(&mut server.connect());
     let mut random = Random::new(7);
-    let (rows, mut there, mut kills) = (8000, 0, 0);
+    let (rows, mut there, mut kills) = (20_000, 0, 0);
     while kills < 8 {
         let mut client = server.connect();
         let start = Instant::now();
