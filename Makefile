@@ -18,12 +18,13 @@ help: ## this list
 demo: install build ## build, start a server, run sql/fraud.sql, show the flagged cards live
 	@scripts/demo.sh
 
-test: install-test ## format, clippy with warnings denied, every test
+test: install-test ## format, clippy with warnings denied, every test, the quick clients
 	$(CARGO) fmt --check
 	scripts/check_compose.sh
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 	TIDEWATER_ORACLE_SECONDS=$${TIDEWATER_ORACLE_SECONDS:-5} $(CARGO) test --release --locked --lib $(QUICK)
 	$(CARGO) test --release --locked --test tidy --test it -- --test-threads 2
+	CLIENTS=--quick scripts/test_clients.sh
 
 quick: ## unit tests and the oracle only, compiled without optimisation: the inner loop
 	TIDEWATER_ORACLE_SECONDS=$${TIDEWATER_ORACLE_SECONDS:-5} $(CARGO) test --release --locked --lib $(QUICK)

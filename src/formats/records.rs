@@ -10,7 +10,7 @@
 
 use crate::error::Result;
 use crate::types::records::{RecordEncoder, Records};
-use crate::types::text::{Column, TYPE_KEY, TextStyle, item_of};
+use crate::types::text::{Column, TextStyle, is_jsonb, item_of};
 use arrow::array::{Array, AsArray, ListArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use std::io::Write;
@@ -79,12 +79,11 @@ enum Shape<'a> {
 
 impl<'a> Values<'a> {
     fn new(field: &Field, array: &'a dyn Array) -> Result<Values<'a>> {
-        let is_jsonb = field.metadata().get(TYPE_KEY).is_some_and(|t| t == "jsonb");
         let shape = match array.data_type() {
             DataType::Boolean => Shape::Boolean,
             DataType::Float32 | DataType::Float64 => Shape::Float,
             other if other.is_numeric() => Shape::Plain,
-            DataType::Utf8 if is_jsonb => Shape::Plain,
+            DataType::Utf8 if is_jsonb(field) => Shape::Plain,
             DataType::Timestamp(_, zone) => Shape::Timestamp { zoned: zone.is_some() },
             DataType::List(item) => {
                 let list = array.as_list::<i32>();
@@ -164,6 +163,7 @@ fn write_string(text: &str, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::types::records::Record;
+    use crate::types::text::TYPE_KEY;
     use arrow::array::{
         ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, StringArray, StructArray, TimestampMicrosecondArray, builder::Int32Builder,
         builder::ListBuilder,

@@ -166,7 +166,7 @@ impl Scheduler {
                 }
                 Err(e) => return Err(e),
             }
-            if self.caught_up(&building) {
+            if self.load.is_none() && self.caught_up(&building) {
                 self.join(building)?;
                 worked = true;
             } else {

@@ -1,7 +1,7 @@
 //! The running system as statements see it: the catalog, published epochs, and requests to the scheduler and the writer.
 
 use super::audit::Audit;
-use super::engine_api::{Engine, Resolve, Secure, Snapshot, When, Written};
+use super::engine_api::{Engine, Parts, Resolve, Secure, Snapshot, When, Written};
 use super::listings;
 use super::sample::{self, Sample};
 use super::secrets::Secrets;
@@ -213,6 +213,10 @@ impl Engine for NodeEngine {
 
     async fn write(&self, table: ObjectId, resolve: Resolve) -> Result<Written> {
         self.writer.write(table, || self.current(), resolve).await
+    }
+
+    async fn load(&self, table: ObjectId, parts: Parts) -> Result<Written> {
+        self.writer.load(table, || self.current(), parts).await
     }
 
     async fn commit(&self, changes: &Changes, created: &[ObjectId]) -> Result<Written> {

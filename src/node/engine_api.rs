@@ -21,6 +21,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -44,6 +45,9 @@ pub trait Snapshot: Send + Sync {
 
 /// Turns a DML statement into rows against the newest state of its table: retracted rows at -1, new ones at +1.
 pub type Resolve = Box<dyn FnOnce(Arc<dyn Snapshot>) -> BoxFuture<'static, Result<Delta>> + Send>;
+
+/// The same in parts, one after the other; each part's rows are new.
+pub type Parts = Box<dyn FnOnce(Arc<dyn Snapshot>) -> BoxStream<'static, Result<Delta>> + Send>;
 
 /// Decides a change of roles and grants. Error: it cannot be, and nothing is changed.
 pub type Secure = Box<dyn FnOnce(&Catalog) -> Result<Secured> + Send>;
@@ -116,6 +120,9 @@ pub trait Engine: Send + Sync {
     /// Runs `resolve` in the serial writer against the newest state, applies what it gives as one epoch, and returns when that is durable and visible.
     /// An empty delta writes nothing. An error of `resolve` writes nothing and is handed back.
     async fn write(&self, table: ObjectId, resolve: Resolve) -> Result<Written>;
+
+    /// [`Engine::write`] of more than may be in memory at once: readers see all parts at once, subscribers and sinks get them over several epochs.
+    async fn load(&self, table: ObjectId, parts: Parts) -> Result<Written>;
 
     /// Applies a transaction: all its changes as one epoch, durable together, and the objects it created are no longer marked as uncommitted.
     /// Error: rows that the changes were made from are others by now (40001); then nothing is written.

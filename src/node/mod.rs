@@ -17,6 +17,7 @@ pub mod identity;
 pub mod isolated;
 pub mod listen;
 pub mod listings;
+pub mod load;
 pub mod logs;
 pub mod metrics;
 #[expect(clippy::module_inception, reason = "the room is named after what it makes")]

@@ -7,7 +7,7 @@ use super::engine::NodeEngine;
 use super::identity::Door;
 use super::isolated::Crew;
 use super::numbers::Numbers;
-use super::pool::Pool;
+use super::pool::Pools;
 use super::recover::{self, Replan};
 use super::scheduler::{Lane, Scheduler};
 use super::session::{self, SessionBackend};
@@ -57,7 +57,7 @@ pub async fn serve(config: Config) -> Result<()> {
         tracing::warn!("everybody is asked for a password, and no role has one: start with --auth trust once and ALTER ROLE tidewater PASSWORD '…'");
     }
     let door = Door { auth: config.auth, plain_from_afar: config.insecure_listen };
-    let backend = Arc::new(SessionBackend::new(engine.clone(), binder, Arc::new(Pool::new(config.threads)?), door));
+    let backend = Arc::new(SessionBackend::new(engine.clone(), binder, Arc::new(Pools::new(config.threads)?), door));
     let server = Server::new(backend, tls.clone(), MAX_CONNECTIONS);
     tokio::spawn(reload_on_hangup(tls, engine.clone(), until(stopped.clone())));
     tokio::spawn(sync_audit(engine.clone(), until(stopped.clone())));
@@ -193,6 +193,8 @@ pub fn start_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>, limits: Limits, th
         running: HashMap::new(),
         relations: HashMap::new(),
         writes: VecDeque::new(),
+        load: None,
+        deferred: VecDeque::new(),
         table_positions: BTreeMap::new(),
         epoch: Epoch::default(),
         numbers: Numbers::load(&shared.logs)?,

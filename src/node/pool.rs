@@ -1,13 +1,19 @@
 //! Threads for the processor's work of sessions (binding, planning, scans, aggregation), apart from the network's: a heavy SELECT must not keep
-//! others from connecting. Their stacks are large, for planning a deep statement recurses.
+//! others from connecting. Their stacks are large, for planning a deep statement recurses. A few more are for what is done at once ([`brief`]): it must not wait
+//! until a long query is.
+//!
+//! [`brief`]: crate::sql::brief
 
 use crate::error::{Error, Kind, Result};
+use crate::sql::ast::Statement;
+use crate::sql::brief::is_brief;
 use crate::sql::interrupt::Interrupt;
 use arrow::array::RecordBatch;
 use futures::Stream;
 use futures::stream::BoxStream;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -16,18 +22,46 @@ const STACK_BYTES: usize = 32 << 20;
 /// Batches that a query may be ahead of its reader.
 const AHEAD: usize = 4;
 
+/// Threads that are kept for brief statements.
+const BRIEF_THREADS: usize = 2;
+/// A text up to this is parsed there.
+const BRIEF_TEXT_BYTES: usize = 16 << 10;
+
+/// All threads of sessions.
+pub struct Pools {
+    queries: Arc<Pool>,
+    brief: Arc<Pool>,
+}
+
+impl Pools {
+    pub fn new(threads: usize) -> Result<Pools> {
+        Ok(Pools { queries: Arc::new(Pool::new("query", threads.max(2))?), brief: Arc::new(Pool::new("brief", BRIEF_THREADS)?) })
+    }
+
+    /// Where a statement runs.
+    pub fn of(&self, statement: &Statement) -> Arc<Pool> {
+        if is_brief(statement) { self.brief.clone() } else { self.queries.clone() }
+    }
+
+    /// Where a text is parsed.
+    pub fn of_text(&self, text: &str) -> &Pool {
+        if text.len() <= BRIEF_TEXT_BYTES { &self.brief } else { &self.queries }
+    }
+
+    /// For work of any length.
+    pub fn queries(&self) -> Arc<Pool> {
+        self.queries.clone()
+    }
+}
+
 pub struct Pool {
     runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Pool {
-    pub fn new(threads: usize) -> Result<Pool> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads.max(2))
-            .thread_name("query")
-            .thread_stack_size(STACK_BYTES)
-            .enable_time()
-            .build()?;
+    fn new(name: &str, threads: usize) -> Result<Pool> {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name(name).thread_stack_size(STACK_BYTES).enable_time().build()?;
         Ok(Pool { runtime: Some(runtime) })
     }
 

@@ -4,8 +4,9 @@
 use super::checkpoints::{RECORD, Record};
 use super::cut::Cut;
 use super::feed::Taken;
-use super::scheduler::{PendingWrite, Scheduler};
-use super::writer;
+use super::load::Load;
+use super::scheduler::Scheduler;
+use super::writer::Entry;
 use crate::catalog::catalog;
 use crate::catalog::object::{Body, Object};
 use crate::error::{Error, Kind, Result};
@@ -51,11 +52,12 @@ impl Scheduler {
         }
         self.recover_histories(record.epoch)?;
         self.swap_published();
-        let logged = self.logged_writes(&objects)?;
+        let logged = self.logged_changes(&objects)?;
         let positions = self.replay(cuts, logged)?;
         self.resume_numbers()?;
         self.start_publishing()?;
         self.keep_epochs()?;
+        self.finish_load()?;
         self.drop_uncommitted()?;
         Ok(positions)
     }
@@ -109,35 +111,39 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Every table's log behind the checkpoint, by position.
-    fn logged_writes(&self, objects: &[Object]) -> Result<BTreeMap<ObjectId, BTreeMap<u64, PendingWrite>>> {
-        let mut all = BTreeMap::new();
+    /// Of every table, how far its log goes. Parts of a change that has no last one are taken out.
+    fn logged_changes(&self, objects: &[Object]) -> Result<BTreeMap<ObjectId, u64>> {
+        let mut ends = BTreeMap::new();
         for object in objects.iter().filter(|o| matches!(o.body, Body::Table(_))) {
-            let from = self.table_positions.get(&object.id).copied().unwrap_or(0);
-            let schema = object.arrow_schema();
-            let mut writes = BTreeMap::new();
-            for (position, bytes) in self.shared.logs.table_from(object.id, from)? {
-                let delta = writer::decode(&bytes, &schema)?;
-                writes.insert(position, PendingWrite { table: object.id, position, delta, reply: None });
-            }
-            all.insert(object.id, writes);
+            let mut end = self.table_positions.get(&object.id).copied().unwrap_or(0);
+            self.shared.logs.table_from(object.id, end, |position, bytes| {
+                if Entry::of(bytes) != Some(Entry::Part) {
+                    end = position + 1;
+                }
+            })?;
+            self.shared.logs.take_back(object.id, end)?;
+            ends.insert(object.id, end);
         }
-        Ok(all)
+        Ok(ends)
     }
 
-    fn replay(&mut self, cuts: Vec<Cut>, mut logged: BTreeMap<ObjectId, BTreeMap<u64, PendingWrite>>) -> Result<HashMap<ObjectId, u64>> {
-        let mut next: HashMap<ObjectId, u64> = self.table_positions.iter().map(|(t, p)| (*t, *p)).collect();
-        for (table, writes) in &logged {
-            if let Some(last) = writes.keys().next_back() {
-                next.insert(*table, last + 1);
-            }
-        }
+    fn replay(&mut self, cuts: Vec<Cut>, logged: BTreeMap<ObjectId, u64>) -> Result<HashMap<ObjectId, u64>> {
         let count = cuts.len();
         for cut in cuts {
-            self.replay_cut(cut, &mut logged)?;
+            self.replay_cut(cut)?;
         }
-        // Durable, but in no logged epoch yet: taken by the first new one.
-        self.writes.extend(logged.into_values().flat_map(|w| w.into_values()));
+        // Durable, but in no logged epoch yet: what several tables have was written together.
+        for (table, end) in &logged {
+            let next = self.table_positions.get(table).copied().unwrap_or(0);
+            let first = self.shared.logs.table_at(*table, next)?;
+            if self.load.is_none() && first.is_some_and(|bytes| Entry::of(&bytes) == Some(Entry::Part)) {
+                self.load = Some(Load::resumed(*table, next, end - 1));
+            } else {
+                self.writes.extend(self.logged_writes(*table, next, *end)?);
+            }
+        }
+        let mut next: HashMap<ObjectId, u64> = self.table_positions.iter().map(|(t, p)| (*t, *p)).collect();
+        next.extend(logged);
         if count > 0 {
             tracing::info!(epochs = count, epoch = self.epoch.0, "replayed the epochs since the last checkpoint");
         }
@@ -145,7 +151,7 @@ impl Scheduler {
         Ok(next)
     }
 
-    fn replay_cut(&mut self, cut: Cut, logged: &mut BTreeMap<ObjectId, BTreeMap<u64, PendingWrite>>) -> Result<()> {
+    fn replay_cut(&mut self, cut: Cut) -> Result<()> {
         let mut taken: BTreeMap<ObjectId, Taken> = BTreeMap::new();
         for (source, part) in &cut.sources {
             let Some(feed) = self.main.feeds.get_mut(source) else { continue };
@@ -159,9 +165,8 @@ impl Scheduler {
         }
         let mut writes = Vec::new();
         for (table, end) in &cut.tables {
-            let Some(of_table) = logged.get_mut(table) else { continue };
-            let later = of_table.split_off(end);
-            writes.extend(std::mem::replace(of_table, later).into_values());
+            let next = self.table_positions.get(table).copied().unwrap_or(0);
+            writes.extend(self.logged_writes(*table, next, *end)?);
         }
         self.run_epoch(cut, taken, writes)
     }

@@ -14,6 +14,7 @@ use super::checkpoints::CheckpointState;
 use super::cut::Cut;
 use super::feed::{Feed, ReadRange, Taken};
 use super::isolated::Isolated;
+use super::load::Load;
 use super::metrics;
 use super::numbers::Numbers;
 use super::share::{Share, Took};
@@ -95,6 +96,9 @@ pub struct Scheduler {
     pub(super) running: HashMap<ObjectId, Running>,
     pub(super) relations: HashMap<ObjectId, RelationRows>,
     pub(super) writes: VecDeque<PendingWrite>,
+    /// A change that comes in parts, and commands that wait for its end.
+    pub(super) load: Option<Load>,
+    pub(super) deferred: VecDeque<Command>,
     /// Position in each table's log behind the last change that an epoch took.
     pub(super) table_positions: BTreeMap<ObjectId, u64>,
     pub(super) epoch: Epoch,
@@ -185,7 +189,7 @@ impl Scheduler {
     }
 
     fn serve_commands(&mut self) -> Result<()> {
-        while let Ok(command) = self.commands.try_recv() {
+        while let Some(command) = self.next_command() {
             match command {
                 Command::Create { object, plan, answer, reply } => self.create(*object, plan.map(|p| *p), answer, reply)?,
                 Command::Settle { reply } => {
@@ -206,6 +210,7 @@ impl Scheduler {
                     self.writes.extend(writes);
                     created.iter().for_each(|object| self.announce_name(object));
                 }
+                Command::Load(load) => self.load = Some(load),
                 Command::Subscribe { wanted, reply } => {
                     let _ = reply.send(self.subscribe(wanted)?);
                 }
@@ -223,7 +228,7 @@ impl Scheduler {
     fn live_epoch(&mut self) -> Result<bool> {
         self.hold_back()?;
         let clock = self.now();
-        let mut ready = !self.writes.is_empty() || self.main.views.iter().any(|view| self.is_due(*view, clock));
+        let mut ready = !self.writes.is_empty() || self.load.is_some() || self.main.views.iter().any(|view| self.is_due(*view, clock));
         ready |= self.isolated.iter().any(|view| view.awaits_epoch(clock));
         let mut fed = 0;
         for feed in self.main.feeds.values_mut() {
@@ -235,6 +240,12 @@ impl Scheduler {
             self.show_feeds();
             return Ok(false);
         }
+        self.form_epoch(clock, fed)?;
+        Ok(true)
+    }
+
+    /// Cuts the next epoch, logs the cut, and runs it. `fed`: sources that have something.
+    pub(super) fn form_epoch(&mut self, clock: i64, fed: usize) -> Result<()> {
         let mut cut = Cut { epoch: self.next_number()?, clock, ..Cut::default() };
         let mut taken = BTreeMap::new();
         let share = (self.share.rows() / fed.max(1)).max(1);
@@ -246,16 +257,18 @@ impl Scheduler {
             cut.sources.insert(*source, rows.cut.clone());
             taken.insert(*source, rows);
         }
-        let writes: Vec<PendingWrite> = self.writes.drain(..).collect();
+        let mut writes: Vec<PendingWrite> = self.writes.drain(..).collect();
+        writes.extend(self.take_parts()?);
         for write in &writes {
             cut.tables.insert(write.table, write.position + 1);
         }
         self.shared.logs.append_cut(cut.epoch, &cut.encode())?;
-        let (rows, began) = (taken.values().map(|t| t.rows).sum(), Instant::now());
+        let parts: usize = writes.iter().map(|w| w.delta.rows()).sum();
+        let (rows, began) = (parts + taken.values().map(|t| t.rows).sum::<usize>(), Instant::now());
         self.run_epoch(cut, taken, writes)?;
-        let full = self.main.feeds.values().any(Feed::waits);
+        let full = self.load.is_some() || self.main.feeds.values().any(Feed::waits);
         self.share.took(Took { rows, full, time: began.elapsed(), made: self.made });
-        Ok(true)
+        Ok(())
     }
 
     /// The clock for the next step.
@@ -407,7 +420,11 @@ impl Scheduler {
         }
     }
 
+    /// Readers go over to the newest epoch, unless it holds a part of a change.
     pub(super) fn swap_published(&mut self) {
+        if self.load.is_some() {
+            return;
+        }
         self.shared.publish(Published::new(self.epoch, self.checkpoints.snapshot(), &self.relations));
     }
 

@@ -6,11 +6,11 @@ use super::blocks::{Block, take_away};
 use super::config::Limits;
 use super::engine_api::Engine;
 use super::identity::{Door, Identity, role_of};
-use super::pool::Pool;
+use super::pool::{Pool, Pools};
 use super::sessions::{Place, Sessions, State};
 use super::settings::{Settings, boolean};
 use super::statement::lookup::{Lookup, Reach};
-use super::statement::{self, Answer, Context, Shape};
+use super::statement::{self, Answer, Context, Copied, Shape};
 use crate::catalog::catalog::DATABASE;
 use crate::catalog::roles::OWNER_NAME;
 use crate::error::{Error, Kind, Result};
@@ -61,15 +61,15 @@ const LARGEST_TOLD: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zer
 pub struct SessionBackend {
     engine: Arc<dyn Engine>,
     binder: Arc<Binder>,
-    pool: Arc<Pool>,
+    pools: Arc<Pools>,
     sessions: Arc<Sessions>,
     door: Door,
 }
 
 impl SessionBackend {
-    pub fn new(engine: Arc<dyn Engine>, binder: Arc<Binder>, pool: Arc<Pool>, door: Door) -> SessionBackend {
+    pub fn new(engine: Arc<dyn Engine>, binder: Arc<Binder>, pools: Arc<Pools>, door: Door) -> SessionBackend {
         let sessions = Sessions::new(engine.clock().now());
-        SessionBackend { engine, binder, pool, sessions, door }
+        SessionBackend { engine, binder, pools, sessions, door }
     }
 }
 
@@ -104,12 +104,13 @@ impl Backend for SessionBackend {
             place,
             engine: self.engine.clone(),
             binder: self.binder.clone(),
-            pool: self.pool.clone(),
+            pools: self.pools.clone(),
             settings: Arc::new(settings),
             notices: Vec::new(),
             last_write: None,
             block: None,
             commitment: Arc::default(),
+            copied: None,
         }))
     }
 
@@ -159,12 +160,14 @@ pub struct ClientSession {
     place: Place,
     pub(super) engine: Arc<dyn Engine>,
     binder: Arc<Binder>,
-    pool: Arc<Pool>,
+    pools: Arc<Pools>,
     pub(super) settings: Arc<Settings>,
     pub(super) notices: Vec<Notice>,
     pub(super) last_write: Option<Epoch>,
     pub(super) block: Option<Block>,
     pub(super) commitment: Arc<Commitment>,
+    /// Of a COPY FROM under way.
+    copied: Option<Box<Copied>>,
 }
 
 impl Drop for ClientSession {
@@ -240,13 +243,13 @@ fn declared(oids: impl Iterator<Item = u32>) -> Vec<Option<FieldRef>> {
 }
 
 impl ClientSession {
-    fn context(&self) -> Context {
+    fn context(&self, pool: Arc<Pool>) -> Context {
         let transaction = self.block.as_ref().map(|b| b.transaction.clone());
         let now = self.engine.clock().now();
         Context {
             engine: self.engine.clone(),
             binder: self.binder.clone(),
-            pool: self.pool.clone(),
+            pool,
             settings: self.settings.clone(),
             wait_for: self.last_write,
             // All statements of a block have one time.
@@ -255,6 +258,7 @@ impl ClientSession {
             transaction,
             sessions: self.place.sessions.clone(),
             pid: self.place.pid(),
+            path: Arc::default(),
             sets: Arc::default(),
             commitment: self.commitment.clone(),
         }
@@ -262,7 +266,7 @@ impl ClientSession {
 
     /// Runs a statement's work on the sessions' threads.
     async fn run<T: Send + 'static>(&self, context: &Context, work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
-        self.pool.run(style::scope(context.style(), work)).await
+        context.pool.run(style::scope(context.style(), work)).await
     }
 
     /// How a described statement looks its rows up, if it does; made again if names or settings have changed.
@@ -289,7 +293,7 @@ impl ClientSession {
             return result.map(Execution::Command);
         }
         let values = parameters.iter().map(|p| Ok(ScalarValue::try_from_array(&p.value, 0)?)).collect::<Result<Vec<_>>>()?;
-        let context = self.context();
+        let context = self.context(self.pools.of(&statement));
         if let Some(lookup) = self.lookup(parsed, &context, parameters).await?
             && let Some(batch) = look_up(&context, &lookup, &values).await?
         {
@@ -303,7 +307,10 @@ impl ClientSession {
         Ok(match self.noted(outcome) {
             Answer::Command(tag) => Execution::Command(tag),
             Answer::CopyOut { results, options } => Execution::CopyOut { columns: result_columns(results.columns), stream: results.stream, options },
-            Answer::CopyIn { relation, columns, options } => Execution::CopyIn { relation, columns: result_columns(columns), options },
+            Answer::CopyIn { relation, columns, options, rows } => {
+                self.copied = Some(rows);
+                Execution::CopyIn { relation, columns: result_columns(columns), options }
+            }
             Answer::Rows(rows) => Execution::Rows { columns: result_columns(rows.columns), schema: rows.schema, stream: rows.stream, tag: rows.tag },
         })
     }
@@ -400,6 +407,10 @@ async fn look_up(context: &Context, lookup: &Arc<Lookup>, values: &[ScalarValue]
     context.pool.run(async move { lookup.run(snapshot.as_ref(), &values, Reach::Ranges) }).await
 }
 
+fn no_copy() -> Error {
+    Error::internal("rows came where no COPY is")
+}
+
 fn result_columns(columns: Vec<FieldRef>) -> Vec<ResultColumn> {
     let column = |field: FieldRef| {
         let (table_oid, attribute) = statement::origin(&field).map_or((0, 0), |(relation, column)| (relation.0, column));
@@ -412,7 +423,7 @@ fn result_columns(columns: Vec<FieldRef>) -> Vec<ResultColumn> {
 impl Session for ClientSession {
     async fn parse(&mut self, sql: &str) -> Result<Vec<Arc<dyn Parsed>>> {
         let text = sql.to_owned();
-        let statements = self.pool.run(async move { parse::parse(&text) }).await?;
+        let statements = self.pools.of_text(sql).run(async move { parse::parse(&text) }).await?;
         statements.into_iter().map(|s| parsed(Arc::new(s))).collect()
     }
 
@@ -422,7 +433,7 @@ impl Session for ClientSession {
             self.check_block()?;
         }
         let types = self::declared(declared.iter().copied());
-        let context = self.context();
+        let context = self.context(self.pools.of(&parsed.statement));
         let Shape { parameters, columns, lookup } = self.run(&context, statement::describe(context.clone(), parsed.statement.clone(), types)).await?;
         *parsed.lookup.lock() = lookup.map(Arc::new);
         let parameters = parameters.iter().map(|f| oid_of(f)).collect::<Result<_>>()?;
@@ -444,18 +455,27 @@ impl Session for ClientSession {
             let message = format!("wrong number of parameters for prepared statement \"{}\"", execute.name);
             return Err(Error::new(Kind::Syntax, message).with_detail(format!("Expected {wanted} parameters but got {given}.")));
         }
-        let context = self.context();
+        let context = self.context(self.pools.queries());
         let fields = declared(oids.iter().copied());
         let list: Vec<(String, Option<FieldRef>)> = execute.values.iter().map(|v| v.sql.clone()).zip(fields).collect();
         let style = context.style();
-        let values = self.pool.run(style::scope(style, async move { statement::values(&context, &list).await })).await?;
+        let values = self.pools.queries().run(style::scope(style, async move { statement::values(&context, &list).await })).await?;
         Ok(oids.iter().zip(values).map(|(oid, value)| Parameter { oid: *oid, value }).collect())
     }
 
-    async fn copied(&mut self, statement: &Arc<dyn Parsed>, rows: Vec<RecordBatch>) -> Result<u64> {
-        let (context, statement) = (self.context(), own(statement)?.statement.clone());
-        let count = rows.iter().map(|batch| batch.num_rows() as u64).sum();
-        let outcome = self.run(&context, statement::copied(context.clone(), statement, rows)).await?;
+    async fn copy_rows(&mut self, rows: RecordBatch) -> Result<()> {
+        let mut copied = self.copied.take().ok_or_else(no_copy)?;
+        let context = self.context(self.pools.queries());
+        let inner = context.clone();
+        self.copied = Some(self.run(&context, async move { copied.take(&inner, rows).await.map(|()| copied) }).await?);
+        Ok(())
+    }
+
+    async fn copied(&mut self) -> Result<u64> {
+        let copied = self.copied.take().ok_or_else(no_copy)?;
+        let (context, count) = (self.context(self.pools.queries()), copied.count());
+        let inner = context.clone();
+        let outcome = self.run(&context, async move { copied.written(&inner).await }).await?;
         self.noted(outcome);
         Ok(count)
     }
@@ -505,6 +525,7 @@ impl Session for ClientSession {
     }
 
     fn failed(&mut self) {
+        self.copied = None;
         self.fail_block();
     }
 

@@ -194,6 +194,11 @@ impl Settings {
         self.get(name).ok_or_else(|| unknown(name))
     }
 
+    /// `current_setting(name, missing_ok)`.
+    pub fn current(&self, name: &str, missing_ok: bool) -> Result<Option<String>> {
+        if missing_ok { Ok(self.get(name)) } else { self.show(name).map(Some) }
+    }
+
     pub fn get(&self, name: &str) -> Option<String> {
         let lower = name.to_lowercase();
         let identity = self.identity();

@@ -4,6 +4,7 @@ use super::audit::Audit;
 use super::config::Limits;
 use super::engine_api::{Secure, When};
 use super::feed::ReadRange;
+use super::load::Load;
 use super::scheduler::PendingWrite;
 use super::secrets::Secrets;
 use super::subscriptions::Wanted;
@@ -53,6 +54,8 @@ pub enum Command {
         writes: Vec<PendingWrite>,
         created: Vec<Object>,
     },
+    /// A change that is in a table's log in parts.
+    Load(Load),
     Subscribe {
         wanted: Wanted,
         reply: oneshot::Sender<Result<Subscription>>,

@@ -44,8 +44,9 @@ pub struct Outbox {
     written: AtomicU64,
     /// Position behind the last entry that is published.
     published: AtomicU64,
-    /// Bytes of entries that are not published.
+    /// Bytes of entries that are not published, and how many there may be: beyond it input waits.
     bytes: AtomicU64,
+    limit: u64,
     ended: AtomicBool,
     trouble: Mutex<Option<Trouble>>,
 }
@@ -65,6 +66,10 @@ impl Outbox {
         (self.written.load(Ordering::Acquire).saturating_sub(published), self.bytes.load(Ordering::Acquire))
     }
 
+    pub fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Acquire) > self.limit
+    }
+
     pub fn trouble(&self) -> Option<Trouble> {
         self.trouble.lock().clone()
     }
@@ -82,7 +87,6 @@ pub struct Delivery {
     in_checkpoint: Option<u64>,
     /// Entries before this one are deleted.
     trimmed: u64,
-    limit: u64,
     wake: Sender<()>,
     /// The thread, until it is started, as what it runs.
     publishing: Publishing,
@@ -132,6 +136,7 @@ impl Scheduler {
             written: AtomicU64::new(next),
             published: AtomicU64::new(published),
             bytes: AtomicU64::new(logs.outbox_bytes(object.id, published, next.max(published))?),
+            limit: options::outbox_limit(&sink.options),
             ..Outbox::default()
         });
         let (wake, woken) = crossbeam_channel::bounded(1);
@@ -145,7 +150,6 @@ impl Scheduler {
             in_checkpoint: None,
             // What an earlier run published and did not delete goes with the first checkpoint.
             trimmed: 0,
-            limit: options::outbox_limit(&sink.options),
             wake,
             publishing: Publishing::Ready(Box::new(thread)),
         });
@@ -194,7 +198,7 @@ impl Scheduler {
 
     /// Whether what a sink has still to publish has no more room: input waits.
     pub(super) fn outbox_is_full(&self) -> bool {
-        self.deliveries.iter().any(|d| d.outbox.bytes.load(Ordering::Acquire) > d.limit)
+        self.deliveries.iter().any(|d| d.outbox.is_full())
     }
 
     /// Positions of the next entries, for the checkpoint's record.

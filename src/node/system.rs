@@ -240,6 +240,11 @@ impl System {
         self.touch();
     }
 
+    /// A sink that has no more room for what it has still to publish.
+    pub fn full_outbox(&self) -> Option<ObjectId> {
+        self.outboxes.lock().iter().find(|(_, outbox)| outbox.is_full()).map(|(sink, _)| *sink)
+    }
+
     pub fn set_outbox(&self, sink: ObjectId, outbox: Arc<Outbox>) {
         self.outboxes.lock().insert(sink, outbox);
     }

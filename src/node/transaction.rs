@@ -44,8 +44,8 @@ struct State {
 /// Where ROLLBACK TO goes back to.
 struct Savepoint {
     name: String,
-    /// By table: changes made before.
-    changes: Changes,
+    /// Of each table that was changed before: how many deltas, the runs, their rows.
+    changes: BTreeMap<ObjectId, (usize, RunStack, u64)>,
     created: usize,
     dropped: usize,
 }
@@ -76,6 +76,21 @@ impl Changes {
 
     pub fn deltas(&self) -> impl Iterator<Item = (ObjectId, &[Arc<Delta>])> {
         self.tables.iter().map(|(id, changed)| (*id, &changed.deltas[..]))
+    }
+
+    /// What [`Changes::cut_back`] goes back to: deltas only come behind others, runs merge.
+    fn mark(&self) -> BTreeMap<ObjectId, (usize, RunStack, u64)> {
+        self.tables.iter().map(|(id, changed)| (*id, (changed.deltas.len(), changed.runs.clone(), changed.rows))).collect()
+    }
+
+    fn cut_back(&mut self, to: BTreeMap<ObjectId, (usize, RunStack, u64)>) {
+        self.tables.retain(|id, _| to.contains_key(id));
+        for (id, (deltas, runs, rows)) in to {
+            // One that was dropped since stays so.
+            let Some(changed) = self.tables.get_mut(&id) else { continue };
+            changed.deltas.truncate(deltas);
+            (changed.runs, changed.rows) = (runs, rows);
+        }
     }
 
     fn add(&mut self, table: ObjectId, delta: Delta, snapshot: &dyn Snapshot) -> Result<()> {
@@ -212,7 +227,7 @@ impl Transaction {
 
     pub fn savepoint(&self, name: String) {
         let mut state = self.state.lock();
-        let savepoint = Savepoint { name, changes: state.changes.clone(), created: state.created.len(), dropped: state.dropped.len() };
+        let savepoint = Savepoint { name, changes: state.changes.mark(), created: state.created.len(), dropped: state.dropped.len() };
         state.savepoints.push(savepoint);
     }
 
@@ -231,7 +246,7 @@ impl Transaction {
         let Savepoint { changes, created, dropped, .. } = &state.savepoints[at];
         let (changes, created, dropped) = (changes.clone(), *created, *dropped);
         state.savepoints.truncate(at + 1);
-        state.changes = changes;
+        state.changes.cut_back(changes);
         state.dropped.truncate(dropped);
         let at_most = created.min(state.created.len());
         Ok((at, state.created.split_off(at_most)))

@@ -18,16 +18,21 @@ use crate::types::ids::ObjectId;
 use crossbeam_channel::Sender;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 pub struct Writer {
-    shared: Arc<Shared>,
-    commands: Sender<Command>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) commands: Sender<Command>,
     /// Next position in each table's log; the lock is what makes the writer serial.
     positions: Arc<Mutex<Positions>>,
 }
 
-type Positions = HashMap<ObjectId, u64>;
+/// How long a statement waits for a sink that is full, and how often it looks.
+const OUTBOX_PATIENCE: Duration = Duration::from_secs(5);
+const OUTBOX_POLL: Duration = Duration::from_millis(20);
+
+pub(super) type Positions = HashMap<ObjectId, u64>;
 
 impl Writer {
     /// `positions`: behind the last change of each table's log.
@@ -35,9 +40,21 @@ impl Writer {
         Writer { shared, commands, positions: Arc::new(Mutex::new(positions)) }
     }
 
+    /// Waits until it is this writer's turn. Error: what a sink has still to publish has had no room for a while, and an epoch that held the rows would be for that sink too.
+    pub(super) async fn begin(&self) -> Result<OwnedMutexGuard<Positions>> {
+        let begun = Instant::now();
+        while let Some(sink) = self.shared.system.full_outbox() {
+            if begun.elapsed() > OUTBOX_PATIENCE {
+                return Err(no_room(&self.shared, sink));
+            }
+            tokio::time::sleep(OUTBOX_POLL).await;
+        }
+        Ok(self.positions.clone().lock_owned().await)
+    }
+
     /// See [`super::engine_api::Engine::write`].
     pub async fn write(&self, table: ObjectId, snapshot: impl FnOnce() -> Arc<dyn super::engine_api::Snapshot>, resolve: Resolve) -> Result<Written> {
-        let positions = self.positions.clone().lock_owned().await;
+        let positions = self.begin().await?;
         let delta = resolve(snapshot()).await?;
         let deltas = if delta.is_empty() { Vec::new() } else { vec![(table, delta)] };
         self.apply(positions, deltas, Vec::new()).await
@@ -45,22 +62,12 @@ impl Writer {
 
     /// See [`super::engine_api::Engine::commit`].
     pub async fn commit(&self, changes: &Changes, created: &[ObjectId]) -> Result<Written> {
-        let positions = self.positions.clone().lock_owned().await;
-        let (catalog, published) = (self.shared.catalog.load_full(), self.shared.published());
-        let mut deltas = Vec::new();
-        for (table, made) in changes.deltas() {
-            let (Some(object), Some(rows)) = (catalog.get(table), published.relations.get(&table)) else {
-                return Err(Error::new(Kind::UndefinedTable, "a table that the transaction has written to was dropped meanwhile"));
-            };
-            let made: Vec<Delta> = made.iter().map(|d| d.as_ref().clone()).collect();
-            let delta = consolidate(&object.arrow_schema(), &made)?;
-            if let Some(row) = rows.conflict(&published.snapshot, &delta)? {
-                return Err(conflict(object, &delta, row));
-            }
-            if !delta.is_empty() {
-                deltas.push((table, delta));
-            }
-        }
+        let positions = self.begin().await?;
+        let (shared, changes) = (self.shared.clone(), changes.clone());
+        // Reads the disk, and this may be a thread of the network.
+        let deltas = tokio::task::spawn_blocking(move || netted(&shared, &changes)).await;
+        let deltas = deltas.map_err(|e| Error::internal(format!("the check of a transaction failed: {e}")))??;
+        let catalog = self.shared.catalog.load_full();
         let created = created.iter().filter_map(|id| catalog.get(*id)).map(|object| Object { uncommitted: false, ..object.as_ref().clone() }).collect();
         self.apply(positions, deltas, created).await
     }
@@ -75,6 +82,26 @@ impl Writer {
         let written = tokio::spawn(apply(self.shared.clone(), self.commands.clone(), positions, deltas, created)).await;
         Ok(written.map_err(|e| Error::internal(format!("the writer failed: {e}")))??.unwrap_or(shown))
     }
+}
+
+/// What a transaction has changed of each table. Error: the rows it was made from are others by now.
+fn netted(shared: &Shared, changes: &Changes) -> Result<Vec<(ObjectId, Delta)>> {
+    let (catalog, published) = (shared.catalog.load(), shared.published());
+    let mut deltas = Vec::new();
+    for (table, made) in changes.deltas() {
+        let (Some(object), Some(rows)) = (catalog.get(table), published.relations.get(&table)) else {
+            return Err(Error::new(Kind::UndefinedTable, "a table that the transaction has written to was dropped meanwhile"));
+        };
+        let made: Vec<Delta> = made.iter().map(|d| d.as_ref().clone()).collect();
+        let delta = consolidate(&object.arrow_schema(), &made)?;
+        if let Some(row) = rows.conflict(&published.snapshot, &delta)? {
+            return Err(conflict(object, &delta, row));
+        }
+        if !delta.is_empty() {
+            deltas.push((table, delta));
+        }
+    }
+    Ok(deltas)
 }
 
 /// See [`Writer::apply`]. `None`: no rows were written.
@@ -107,6 +134,13 @@ async fn apply(
     Ok(Some(Written { epoch: written.await.map_err(|_| shutting_down())?? }))
 }
 
+fn no_room(shared: &Shared, sink: ObjectId) -> Error {
+    let name = shared.catalog.load().get(sink).map(|o| o.name.clone()).unwrap_or_default();
+    Error::new(Kind::LimitExceeded, format!("sink \"{name}\" has no room for more rows to publish"))
+        .with_detail("The other side does not take them, and all input waits.")
+        .with_hint("last_error in tidewater.sinks says why; DROP SINK lets input go on")
+}
+
 /// Another transaction was faster.
 fn conflict(table: &Object, delta: &Delta, row: usize) -> Error {
     let key = table.primary_key();
@@ -122,12 +156,32 @@ pub fn shutting_down() -> Error {
     Error::new(Kind::AdminShutdown, "the server is shutting down")
 }
 
-/// A delta as bytes: row count, weights, then the columns by the row codec. Version 1.
+/// What an entry of a table's log is; its number is also that of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A change, or the last part of one.
+    Whole = 1,
+    /// A part of a change: more follow, or else it was never made.
+    Part = 2,
+}
+
+impl Entry {
+    pub fn of(bytes: &[u8]) -> Option<Entry> {
+        [Entry::Whole, Entry::Part].into_iter().find(|entry| bytes.first() == Some(&(*entry as u8)))
+    }
+}
+
+/// A delta as bytes, whole.
 pub fn encode(delta: &Delta) -> Result<Vec<u8>> {
+    encode_as(delta, Entry::Whole)
+}
+
+/// A delta as bytes: the kind of entry, row count, weights, then the columns by the row codec.
+pub fn encode_as(delta: &Delta, entry: Entry) -> Result<Vec<u8>> {
     let types: Vec<_> = delta.schema().fields().iter().map(|f| f.data_type().clone()).collect();
     let mut rows = crate::types::key::Rows::default();
     crate::types::key::Codec::rows(&types)?.encode(delta.batch().columns(), &mut rows)?;
-    let mut out = vec![1u8];
+    let mut out = vec![entry as u8];
     out.extend_from_slice(&(delta.rows() as u32).to_le_bytes());
     for (i, row) in rows.iter().enumerate() {
         out.extend_from_slice(&delta.weight(i).to_le_bytes());
@@ -146,7 +200,7 @@ pub fn decode(bytes: &[u8], schema: &arrow::datatypes::SchemaRef) -> Result<Delt
         Ok(part)
     };
     let mut at = 0;
-    if take(&mut at, 1)? != [1] {
+    if Entry::of(take(&mut at, 1)?).is_none() {
         return Err(damaged().with_detail("unknown format version"));
     }
     let count = u32::from_le_bytes(take(&mut at, 4)?.try_into().map_err(|_| damaged())?);

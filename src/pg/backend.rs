@@ -79,8 +79,11 @@ pub trait Session: Send {
     /// The values of an EXECUTE, of the types that its statement's parameters have.
     async fn arguments(&mut self, statement: &Arc<dyn Parsed>, oids: &[u32]) -> Result<Vec<Parameter>>;
 
-    /// The rows that COPY … FROM STDIN asked for, all of them. Gives how many are in the table now that were not.
-    async fn copied(&mut self, statement: &Arc<dyn Parsed>, rows: Vec<RecordBatch>) -> Result<u64>;
+    /// Some of the rows that COPY … FROM STDIN asked for. Nothing of them is in the table before [`Session::copied`].
+    async fn copy_rows(&mut self, rows: RecordBatch) -> Result<()>;
+
+    /// All rows have come. Gives how many are in the table now that were not.
+    async fn copied(&mut self) -> Result<u64>;
 
     /// Error: the transaction has failed (25P02), and the statement is none that ends it.
     fn check_not_failed(&self) -> Result<()>;
@@ -199,7 +202,7 @@ pub enum Execution {
     Command(String),
     /// Rows that go to the client as COPY data.
     CopyOut { columns: Vec<ResultColumn>, stream: BoxStream<'static, Result<RecordBatch>>, options: CopyOptions },
-    /// Rows of these columns are wanted from the client, then [`Session::copied`].
+    /// Rows of these columns are wanted from the client, by [`Session::copy_rows`], then [`Session::copied`].
     CopyIn { relation: String, columns: Vec<ResultColumn>, options: CopyOptions },
 }
 

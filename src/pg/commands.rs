@@ -151,7 +151,7 @@ impl Connection<'_> {
                 self.complete_rows(&row_tag(tag, sent), sent)?;
                 Ok(tag.to_owned())
             }
-            (execution, _) => self.answer_whole(&statement, execution).await,
+            (execution, _) => self.answer_whole(execution).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! An error ends the message it arose in. In the extended protocol the messages behind it are skipped up to the next
 //! Sync, so that a pipeline does not run on over a hole.
 
-use super::backend::{Execution, Notice, Parsed, Session};
+use super::backend::{Execution, Notice, Session};
 use super::commands::Answer;
 use super::encode::{Format, RowEncoder};
 use super::frame::unknown_type;
@@ -157,10 +157,11 @@ impl<'w> Connection<'w> {
                 Some(command) => self.run_command(statement, command, &[], Answer::Described).await?,
                 None => {
                     let execution = self.interrupts.guard(self.wire, self.session.execute(statement, &[])).await?;
-                    self.answer_whole(statement, execution).await?
+                    self.answer_whole(execution).await?
                 }
             };
             self.end_of_block(in_block, &tag);
+            self.interrupts.begin_next(self.statement_timeout());
         }
         if together { self.end_implicit().await } else { Ok(()) }
     }
@@ -172,7 +173,7 @@ impl<'w> Connection<'w> {
     }
 
     /// A statement's whole answer in text, with its description. Gives its tag.
-    pub(super) async fn answer_whole(&mut self, statement: &Arc<dyn Parsed>, execution: Execution) -> Result<String, Stop> {
+    pub(super) async fn answer_whole(&mut self, execution: Execution) -> Result<String, Stop> {
         self.take_notices()?;
         match execution {
             Execution::Command(tag) => {
@@ -188,7 +189,7 @@ impl<'w> Connection<'w> {
                 Ok(tag.to_owned())
             }
             Execution::CopyOut { columns, stream, options } => self.copy_out(&columns, stream, &options).await,
-            Execution::CopyIn { relation, columns, options } => self.copy_in(statement, &relation, &columns, &options).await,
+            Execution::CopyIn { relation, columns, options } => self.copy_in(&relation, &columns, &options).await,
         }
     }
 

@@ -1,13 +1,14 @@
 //! COPY: rows to the client and from it, in text, CSV and binary format.
 //!
 //! Rows come in as messages that end anywhere; [`Incoming`] cuts them, and reads each value as the column's type, so that a wrong one is told with its line and
-//! column. Nothing of the rows is in the table before all of them are.
+//! column. The session gets them in batches as they come, and has nothing of them in the table before all of them are.
 
-use super::backend::{Parsed, ResultColumn};
+use super::backend::ResultColumn;
 use super::binary;
 use super::connection::Connection;
 use super::decode::decode_parameter;
 use super::encode::{Format, prepare};
+use super::frame::MAX_MESSAGE_BYTES;
 use super::portal::{next_batch, row_tag};
 use super::types;
 use super::wire::{FLUSH_BYTES, Stop};
@@ -26,10 +27,11 @@ use std::sync::Arc;
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// And ends with: a row of -1 fields.
 const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
-/// Rows of one batch that is read.
+/// Rows of one batch that is read, and bytes of their text: what a COPY FROM holds in memory here.
 const BATCH_ROWS: usize = 8192;
-/// Bytes that one COPY FROM may hold until it is done.
-const MOST_BYTES: usize = 1 << 30;
+const BATCH_BYTES: usize = 1 << 20;
+/// Bytes of one row, as of one INSERT.
+const ROW_BYTES_MAX: usize = MAX_MESSAGE_BYTES;
 
 impl Connection<'_> {
     /// Sends all rows. Gives the tag.
@@ -78,13 +80,7 @@ impl Connection<'_> {
     }
 
     /// Takes all rows, then has them written. Gives the tag.
-    pub(super) async fn copy_in(
-        &mut self,
-        statement: &Arc<dyn Parsed>,
-        relation: &str,
-        columns: &[ResultColumn],
-        options: &CopyOptions,
-    ) -> Result<String, Stop> {
+    pub(super) async fn copy_in(&mut self, relation: &str, columns: &[ResultColumn], options: &CopyOptions) -> Result<String, Stop> {
         let (format, codes) = codes(options, columns.len());
         self.wire.put(&CopyInResponse::new(format, columns.len() as i16, codes))?;
         self.interrupts.finish(self.wire).await?;
@@ -92,7 +88,10 @@ impl Connection<'_> {
         loop {
             let Some(frame) = self.interrupts.copied(self.wire).await? else { return Err(Stop::Gone) };
             match frame.message()? {
-                Message::CopyData(chunk) => incoming.take(&chunk.data)?,
+                Message::CopyData(chunk) => {
+                    incoming.take(&chunk.data)?;
+                    self.hand_over(&mut incoming).await?;
+                }
                 // Sent before the client knew that it would copy.
                 Message::Flush(_) | Message::Sync(_) => {}
                 Message::CopyDone(_) => break,
@@ -103,11 +102,20 @@ impl Connection<'_> {
                 _ => return Err(Error::new(Kind::Protocol, "unexpected message type during COPY from stdin").into()),
             }
         }
-        let batches = incoming.finish()?;
-        let rows = self.interrupts.guard(self.wire, self.session.copied(statement, batches)).await?;
+        incoming.finish()?;
+        self.hand_over(&mut incoming).await?;
+        let rows = self.interrupts.guard(self.wire, self.session.copied()).await?;
         self.take_notices()?;
         self.complete_command(&row_tag("COPY", rows))?;
         Ok("COPY".into())
+    }
+
+    /// Whole batches go to the session.
+    async fn hand_over(&mut self, incoming: &mut Incoming<'_>) -> Result<(), Stop> {
+        for batch in std::mem::take(&mut incoming.batches) {
+            self.interrupts.guard(self.wire, self.session.copy_rows(batch)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -238,9 +246,11 @@ struct Incoming<'a> {
     begun: bool,
     ended: bool,
     columns: Columns,
+    /// What the batch that is being made has.
     rows: usize,
-    batches: Vec<RecordBatch>,
     bytes: usize,
+    /// Batches that nobody has taken yet.
+    batches: Vec<RecordBatch>,
 }
 
 /// The batch that is being made.
@@ -266,8 +276,8 @@ impl<'a> Incoming<'a> {
             ended: false,
             columns,
             rows: 0,
-            batches: Vec::new(),
             bytes: 0,
+            batches: Vec::new(),
         })
     }
 
@@ -285,10 +295,9 @@ impl<'a> Incoming<'a> {
     }
 
     /// All there is was sent.
-    fn finish(mut self) -> Result<Vec<RecordBatch>> {
+    fn finish(&mut self) -> Result<()> {
         self.read(true)?;
-        self.batch()?;
-        Ok(self.batches)
+        self.batch()
     }
 
     /// Takes whole rows off `rest`.
@@ -308,8 +317,9 @@ impl<'a> Incoming<'a> {
             return Err(self.bad("unexpected EOF in COPY data"));
         }
         self.rest = rest[at..].to_vec();
-        if self.rest.len() > MOST_BYTES {
-            return Err(Error::new(Kind::TooComplex, "a row of COPY data is too long"));
+        if self.rest.len() > ROW_BYTES_MAX {
+            let error = Error::new(Kind::TooComplex, "a row of COPY data is too long");
+            return Err(self.placed(error.with_detail(format!("A row may have {} MiB.", ROW_BYTES_MAX >> 20)), None));
         }
         Ok(())
     }
@@ -349,11 +359,15 @@ impl<'a> Incoming<'a> {
             read.map_err(|e| self.placed(e, Some((i, cell))))?;
         }
         self.rows += 1;
-        if self.rows == BATCH_ROWS { self.batch() } else { Ok(()) }
+        self.bytes += cells.iter().flatten().map(Vec::len).sum::<usize>();
+        if self.rows == BATCH_ROWS || self.bytes >= BATCH_BYTES { self.batch() } else { Ok(()) }
     }
 
     /// The rows so far as a batch.
     fn batch(&mut self) -> Result<()> {
+        if self.rows == 0 {
+            return Ok(());
+        }
         let columns = Incoming::columns(&self.fields, self.options, &self.style)?;
         let arrays = match std::mem::replace(&mut self.columns, columns) {
             Columns::Text(readers) => readers.into_iter().map(|mut r| r.finish()).collect(),
@@ -361,15 +375,8 @@ impl<'a> Incoming<'a> {
         };
         let schema = Arc::new(Schema::new(self.fields.iter().map(|f| f.as_ref().clone()).collect::<Vec<_>>()));
         let options = RecordBatchOptions::new().with_row_count(Some(std::mem::take(&mut self.rows)));
-        let batch = RecordBatch::try_new_with_options(schema, arrays, &options)?;
-        self.bytes += batch.get_array_memory_size();
-        if self.bytes > MOST_BYTES {
-            let error = Error::new(Kind::OutOfMemory, "COPY has more rows than one statement may hold");
-            return Err(error
-                .with_detail("Rows become visible all at once, so they are held in memory until the last one has come.")
-                .with_hint("copy in several parts"));
-        }
-        self.batches.push(batch);
+        self.batches.push(RecordBatch::try_new_with_options(schema, arrays, &options)?);
+        self.bytes = 0;
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The extended query protocol: Parse, Bind, Describe, Execute, Close.
 
-use super::backend::{Description, Execution, Parameter, Parsed, ResultColumn};
+use super::backend::{Description, Execution, Parameter, ResultColumn};
 use super::commands::Answer;
 use super::connection::Connection;
 use super::decode::decode_parameter;
@@ -111,7 +111,7 @@ impl Connection<'_> {
                     } else {
                         let execution = self.interrupts.guard(self.wire, self.session.execute(&statement, &portal.parameters)).await?;
                         self.take_notices()?;
-                        (portal.state, tag) = self.begin(&statement, &portal.prepared, &portal.formats, execution, limit).await?;
+                        (portal.state, tag) = self.begin(&portal.prepared, &portal.formats, execution, limit).await?;
                     }
                 }
             },
@@ -131,14 +131,7 @@ impl Connection<'_> {
     }
 
     /// What a portal's first Execute brought, and its tag.
-    async fn begin(
-        &mut self,
-        statement: &Arc<dyn Parsed>,
-        prepared: &Prepared,
-        formats: &[Format],
-        execution: Execution,
-        limit: u64,
-    ) -> Result<(State, String), Stop> {
+    async fn begin(&mut self, prepared: &Prepared, formats: &[Format], execution: Execution, limit: u64) -> Result<(State, String), Stop> {
         match execution {
             Execution::Rows { columns, stream, tag, .. } => {
                 check_columns(prepared, &columns)?;
@@ -146,7 +139,7 @@ impl Connection<'_> {
                 let state = self.fetch(RowStream::new(stream, tag), &encoder, limit).await?;
                 Ok((state, tag.to_owned()))
             }
-            other => Ok((State::Done, self.answer_whole(statement, other).await?)),
+            other => Ok((State::Done, self.answer_whole(other).await?)),
         }
     }
 

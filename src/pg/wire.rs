@@ -183,6 +183,11 @@ impl Interrupts {
         *self.cancel.running.lock() = Some(self.running.clone());
     }
 
+    /// The next statement of the same message has its own time.
+    pub fn begin_next(&mut self, timeout: Option<Duration>) {
+        self.deadline = timeout.map(|t| Instant::now() + t);
+    }
+
     pub fn end(&mut self) {
         *self.cancel.running.lock() = None;
         self.deadline = None;

@@ -5,6 +5,7 @@ mod aggregate_forms;
 mod asof;
 pub mod ast;
 pub mod bind;
+pub mod brief;
 mod catalog_forms;
 pub mod errors;
 mod forms;

@@ -6,7 +6,7 @@ use super::functions::table::external;
 use super::semantics;
 use super::types::sql_type;
 use crate::error::{Error, Kind};
-use crate::types::text::TYPE_KEY;
+use crate::types::text::{self, TYPE_KEY};
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
@@ -88,7 +88,7 @@ fn document(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 
 /// Whether `expr` is a jsonb and not a text.
 pub fn is_jsonb(expr: &Expr, schema: &DFSchema) -> bool {
-    expr.to_field(schema).is_ok_and(|(_, field)| !field.data_type().is_nested() && field.metadata().get(TYPE_KEY).is_some_and(|t| t == "jsonb"))
+    expr.to_field(schema).is_ok_and(|(_, field)| !field.data_type().is_nested() && text::is_jsonb(&field))
 }
 
 /// `operator does not exist: text -> integer`.

@@ -82,28 +82,47 @@ impl Logs {
     pub fn append_tables(&self, changes: &[(ObjectId, u64, Vec<u8>)], with: Ops) -> Result<()> {
         let mut ops = with;
         for (table, position, delta) in changes {
-            ops.put(&key(space::TABLE_LOG, &[&table.0.to_be_bytes(), &position.to_be_bytes()]), delta);
+            ops.put(&table_key(*table, *position), delta);
             self.trimmed.lock().1.entry(*table).or_insert(*position);
         }
         self.store.write(ops, Durability::Synced)
     }
 
-    /// Changes of a table's log at and behind `from`, with their positions.
-    pub fn table_from(&self, table: ObjectId, from: u64) -> Result<Vec<(u64, Vec<u8>)>> {
-        let mut changes = Vec::new();
-        self.scan(&key(space::TABLE_LOG, &[&table.0.to_be_bytes()]), |k, v| {
-            let position = number(&k[5..]);
-            if position >= from {
-                changes.push((position, v.to_vec()));
-            }
-        })?;
-        Ok(changes)
+    /// Appends a change to a table's log. Survives power loss with what is synced behind it.
+    pub fn append_part(&self, table: ObjectId, position: u64, delta: &[u8]) -> Result<()> {
+        let mut ops = Ops::default();
+        ops.put(&table_key(table, position), delta);
+        self.trimmed.lock().1.entry(table).or_insert(position);
+        self.store.write(ops, Durability::Logged)
+    }
+
+    /// Shows the changes of a table's log at and behind `from`, in order, with their positions.
+    pub fn table_from(&self, table: ObjectId, from: u64, mut each: impl FnMut(u64, &[u8])) -> Result<()> {
+        let end = after_prefix(&key(space::TABLE_LOG, &[&table.0.to_be_bytes()]));
+        self.store.scan(&table_key(table, from), &end, &mut |k, v| {
+            each(number(&k[5..]), v);
+            true
+        })
+    }
+
+    /// The change at a position of a table's log; `None`: it is gone.
+    pub fn table_at(&self, table: ObjectId, position: u64) -> Result<Option<Vec<u8>>> {
+        let mut change = None;
+        self.store.get_many(&[&table_key(table, position)], &mut |_, v| change = Some(v.to_vec()))?;
+        Ok(change)
+    }
+
+    /// Takes changes out of a table's log again that nobody was told of: those at and behind `from`.
+    pub fn take_back(&self, table: ObjectId, from: u64) -> Result<()> {
+        let mut ops = Ops::default();
+        self.table_from(table, from, |position, _| ops.delete(&table_key(table, position)))?;
+        self.store.write(ops, Durability::Logged)
     }
 
     /// Deletes a table's changes before `position`, which the checkpoint contains.
     pub fn trim_table(&self, table: ObjectId, position: u64, ops: &mut Ops) {
         if let Some(first) = self.trimmed.lock().1.get_mut(&table) {
-            (*first..position).for_each(|p| ops.delete(&key(space::TABLE_LOG, &[&table.0.to_be_bytes(), &p.to_be_bytes()])));
+            (*first..position).for_each(|p| ops.delete(&table_key(table, p)));
             *first = (*first).max(position);
         }
     }
@@ -256,6 +275,10 @@ impl Logs {
     pub fn put_record_into(&self, name: &str, value: &[u8], ops: &mut Ops) {
         ops.put(&key(space::RECORD, &[name.as_bytes()]), value);
     }
+}
+
+fn table_key(table: ObjectId, position: u64) -> Vec<u8> {
+    key(space::TABLE_LOG, &[&table.0.to_be_bytes(), &position.to_be_bytes()])
 }
 
 fn isolated_key(view: ObjectId, epoch: Epoch) -> Vec<u8> {

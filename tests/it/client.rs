@@ -160,10 +160,15 @@ impl Client {
 
     /// Gives `data` to a `COPY … FROM STDIN`, so many bytes at a time.
     pub fn copy_in(&mut self, sql: &str, data: &[u8], size: usize) -> Result<u64, SqlError> {
+        self.copy_pieces(sql, data.chunks(size).map(<[u8]>::to_vec))
+    }
+
+    /// Gives pieces to a `COPY … FROM STDIN`, each when the one before it was taken.
+    pub fn copy_pieces(&mut self, sql: &str, pieces: impl Iterator<Item = Vec<u8>>) -> Result<u64, SqlError> {
         self.runtime.block_on(async {
             let mut sink = std::pin::pin!(self.inner.copy_in::<_, bytes::Bytes>(sql).await?);
-            for piece in data.chunks(size) {
-                if sink.feed(bytes::Bytes::copy_from_slice(piece)).await.is_err() {
+            for piece in pieces {
+                if sink.send(piece.into()).await.is_err() {
                     break;
                 }
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidewater::node::config::Limits;
 use tidewater::node::identity::Door;
 use tidewater::node::node::{Started, start_on};
-use tidewater::node::pool::Pool;
+use tidewater::node::pool::Pools;
 use tidewater::node::session::SessionBackend;
 use tidewater::pg::server::Server;
 use tidewater::state::memory::MemoryStore;
@@ -50,7 +50,7 @@ impl Clocked {
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let started = start_on(Arc::new(MemoryStore::new()), clock.clone(), limits, 2).unwrap();
-        let backend = Arc::new(SessionBackend::new(started.engine.clone(), started.binder.clone(), Arc::new(Pool::new(2).unwrap()), Door::default()));
+        let backend = Arc::new(SessionBackend::new(started.engine.clone(), started.binder.clone(), Arc::new(Pools::new(2).unwrap()), Door::default()));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (stop, stopped) = watch::channel(false);

@@ -167,6 +167,9 @@ fn kafka_slow_sink_that_is_stuck_holds_the_input_back_and_goes_on() {
     let stopped = client.one("SELECT n FROM ticked");
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(client.one("SELECT n FROM ticked"), stopped, "input waits, and what is there is read");
+    client.run("CREATE TABLE beside (n BIGINT)");
+    let refused = client.fails("INSERT INTO beside VALUES (1)");
+    assert_eq!((refused.code.as_str(), refused.message.as_str()), ("53400", "sink \"stuck\" has no room for more rows to publish"));
     let waiting = client.number("SELECT waiting_bytes FROM tidewater.sinks");
     assert!(waiting < 2 * limit, "{waiting} bytes wait, of {limit}");
     kafka.restart();

@@ -2,6 +2,8 @@
 //! their names: `cargo test --release --test it -- --skip kafka --skip slow` leaves the quick ones.
 #![allow(clippy::unwrap_used)] // the modules are tests throughout; the lint's own exemption sees only #[test] functions
 
+#[path = "../../benches/connections.rs"]
+mod connections_bench;
 #[path = "../../benches/latency.rs"]
 mod latency_bench;
 #[path = "../../benches/lookup.rs"]
@@ -15,9 +17,11 @@ mod subscribe_bench;
 
 mod backpressure;
 mod bounded;
+mod busy;
 mod client;
 mod clocked;
 mod copying;
+mod copying_much;
 mod crash;
 mod documents;
 mod event_time;

@@ -2,7 +2,9 @@
 
 use crate::catalog::catalog::Catalog;
 use arrow::datatypes::SchemaRef;
-use std::sync::Arc;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 
 /// All that the relations tell. Times are µs since 1970.
 #[derive(Clone, Debug, Default)]
@@ -12,8 +14,8 @@ pub struct Facts {
     pub schemas: Vec<SchemaFact>,
     /// The relations of the schema `tidewater`, in an order in which only the end grows: the place gives the OID.
     pub listings: Vec<Listing>,
-    pub settings: Vec<Setting>,
-    pub sessions: Vec<SessionFact>,
+    pub settings: Asked<Setting>,
+    pub sessions: Asked<SessionFact>,
     pub prepared: Vec<PreparedFact>,
     pub cursors: Vec<CursorFact>,
     /// OID of the role that asks.
@@ -21,6 +23,36 @@ pub struct Facts {
     /// When the server began.
     pub started_at: i64,
     pub now: i64,
+}
+
+/// Facts that are gathered when somebody asks for them, and once.
+#[derive(Clone)]
+pub struct Asked<T: 'static>(Arc<LazyLock<Vec<T>, Box<dyn FnOnce() -> Vec<T> + Send>>>);
+
+impl<T: 'static> Asked<T> {
+    pub fn of(gather: impl FnOnce() -> Vec<T> + Send + 'static) -> Asked<T> {
+        Asked(Arc::new(LazyLock::new(Box::new(gather))))
+    }
+}
+
+impl<T: 'static> Default for Asked<T> {
+    fn default() -> Self {
+        Asked::of(Vec::new)
+    }
+}
+
+impl<T: 'static> Deref for Asked<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T: 'static> fmt::Debug for Asked<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "facts that may be asked for")
+    }
 }
 
 /// One row of pg_namespace.

@@ -45,7 +45,7 @@ mod tests;
 
 pub use comments::description;
 pub use constraints::definition as constraint_definition;
-pub use facts::{CursorFact, Facts, Listing, PreparedFact, SchemaFact, SessionFact, Setting};
+pub use facts::{Asked, CursorFact, Facts, Listing, PreparedFact, SchemaFact, SessionFact, Setting};
 pub use functions::{arguments as function_arguments, result as function_result};
 pub use indexes::definition as index_definition;
 pub use lookup::oid_of;

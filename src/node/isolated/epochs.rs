@@ -61,7 +61,8 @@ impl Scheduler {
 
     /// Keeps the newest epoch if a view is there already, or has nothing to aim at.
     fn choose_epoch(&mut self) -> bool {
-        if self.kept.contains_key(&self.epoch) {
+        // In the middle of a change nothing is published.
+        if self.load.is_some() || self.kept.contains_key(&self.epoch) {
             return false;
         }
         let few = self.run_bytes() <= self.shared.limits.run_bytes / 4;

@@ -8,7 +8,7 @@ use crate::error::{About, Error, Kind, Result};
 use crate::sql::functions::cast::{max_length, to_text};
 use crate::sql::style;
 use crate::sql::types;
-use crate::types::text::{TYPE_KEY, TYPMOD_KEY};
+use crate::types::text::{TYPMOD_KEY, is_jsonb};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::logical_expr::{Cast, Expr};
@@ -18,13 +18,12 @@ use std::sync::Arc;
 pub(super) fn assignable(from: &Field, to: &Field, literal: bool) -> bool {
     let number = |t: &DataType| t.is_numeric();
     let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-    let json = |f: &Field| f.metadata().get(TYPE_KEY).is_some_and(|t| t == "jsonb");
     let time = |t: &DataType| matches!(t, DataType::Timestamp(..) | DataType::Date32);
     match (from.data_type(), to.data_type()) {
         (DataType::Null, _) => true,
-        (f, t) if text(f) && text(t) => literal || json(from) == json(to) || json(from),
+        (f, t) if text(f) && text(t) => literal || is_jsonb(from) == is_jsonb(to) || is_jsonb(from),
         (f, _) if text(f) => literal,
-        (_, t) if text(t) => !json(to),
+        (_, t) if text(t) => !is_jsonb(to),
         (f, t) if number(f) && number(t) => true,
         (f, t) if time(f) && time(t) => true,
         (DataType::Timestamp(..), DataType::Time64(_)) => true,

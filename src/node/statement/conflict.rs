@@ -105,7 +105,7 @@ fn constraint(target: &Target) -> String {
     format!("{}_pkey", target.name())
 }
 
-fn duplicate(target: &Target, rows: &RecordBatch, row: usize) -> Error {
+pub(super) fn duplicate(target: &Target, rows: &RecordBatch, row: usize) -> Error {
     let key = &target.table.primary_key;
     let names: Vec<&str> = key.iter().map(|&i| target.columns()[i].name.as_str()).collect();
     let values = values_text(rows, key, row).unwrap_or_default();
@@ -114,8 +114,8 @@ fn duplicate(target: &Target, rows: &RecordBatch, row: usize) -> Error {
         .about(About { schema: Some(target.object.schema.clone()), table: Some(target.name().to_owned()), column: None, constraint: Some(constraint(target)) })
 }
 
-/// The key of each row, as bytes.
-fn keys(target: &Target, rows: &RecordBatch) -> Result<(RecordBatch, Rows)> {
+/// The key of each row, as columns and as bytes.
+pub(super) fn keys(target: &Target, rows: &RecordBatch) -> Result<(RecordBatch, Rows)> {
     let columns = rows.project(&target.table.primary_key)?;
     let types: Vec<DataType> = columns.schema().fields().iter().map(|f| f.data_type().clone()).collect();
     let mut encoded = Rows::default();

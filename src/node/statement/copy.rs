@@ -1,20 +1,22 @@
 //! `COPY`: a query whose rows go out as data, and rows that come in as data and are inserted all at once.
 
+use super::copied::Copied;
 use super::target::{Target, find_relation};
-use super::{Answer, Context, Outcome, insert, select, subscribe};
+use super::{Answer, Context, Outcome, select, subscribe};
 use crate::catalog::object::{Body, Column, Object};
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Copy, CopyWhat, Name, Statement, StatementKind};
 use crate::sql::parse;
-use arrow::array::RecordBatch;
 use arrow::datatypes::FieldRef;
 use std::sync::Arc;
 
 pub(super) async fn execute(context: &Context, statement: &Statement, copy: &Copy) -> Result<Outcome> {
     if copy.from {
         let (target, columns) = target(context, copy)?;
-        let columns = columns.iter().map(|c| incoming(&target.columns()[*c])).collect();
-        return Ok(Outcome::answer(Answer::CopyIn { relation: target.name().to_owned(), columns, options: copy.options.clone() }));
+        let fields = columns.iter().map(|c| incoming(&target.columns()[*c])).collect();
+        let relation = target.name().to_owned();
+        let rows = Box::new(Copied::new(context, target, columns)?);
+        return Ok(Outcome::answer(Answer::CopyIn { relation, columns: fields, options: copy.options.clone(), rows }));
     }
     let outcome = match &copy.what {
         CopyWhat::Query(query) => match &query.kind {
@@ -33,13 +35,6 @@ pub(super) async fn execute(context: &Context, statement: &Statement, copy: &Cop
     };
     let Outcome { answer: Answer::Rows(results), notices, .. } = outcome else { return Err(Error::internal("a query without rows")) };
     Ok(Outcome { notices, ..Outcome::answer(Answer::CopyOut { results, options: copy.options.clone() }) })
-}
-
-/// Inserts the rows that came in.
-pub async fn copied(context: Context, statement: Arc<Statement>, rows: Vec<RecordBatch>) -> Result<Outcome> {
-    let StatementKind::Copy(copy) = &statement.kind else { return Err(Error::internal("rows for a statement that is no COPY")) };
-    let (target, columns) = target(&context, copy)?;
-    insert::rows(&context, target, &columns, rows).await
 }
 
 fn target(context: &Context, copy: &Copy) -> Result<(Target, Vec<usize>)> {

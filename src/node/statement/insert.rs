@@ -18,12 +18,13 @@ use crate::sql::parse;
 use crate::sql::types::folded;
 use crate::types::time::Epoch;
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{self, Ident, SetExpr, TableObject};
+use futures::TryStreamExt;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -53,14 +54,10 @@ pub(super) async fn execute(context: &Context, statement: &Arc<Statement>, inser
     Ok(outcome)
 }
 
-/// Inserts rows that a client sent: `columns` of the table, the others are defaults.
-pub(super) async fn rows(context: &Context, target: Target, columns: &[usize], rows: Vec<RecordBatch>) -> Result<Outcome> {
+/// Rows that a client sent as rows of the table: `columns` are given, the others are defaults.
+pub(super) async fn completed(context: &Context, target: &Target, columns: &[usize], rows: RecordBatch) -> Result<RecordBatch> {
     let plan = {
-        let fields: Vec<Field> = match rows.first() {
-            Some(batch) => batch.schema().fields().iter().map(|f| f.as_ref().clone()).collect(),
-            None => Vec::new(),
-        };
-        let table = MemTable::try_new(Arc::new(Schema::new(fields)), vec![rows])?;
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows]])?;
         let source = LogicalPlanBuilder::scan("copied", provider_as_source(Arc::new(table)), None).map_err(untranslated)?;
         let schema = source.schema().clone();
         let assigned = |(column, (qualifier, field)): (&usize, (Option<&TableReference>, &FieldRef))| {
@@ -69,10 +66,11 @@ pub(super) async fn rows(context: &Context, target: Target, columns: &[usize], r
         };
         let list = columns.iter().zip(schema.iter()).map(assigned).collect::<Result<Vec<_>>>()?;
         let source = source.project(list).and_then(|b| b.build()).map_err(untranslated)?;
-        context.binder.coerce(table_rows(context, &target, source, columns)?)?
+        context.binder.coerce(table_rows(context, target, source, columns)?)?
     };
-    let (after, written) = write(context, target, plan, OnConflict::Fail).await?;
-    Ok(Outcome { written, ..Outcome::command(format!("COPY {}", after.num_rows())) })
+    let (schema, stream) = context.binder.run(plan, context.now).await?;
+    let batches: Vec<RecordBatch> = stream.map_err(untranslated).try_collect().await?;
+    checked(target, &arrow::compute::concat_batches(&schema, &batches)?)
 }
 
 /// Has the writer insert what `plan` gives. Returns the rows, and the epoch that shows them.

@@ -1,7 +1,7 @@
 //! What `pg_catalog` and the functions about it tell one statement.
 
 use super::Context;
-use crate::catalog::pg::{Facts, Listing, SchemaFact, SessionFact};
+use crate::catalog::pg::{Asked, Facts, Listing, SchemaFact, SessionFact};
 use crate::catalog::roles::Roles;
 use crate::error::{Error, Kind, Result};
 use crate::sql::functions::catalog::{Known, Signal};
@@ -10,12 +10,13 @@ use std::sync::Arc;
 pub(super) fn known(context: &Context) -> Known {
     let listings = context.engine.system_relations().into_iter().map(|(name, schema)| Listing { name: name.to_owned(), schema }).collect();
     let (role, catalog) = (context.role(), context.engine.catalog());
+    let (settings, of_sessions) = (context.settings.clone(), context.clone());
     let facts = Facts {
         schemas: catalog.schemas().map(|s| SchemaFact { oid: s.id.0, name: s.name.clone(), owner: s.access.owner }).collect(),
         catalog,
         listings,
-        settings: context.settings.facts(),
-        sessions: context.sessions.facts().into_iter().map(|session| seen(context, session)).collect(),
+        settings: Asked::of(move || settings.facts()),
+        sessions: Asked::of(move || of_sessions.sessions.facts().into_iter().map(|session| seen(&of_sessions, session)).collect()),
         role,
         started_at: context.sessions.started_at,
         now: context.now,
@@ -27,7 +28,9 @@ pub(super) fn known(context: &Context) -> Known {
         check_signal(catalog.roles(), role, other, signal)?;
         Ok(sessions.signal(pid, signal))
     });
-    Known { facts: Arc::new(facts), path: context.path(), pid: context.pid, signal }
+    let settings = context.settings.clone();
+    let setting = Arc::new(move |name: &str, missing| settings.current(name, missing));
+    Known { facts: Arc::new(facts), path: context.path(), pid: context.pid, setting, signal }
 }
 
 /// What others do is told to those who have their rights.

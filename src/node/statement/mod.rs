@@ -6,6 +6,7 @@ mod assign;
 mod change;
 mod comment;
 mod conflict;
+mod copied;
 mod copy;
 mod create_index;
 mod create_relation;
@@ -32,13 +33,13 @@ mod target;
 mod tests;
 
 pub use assign::values_text;
-pub use copy::copied;
+pub use copied::Copied;
 pub use select::{Results, Shape, origin, values};
 
 use crate::catalog::access::Access;
 use crate::catalog::object::Object;
 use crate::error::{Error, Kind, Result};
-use crate::node::engine_api::{Engine, Resolve, Snapshot, When};
+use crate::node::engine_api::{Engine, Parts, Resolve, Snapshot, When};
 use crate::node::pool::Pool;
 use crate::node::sessions::Sessions;
 use crate::node::settings::Settings;
@@ -53,8 +54,9 @@ use crate::types::text::{TextStyle, Zone};
 use crate::types::time::Epoch;
 use arrow::datatypes::FieldRef;
 use datafusion::common::ScalarValue;
+use futures::{StreamExt, TryStreamExt, future, stream};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a statement runs with. Cheap to clone.
 #[derive(Clone)]
@@ -73,6 +75,8 @@ pub struct Context {
     /// The session that runs it, and all others.
     pub sessions: Arc<Sessions>,
     pub pid: i32,
+    /// The schemas of `search_path`, once somebody has asked.
+    pub path: Arc<OnceLock<Vec<String>>>,
     /// What `set_config` asks for, done behind the statement.
     pub sets: Arc<Mutex<Vec<Set>>>,
     /// Asked before something is made true that cannot be taken back.
@@ -112,6 +116,16 @@ impl Context {
         transaction.check_there(table)?;
         transaction.write(self.engine.as_ref(), self.wait_for, table.id, resolve).await?;
         Ok(None)
+    }
+
+    /// See [`Engine::load`]; in no transaction.
+    async fn load(&self, table: &Object, parts: Parts) -> Result<Option<Epoch>> {
+        let commitment = self.commitment.clone();
+        let committed: Parts = Box::new(move |snapshot| {
+            let end = stream::iter([()]).map(move |()| commitment.commit()).try_filter_map(|()| future::ready(Ok(None)));
+            parts(snapshot).chain(end).boxed()
+        });
+        Ok(Some(self.engine.load(table.id, committed).await?.epoch))
     }
 
     /// See [`Engine::create`]; the object of a transaction is taken away again if it does not commit.
@@ -173,11 +187,12 @@ pub enum Answer {
         results: Results,
         options: CopyOptions,
     },
-    /// Rows of these columns are wanted for [`copied`].
+    /// Rows of these columns are wanted for `rows`.
     CopyIn {
         relation: String,
         columns: Vec<FieldRef>,
         options: CopyOptions,
+        rows: Box<Copied>,
     },
 }
 

@@ -36,7 +36,7 @@ pub fn path(settings: &Settings, catalog: &Catalog) -> Vec<String> {
 impl Context {
     /// The schemas in which a name without one is looked for, in order.
     pub(super) fn path(&self) -> Vec<String> {
-        path(&self.settings, &self.engine.catalog())
+        self.path.get_or_init(|| path(&self.settings, &self.engine.catalog())).clone()
     }
 
     /// Those of the path that the role may look into.

@@ -176,11 +176,8 @@ fn session_value(context: &Context, name: &str, arguments: &[String]) -> Option<
             context.sets.lock().push(Set { name: name.clone(), value: Some(value.clone()), local: local == "true" });
             Some(Ok(Some(value.clone())))
         }
-        ("current_setting", [setting]) => Some(context.settings.show(setting).map(Some)),
-        ("current_setting", [setting, missing_ok]) => Some(match context.settings.get(setting) {
-            None if missing_ok != "true" => Err(Error::new(Kind::UndefinedObject, format!("unrecognized configuration parameter \"{setting}\""))),
-            value => Ok(value),
-        }),
+        ("current_setting", [setting]) => Some(context.settings.current(setting, false)),
+        ("current_setting", [setting, missing_ok]) => Some(context.settings.current(setting, missing_ok == "true")),
         _ => None,
     }
 }

@@ -5,9 +5,9 @@ use crate::catalog::catalog::Catalog;
 use crate::catalog::object::{Body, Object};
 use crate::error::{Error, Kind, Result};
 use crate::node::audit::Audit;
-use crate::node::engine_api::{Engine, Resolve, Secure, Snapshot, When, Written};
+use crate::node::engine_api::{Engine, Parts, Resolve, Secure, Snapshot, When, Written};
 use crate::node::identity::Door;
-use crate::node::pool::Pool;
+use crate::node::pool::Pools;
 use crate::node::secrets::Secrets;
 use crate::node::session::{SessionBackend, binder};
 use crate::node::subscriptions::Wanted;
@@ -26,7 +26,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -184,6 +184,13 @@ impl Engine for FakeEngine {
         Ok(Written { epoch: Epoch(1) })
     }
 
+    async fn load(&self, table: ObjectId, parts: Parts) -> Result<Written> {
+        let snapshot = Arc::new(FakeSnapshot(self.tables.lock().clone()));
+        let deltas: Vec<Delta> = parts(snapshot).try_collect().await?;
+        deltas.iter().for_each(|delta| apply(&mut self.tables.lock(), table, delta));
+        Ok(Written { epoch: Epoch(1) })
+    }
+
     async fn commit(&self, changes: &Changes, _created: &[ObjectId]) -> Result<Written> {
         let mut tables = self.tables.lock();
         changes.deltas().for_each(|(table, deltas)| deltas.iter().for_each(|delta| apply(&mut tables, table, delta)));
@@ -238,7 +245,7 @@ impl Client {
             audit: Audit::default(),
             clock: Arc::new(ManualClock::at(1_714_979_289_123_456)),
         });
-        let backend = SessionBackend::new(engine, Arc::new(binder(2, Arc::default()).unwrap()), Arc::new(Pool::new(2).unwrap()), Door::default());
+        let backend = SessionBackend::new(engine, Arc::new(binder(2, Arc::default()).unwrap()), Arc::new(Pools::new(2).unwrap()), Door::default());
         let parameters = BTreeMap::from([("user".to_owned(), "ann".to_owned()), ("options".to_owned(), "-c statement_timeout=5s".to_owned())]);
         let session = runtime.block_on(backend.connect(&parameters, peer())).unwrap();
         Client { runtime, session }

@@ -23,6 +23,8 @@ pub struct Known {
     pub path: Vec<String>,
     /// The session's process number.
     pub pid: i32,
+    /// `current_setting`; the flag: no such setting gives `None`.
+    pub setting: Arc<dyn Fn(&str, bool) -> Result<Option<String>> + Send + Sync>,
     /// Cancels or ends another session; false: there is none of that number. Error: it may not be (42501).
     pub signal: Arc<dyn Fn(i32, Signal) -> Result<bool> + Send + Sync>,
 }
@@ -176,6 +178,11 @@ const FUNCTIONS: &[Row] = &[
     ("to_regrole", Gives::Reg(Reg::Role), true, |k, a| Ok(k.named(Reg::Role, &a[0]).unwrap_or(Value::Null))),
     (NAMED, Gives::Named, true, |_, a| Ok(a[0].clone())),
 ];
+
+/// Whether it is one of these.
+pub fn is_one(name: &str) -> bool {
+    FUNCTIONS.iter().any(|(n, ..)| *n == name)
+}
 
 /// The function that puts names beside oids.
 pub const NAMED: &str = "tw_named";
@@ -447,12 +454,7 @@ fn format_type(known: &Known, arguments: &[Value]) -> Result<Value> {
 }
 
 fn current_setting(known: &Known, arguments: &[Value]) -> Result<Value> {
-    let name = text(arguments.first());
-    match known.facts.settings.iter().find(|s| s.name.eq_ignore_ascii_case(&name)) {
-        Some(setting) => Ok(Value::Text(setting.value.clone())),
-        None if boolean(arguments.get(1)) => Ok(Value::Null),
-        None => Err(Error::new(Kind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))),
-    }
+    Ok((known.setting)(&text(arguments.first()), boolean(arguments.get(1)))?.into())
 }
 
 /// `%s`, `%I`, `%L`, `%%`, and `%2$s`.

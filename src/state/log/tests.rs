@@ -38,12 +38,21 @@ fn a_tables_log_is_read_from_a_position_and_trimmed_before_one() {
     let mut ops = Ops::default();
     logs.trim_table(a, 4, &mut ops);
     store.write(ops, Durability::Synced).unwrap();
-    assert_eq!(logs.table_from(a, 7).unwrap(), [(7, vec![7]), (8, vec![8]), (9, vec![9])]);
-    assert_eq!(logs.table_from(a, 0).unwrap().first(), Some(&(4, vec![4])));
+    let changes = |logs: &Logs, table, from| {
+        let mut all = Vec::new();
+        logs.table_from(table, from, |position, change| all.push((position, change.to_vec()))).unwrap();
+        all
+    };
+    assert_eq!(changes(&logs, a, 7), [(7, vec![7]), (8, vec![8]), (9, vec![9])]);
+    assert_eq!(changes(&logs, a, 0).first(), Some(&(4, vec![4])));
+    logs.append_part(a, 10, &[10]).unwrap();
+    assert_eq!(logs.table_at(a, 10).unwrap(), Some(vec![10]));
+    logs.take_back(a, 9).unwrap();
+    assert_eq!((changes(&logs, a, 8), logs.table_at(a, 9).unwrap()), (vec![(8, vec![8])], None));
     let mut ops = Ops::default();
     logs.delete_object(a, &mut ops);
     store.write(ops, Durability::Synced).unwrap();
-    assert_eq!((logs.table_from(a, 0).unwrap().len(), logs.table_from(b, 0).unwrap().len()), (0, 1));
+    assert_eq!((changes(&logs, a, 0).len(), changes(&logs, b, 0).len()), (0, 1));
 }
 
 #[test]

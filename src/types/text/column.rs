@@ -195,7 +195,8 @@ pub fn is_vector(field: &Field) -> bool {
     field.metadata().get(TYPE_KEY).is_some_and(|t| t == "int2vector" || t == "oidvector")
 }
 
-fn is_jsonb(field: &Field) -> bool {
+/// Whether a text, or the items of a list, are jsonb.
+pub fn is_jsonb(field: &Field) -> bool {
     field.metadata().get(TYPE_KEY).is_some_and(|t| t == "jsonb")
 }
 

@@ -32,7 +32,7 @@ use crate::error::{Error, Kind};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use std::sync::Arc;
 
-pub use column::{Column, NAME_OF_OID, canonical_array, canonical_type, is_vector, write_value};
+pub use column::{Column, NAME_OF_OID, canonical_array, canonical_type, is_jsonb, is_vector, write_value};
 pub use reader::{Reader, parse_value};
 pub use zone::Zone;
 
