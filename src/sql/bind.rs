@@ -21,10 +21,11 @@ use super::recursive::mutual::Mutual;
 use super::recursive::{self, Pieces};
 use super::relations::Windows;
 use super::semantics::PostgresTypes;
+use super::style;
 use super::types;
 use super::zones::{self, Zones};
 use crate::error::{Error, Kind, Result};
-use crate::types::text::list_of;
+use crate::types::text::{Zone, list_of};
 use crate::types::time::AS_OF_PROCTIME;
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
@@ -67,6 +68,8 @@ pub enum Named {
         path: Vec<String>,
         /// OID of the role with whose rights it reads.
         owner: u32,
+        /// In which its literals are read.
+        zone: Zone,
     },
 }
 
@@ -433,7 +436,9 @@ impl Context<'_> {
         name_columns(&mut query);
         forms::rewrite(&mut query);
         let inner = Context { binder: self.binder, names: self.names, depth: self.depth + 1, inside: Some(inside) };
-        let plan = self.binder.plan(&inner, &query, vec![]).map_err(untranslated)?;
+        // Its literals get their values here, in its own zone; what it converts as it is read is in the reader's.
+        let plan =
+            self.binder.plan(&inner, &query, vec![]).and_then(|plan| PostgresTypes.analyze(plan, self.binder.state.config_options())).map_err(untranslated)?;
         let list: Vec<Expr> = plan.schema().columns().into_iter().zip(columns).map(|(column, name)| Expr::Column(column).alias(name)).collect();
         LogicalPlanBuilder::from(plan).project(list).and_then(|b| b.build()).map_err(untranslated)
     }
@@ -471,8 +476,8 @@ impl ContextProvider for Context<'_> {
                 Error::not_supported(format!("\"{table}\" is a view without rows of its own, which FOR SYSTEM_TIME AS OF PROCTIME() cannot look up"))
                     .with_hint("make it a materialized view"),
             )),
-            Some(Named::View { query, columns, path, owner }) => {
-                let plan = self.view(&query, &columns, Inside { path: &path, owner }).map_err(external)?;
+            Some(Named::View { query, columns, path, owner, zone }) => {
+                let plan = style::within(zone, || self.view(&query, &columns, Inside { path: &path, owner })).map_err(external)?;
                 let schema = plan.schema().inner().clone();
                 Ok(Arc::new(ViewSource { plan, schema }))
             }
@@ -611,7 +616,9 @@ impl ContextProvider for Context<'_> {
 /// A series between constants that is short: its elements, which a view can read as well.
 fn short_series(name: &str, arguments: &[Expr]) -> DataFusionResult<Option<LogicalPlan>> {
     let constants: Option<Vec<ScalarValue>> = arguments.iter().map(|a| if let Expr::Literal(value, _) = a { Some(value.clone()) } else { None }).collect();
-    if !name.eq_ignore_ascii_case("generate_series") || !constants.is_some_and(|c| functions::series::is_short(&c)) {
+    // DataFusion's own series of instants take their steps in UTC, and it has none of numerics.
+    let only_here = |c: &[ScalarValue]| c.iter().any(|v| matches!(v, ScalarValue::Decimal128(..) | ScalarValue::TimestampMicrosecond(_, Some(_))));
+    if !name.eq_ignore_ascii_case("generate_series") || !constants.is_some_and(|c| functions::series::is_short(&c) || only_here(&c)) {
         return Ok(None);
     }
     let options = datafusion::common::UnnestOptions::new().with_preserve_nulls(false);

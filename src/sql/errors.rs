@@ -1,6 +1,7 @@
 //! DataFusion's answers to wrong SQL in the words, codes and places of Postgres. What the rest of the house knows how to word
 //! (values, schema errors) is left to it; here are the texts that only binding gives.
 
+use super::functions;
 use super::names::{function_name, shown};
 use super::over::UNKNOWN_WINDOW;
 use super::parse::source::Source;
@@ -8,7 +9,7 @@ use super::types::sql_type;
 use super::walk::{self, Read};
 use crate::error::{Error, Kind};
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::{Diagnostic, SchemaError};
+use datafusion::common::{Diagnostic, SchemaError, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::ast::{self, Expr, Spanned, Value, ValueWithSpan, Visit};
 use datafusion::sql::sqlparser::tokenizer::Location;
@@ -80,12 +81,22 @@ pub fn untranslated(error: DataFusionError) -> Error {
         DataFusionError::Collection(mut all) if !all.is_empty() => untranslated(all.swap_remove(0)),
         DataFusionError::Plan(message) => plan(&message).unwrap_or_else(|| Error::from(DataFusionError::Plan(message))),
         DataFusionError::SchemaError(inner, backtrace) => match inner.as_ref() {
-            SchemaError::FieldNotFound { field, .. } => undefined_column(field.relation.as_ref().map(|r| r.to_string()).as_deref(), &field.name),
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                let is_other = |relation: &TableReference| !valid_fields.iter().any(|f| f.relation.as_ref().is_some_and(|r| r.resolved_eq(relation)));
+                match field.relation.as_ref().filter(|relation| relation.table() != UNKNOWN_WINDOW && is_other(relation)) {
+                    Some(relation) => Error::new(Kind::UndefinedTable, format!("missing FROM-clause entry for table \"{}\"", relation.table())),
+                    None => undefined_column(field.relation.as_ref().map(|r| r.to_string()).as_deref(), &field.name),
+                }
+            }
             _ => Error::from(DataFusionError::SchemaError(inner, backtrace)),
         },
         DataFusionError::Internal(message) => plan(&message).unwrap_or_else(|| Error::from(DataFusionError::Internal(message))),
         DataFusionError::Execution(message) => plan(&message).unwrap_or_else(|| Error::from(DataFusionError::Execution(message))),
-        other => Error::from(other),
+        other => {
+            let error = Error::from(other);
+            // A pattern is read when it runs.
+            if error.message().contains("regex parse error") { functions::regular::invalid(error.message()) } else { error }
+        }
     }
 }
 
@@ -134,7 +145,10 @@ fn plan(message: &str) -> Option<Error> {
         let name = text.split('\'').nth(1).unwrap_or("?").split('(').next().unwrap_or("?");
         return Some(Error::new(Kind::UndefinedFunction, format!("function {name} does not exist for these arguments")).with_hint(NO_MATCH));
     }
-    if text.contains("aggregate") && (text.contains("WHERE") || text.contains("Filter")) {
+    if text.contains("calls cannot be nested") {
+        return Some(Error::new(Kind::Grouping, "aggregate function calls cannot be nested"));
+    }
+    if text.to_lowercase().contains("aggregate") && (text.contains("WHERE") || text.contains("Filter")) {
         return Some(Error::new(Kind::Grouping, "aggregate functions are not allowed in WHERE"));
     }
     if text.contains("Cannot run range queries on datatype") {
@@ -160,7 +174,29 @@ fn plan(message: &str) -> Option<Error> {
         return Some(Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", shown(column))));
     }
     if text.contains("table name") && text.contains("more than once") {
-        return Some(Error::new(Kind::DuplicateObject, text.to_owned()));
+        return Some(Error::new(Kind::DuplicateAlias, text.to_owned()));
+    }
+    clause(text)
+}
+
+/// What is wrong with a clause.
+fn clause(text: &str) -> Option<Error> {
+    if text.starts_with("LIMIT must be >= 0") {
+        return Some(Error::new(Kind::InvalidLimit, "LIMIT must not be negative"));
+    }
+    if let Some(rest) = after(text, "Order by column out of bounds, specified: ") {
+        let place = rest.split(',').next()?;
+        return Some(Error::new(Kind::InvalidColumnReference, format!("ORDER BY position {place} is not in select list")));
+    }
+    if let Some(found) = after(text, "Unary operator 'NOT' requires a boolean expression, got ") {
+        let found = arrow_type(found).unwrap_or_else(|| found.to_lowercase());
+        return Some(Error::new(Kind::DatatypeMismatch, format!("argument of NOT must be type boolean, not type {found}")));
+    }
+    if text.starts_with("WITH query name") {
+        return Some(Error::new(Kind::DuplicateAlias, text.to_owned()));
+    }
+    if text.contains("tep cannot be zero") {
+        return Some(Error::new(Kind::InvalidParameter, "step size cannot equal zero"));
     }
     None
 }

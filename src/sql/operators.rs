@@ -9,8 +9,8 @@ use crate::error::{Error, Kind};
 use crate::types::text::TYPE_KEY;
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, Operator};
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator};
 use std::sync::Arc;
 
@@ -40,6 +40,21 @@ impl ExprPlanner for Operators {
         }
         let binary = BinaryExpr { left: Box::new(left), op, right: Box::new(right) };
         semantics::binary_expr(binary, schema).map(PlannerResult::Planned)
+    }
+
+    /// `document['key']` and `document[0]`.
+    fn plan_field_access(&self, access: RawFieldAccessExpr, schema: &DFSchema) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let RawFieldAccessExpr { field_access, expr } = access;
+        let expr = semantics::expression(expr, schema)?.data;
+        let (Some(function), true) = (json::operator(Operator::Arrow), is_jsonb(&expr, schema)) else {
+            return Ok(PlannerResult::Original(RawFieldAccessExpr { field_access, expr }));
+        };
+        let key = match field_access {
+            GetFieldAccess::NamedStructField { name } => Expr::Literal(name, None),
+            GetFieldAccess::ListIndex { key } => semantics::narrow(*key),
+            range => return Ok(PlannerResult::Original(RawFieldAccessExpr { field_access: range, expr })),
+        };
+        semantics::expression(function.call(vec![expr, key]), schema).map(|t| PlannerResult::Planned(t.data))
     }
 }
 

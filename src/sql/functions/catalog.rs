@@ -61,7 +61,6 @@ enum Gives {
     Text,
     Texts,
     Names,
-    Json,
     Name,
     Boolean,
     Integer,
@@ -161,7 +160,6 @@ const FUNCTIONS: &[Row] = &[
     ("current_setting", Gives::Text, true, current_setting),
     ("format", Gives::Text, false, |_, a| formatted(a)),
     ("parse_ident", Gives::Texts, true, |_, a| Ok(Value::Texts(pg::split_name(&text(a.first()))?))),
-    ("json_build_object", Gives::Json, false, |_, a| json_object(a)),
     ("tw_regclass", Gives::Reg(Reg::Class), true, |k, a| k.named(Reg::Class, &a[0])),
     ("tw_regtype", Gives::Reg(Reg::Type), true, |k, a| k.named(Reg::Type, &a[0])),
     ("tw_regproc", Gives::Reg(Reg::Proc), true, |k, a| k.named(Reg::Proc, &a[0])),
@@ -314,7 +312,6 @@ impl Told {
             Gives::Text => Field::new(self.name, DataType::Utf8, true),
             Gives::Texts => Field::new(self.name, DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))), true),
             Gives::Names => list_of(self.name, marked("item", DataType::Utf8, "name")),
-            Gives::Json => marked(self.name, DataType::Utf8, "json"),
             Gives::Name => marked(self.name, DataType::Utf8, "name"),
             Gives::Boolean => Field::new(self.name, DataType::Boolean, true),
             Gives::Integer => Field::new(self.name, DataType::Int32, true),
@@ -358,7 +355,7 @@ impl Told {
                 }
                 Arc::new(lists.finish())
             }
-            Gives::Text | Gives::Json | Gives::Name => Arc::new(
+            Gives::Text | Gives::Name => Arc::new(
                 values
                     .iter()
                     .map(|v| match v {
@@ -506,28 +503,6 @@ fn shown(value: &Value) -> String {
         Value::Texts(texts) => texts.join(","),
         Value::Null => String::new(),
     }
-}
-
-/// `{"name" : value, …}`, as Postgres spaces it.
-fn json_object(arguments: &[Value]) -> Result<Value> {
-    let wrong = |message: &str| Err(Error::new(Kind::InvalidParameter, message));
-    if arguments.len() % 2 == 1 {
-        return wrong("argument list must have even number of elements");
-    }
-    let mut parts = Vec::new();
-    for pair in arguments.chunks(2) {
-        if pair[0] == Value::Null {
-            return wrong("null value not allowed for object key");
-        }
-        let value = match &pair[1] {
-            Value::Null => serde_json::Value::Null,
-            Value::Boolean(b) => (*b).into(),
-            Value::Integer(n) => (*n).into(),
-            other => shown(other).into(),
-        };
-        parts.push(format!("{} : {value}", serde_json::Value::from(shown(&pair[0]))));
-    }
-    Ok(Value::Text(format!("{{{}}}", parts.join(", "))))
 }
 
 /// `12 kB`: the largest unit of which there are at least ten, rounded half up.

@@ -43,7 +43,7 @@ use std::sync::Arc;
 const CHAIN_LIMIT: usize = 3000;
 
 /// The same of arithmetic: to plan such a chain takes the third power of its length.
-const ARITHMETIC_LIMIT: usize = 250;
+const ARITHMETIC_LIMIT: usize = 2500;
 
 /// Words, signs and literals of one text: what is made of each takes some hundred bytes.
 const TOKEN_LIMIT: usize = 2_000_000;
