@@ -115,7 +115,6 @@ impl Kind {
             Kind::ReservedName => "42939",
             Kind::DuplicateColumn => "42701",
             Kind::DuplicateObject => "42710",
-            Kind::DuplicateAlias => "42712",
             Kind::WrongObjectType => "42809",
             Kind::InvalidObjectDefinition => "42P17",
             Kind::InvalidColumnReference => "42P10",
@@ -131,7 +130,6 @@ impl Kind {
             Kind::DatetimeOverflow => "22008",
             Kind::IntervalOverflow => "22015",
             Kind::InvalidFrameSize => "22013",
-            Kind::InvalidLimit => "2201W",
             Kind::InvalidText => "22P02",
             Kind::InvalidBinary => "22P03",
             Kind::BadCopy => "22P04",
@@ -139,11 +137,9 @@ impl Kind {
             Kind::InvalidParameter => "22023",
             Kind::InvalidLogarithm => "2201E",
             Kind::InvalidPower => "2201F",
-            Kind::WidthBucket => "2201G",
             Kind::InvalidRegularExpression => "2201B",
             Kind::InvalidEscapeSequence => "22019",
             Kind::Substring => "22011",
-            Kind::ArraySubscript => "2202E",
             Kind::CardinalityViolation => "21000",
             Kind::UniqueViolation => "23505",
             Kind::NotNullViolation => "23502",
@@ -168,8 +164,19 @@ impl Kind {
             Kind::InUse | Kind::ObjectInUse => "55006",
             Kind::CannotConnectNow => "57P03",
             Kind::Notice => "00000",
-            other => other.state_of_session().unwrap_or_else(|| other.state_of_server()),
+            other => other.state_of_clause().or_else(|| other.state_of_session()).unwrap_or_else(|| other.state_of_server()),
         }
+    }
+
+    /// Of clauses and functions that few statements have.
+    fn state_of_clause(self) -> Option<&'static str> {
+        Some(match self {
+            Kind::DuplicateAlias => "42712",
+            Kind::InvalidLimit => "2201W",
+            Kind::WidthBucket => "2201G",
+            Kind::ArraySubscript => "2202E",
+            _ => return None,
+        })
     }
 
     /// Of what goes wrong with transactions, and with who may.

@@ -618,12 +618,17 @@ fn short_series(name: &str, arguments: &[Expr]) -> DataFusionResult<Option<Logic
     let constants: Option<Vec<ScalarValue>> = arguments.iter().map(|a| if let Expr::Literal(value, _) = a { Some(value.clone()) } else { None }).collect();
     // DataFusion's own series of instants take their steps in UTC, and it has none of numerics.
     let only_here = |c: &[ScalarValue]| c.iter().any(|v| matches!(v, ScalarValue::Decimal128(..) | ScalarValue::TimestampMicrosecond(_, Some(_))));
-    if !name.eq_ignore_ascii_case("generate_series") || !constants.is_some_and(|c| functions::series::is_short(&c) || only_here(&c)) {
+    if !name.eq_ignore_ascii_case("generate_series") || !constants.as_ref().is_some_and(|c| functions::series::is_short(c) || only_here(c)) {
         return Ok(None);
     }
     let options = datafusion::common::UnnestOptions::new().with_preserve_nulls(false);
     let array = functions::series::series().call(arguments.to_vec()).alias("generate_series");
-    LogicalPlanBuilder::empty(true).project([array])?.unnest_column_with_options("generate_series", options)?.build().map(Some)
+    let rows = LogicalPlanBuilder::empty(true).project([array])?.unnest_column_with_options("generate_series", options)?;
+    // On its own a small bigint would be an integer again.
+    let wide = constants.is_some_and(|c| c.iter().any(|v| matches!(v, ScalarValue::Int64(_))));
+    let column = Expr::Column("generate_series".into());
+    let rows = if wide { rows.project([Expr::Cast(Cast::new(Box::new(column), DataType::Int64)).alias("generate_series")])? } else { rows };
+    rows.build().map(Some)
 }
 
 /// DataFusion's series count in bigint and nanoseconds.

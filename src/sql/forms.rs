@@ -45,12 +45,14 @@ const DIGITS: usize = 38;
 
 /// Rewrites every form in `tree`. Columns were named before, for a name comes from what was written.
 pub fn rewrite(tree: &mut impl VisitMut) {
-    walk::rewrite(tree, &mut Forms { scopes: Vec::new() });
+    walk::rewrite(tree, &mut Forms { scopes: Vec::new(), elements: Vec::new() });
 }
 
 struct Forms {
     /// Names of the relations in FROM, of each query entered, with their schemas as written.
     scopes: Vec<HashMap<String, Option<Ident>>>,
+    /// Of the same queries: relations of one column, whose name alone stands for its value.
+    elements: Vec<Vec<String>>,
 }
 
 impl Forms {
@@ -123,10 +125,12 @@ impl Rewrite for Forms {
         let mut names = HashMap::new();
         relations(&query.body, &mut names);
         self.scopes.push(names);
+        self.elements.push(super::set_returning::elements(&query.body));
     }
 
     fn leave_query(&mut self) {
         self.scopes.pop();
+        self.elements.pop();
     }
 
     fn table_factor(&mut self, factor: &mut TableFactor) {
@@ -151,6 +155,11 @@ impl Rewrite for Forms {
             if let Expr::CompoundIdentifier(parts) = root.as_mut() {
                 self.qualify_outer(parts);
             }
+        }
+        if let Expr::Identifier(name) = expr
+            && self.elements.iter().flatten().any(|element| *element == folded(name))
+        {
+            *expr = Expr::CompoundIdentifier(vec![name.clone(), Ident::new(super::set_returning::VALUE)]);
         }
         if let Expr::CompoundIdentifier(parts) = expr {
             self.qualify_outer(parts);

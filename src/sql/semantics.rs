@@ -478,6 +478,12 @@ fn settle(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         let zero = Expr::Literal(ScalarValue::Int32(Some(0)), None);
         return when(length.clone().not_eq(zero), length).end().map(Transformed::yes);
     }
+    if let Expr::ScalarFunction(call) = &expr
+        && call.func.name() == "array_positions"
+    {
+        let places = DataType::List(Field::new("item", DataType::Int32, true).into());
+        return Ok(if data_type == places { Transformed::no(expr) } else { Transformed::yes(Expr::Cast(Cast::new(Box::new(expr), places))) });
+    }
     let nearest = match &expr {
         Expr::ScalarFunction(call) if matches!(call.func.name(), "array_length" | "cardinality" | "array_position" | "array_ndims") => DataType::Int32,
         _ => settled(&data_type),

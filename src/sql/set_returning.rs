@@ -35,6 +35,24 @@ const ARRAYS: [(&str, &str); 11] = [
     ("json_object_keys", "tw_json_keys"),
 ];
 
+/// The column of an array's elements.
+pub(super) const VALUE: &str = "value";
+
+/// What the relations of a query are called that hold the elements of a document: `e` in `FROM jsonb_array_elements(d) e` is also the element.
+pub(super) fn elements(body: &SetExpr) -> Vec<String> {
+    let SetExpr::Select(select) = body else { return Vec::new() };
+    let factors = select.from.iter().flat_map(|table| std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)));
+    let name = |factor: &TableFactor| match factor {
+        TableFactor::Table { name, args: Some(_), alias: Some(alias), .. } | TableFactor::Function { name, alias: Some(alias), .. }
+            if alias.columns.is_empty() && function_name(name).is_some_and(|name| name.contains("_array_elements")) =>
+        {
+            Some(super::types::folded(&alias.name))
+        }
+        _ => None,
+    };
+    factors.filter_map(name).collect()
+}
+
 /// Functions of several columns, and the arrays of each.
 const RECORDS: [(&str, [(&str, &str); 2]); 4] = [
     ("jsonb_each", [("key", "tw_json_each_keys"), ("value", "tw_json_each_values")]),
@@ -182,7 +200,7 @@ fn array(name: &str, mut arguments: Vec<Expr>) -> Option<Vec<Array>> {
     if array == "tw_subscripts" {
         arguments.truncate(1);
     }
-    let column = name.contains("_array_elements").then_some("value");
+    let column = name.contains("_array_elements").then_some(VALUE);
     Some(vec![(column, call(array, arguments))])
 }
 

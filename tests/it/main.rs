@@ -15,6 +15,7 @@ mod subscribe_bench;
 
 mod backpressure;
 mod bounded;
+mod chains;
 mod client;
 mod clocked;
 mod copying;

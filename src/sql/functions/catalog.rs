@@ -462,14 +462,17 @@ fn formatted(arguments: &[Value]) -> Result<Value> {
             out.push(letter);
             continue;
         }
-        let mut digits = String::new();
-        while let Some(digit) = letters.next_if(char::is_ascii_digit) {
-            digits.push(digit);
-        }
+        let mut digits = number_of(&mut letters);
         if !digits.is_empty() && letters.next_if_eq(&'$').is_some() {
             next = digits.parse().map_err(|_| wrong("argument number is out of range".into()))?;
-        } else if !digits.is_empty() {
-            return Err(Error::not_supported("widths in format() are not supported"));
+            digits = String::new();
+        }
+        let to_left = digits.is_empty() && letters.next_if_eq(&'-').is_some();
+        if digits.is_empty() {
+            digits = number_of(&mut letters);
+        }
+        if letters.next_if_eq(&'*').is_some() {
+            return Err(Error::not_supported("a width in format() that is an argument is not supported").with_hint("use lpad() or rpad()"));
         }
         let kind = letters.next().ok_or_else(|| wrong("unterminated format() type specifier".into()))?;
         if kind == '%' {
@@ -478,21 +481,27 @@ fn formatted(arguments: &[Value]) -> Result<Value> {
         }
         let value = arguments.get(next).filter(|_| next > 0).ok_or_else(|| wrong("too few arguments for format()".into()))?;
         next += 1;
-        match (kind, value) {
-            ('s', Value::Null) => {}
-            ('s', value) => out.push_str(&shown(value)),
+        let text = match (kind, value) {
+            ('s', Value::Null) => String::new(),
+            ('s', value) => shown(value),
             ('I', Value::Null) => return Err(wrong("null values cannot be formatted as an SQL identifier".into())),
-            ('I', value) => out.push_str(&pg::quoted(&shown(value))),
-            ('L', Value::Null) => out.push_str("NULL"),
+            ('I', value) => pg::quoted(&shown(value)).into_owned(),
+            ('L', Value::Null) => "NULL".to_owned(),
             ('L', value) => {
                 let text = shown(value);
                 let (mark, doubled) = if text.contains('\\') { (" E", text.replace('\\', "\\\\")) } else { ("", text) };
-                out.push_str(&format!("{mark}'{}'", doubled.replace('\'', "''")));
+                format!("{mark}'{}'", doubled.replace('\'', "''"))
             }
             (other, _) => return Err(wrong(format!("unrecognized format() type specifier \"{other}\""))),
-        }
+        };
+        let width = if digits.is_empty() { 0 } else { digits.parse::<u16>().map_err(|_| wrong("number is out of range".into()))?.into() };
+        out.push_str(&if to_left { format!("{text:<width$}") } else { format!("{text:>width$}") });
     }
     Ok(Value::Text(out))
+}
+
+fn number_of(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
+    std::iter::from_fn(|| letters.next_if(char::is_ascii_digit)).collect()
 }
 
 fn shown(value: &Value) -> String {

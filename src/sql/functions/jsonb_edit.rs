@@ -3,7 +3,7 @@
 //! A value is canonical text (`types::text::json`). One level of it is taken apart at a time ([`Level`]); what is below stays the text that it is, so
 //! a change costs the levels on the way to it.
 
-use super::table::{Overload, Type, function, with_aliases};
+use super::table::{Overload, Type, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::text::json::write_string;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
@@ -25,7 +25,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
         function("tw_jsonb_has_all", &HAS_ALL),
         function("jsonb_set", &SET),
         function("jsonb_insert", &INSERT),
-        with_aliases("jsonb_strip_nulls", &["json_strip_nulls"], &STRIP_NULLS),
+        function("jsonb_strip_nulls", &STRIP_NULLS),
         function("jsonb_pretty", &PRETTY),
     ]
 }

@@ -2,9 +2,9 @@
 //! then each row's answers are taken together. A NULL among the patterns leaves the answer open unless another decides it.
 
 use super::table::{Overload, Type, function};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, UInt32Array};
-use arrow::compute::kernels::comparison::{ilike, like, nilike, nlike, regexp_is_match};
+use arrow::compute::kernels::comparison::{ilike, like, nilike, nlike};
 use arrow::compute::{not, take};
 use datafusion::logical_expr::ScalarUDF;
 use std::sync::Arc;
@@ -42,20 +42,16 @@ fn matched(columns: &[ArrayRef], decisive: bool) -> Result<ArrayRef> {
 }
 
 fn compared(sign: &str, texts: &StringArray, patterns: &StringArray) -> Result<BooleanArray> {
-    let regular = |ignore_case: bool| {
-        let flags = StringArray::from(vec![if ignore_case { "i" } else { "" }; texts.len()]);
-        regexp_is_match(texts, patterns, Some(&flags))
-            .map_err(|e| Error::new(Kind::InvalidRegularExpression, "invalid regular expression").with_detail(e.to_string()))
-    };
+    let regular = |flags: &str| super::regular::matches(&[Arc::new(texts.clone()) as ArrayRef, Arc::new(patterns.clone())], flags);
     Ok(match sign {
         "~~" => like(texts, patterns)?,
         "!~~" => nlike(texts, patterns)?,
         "~~*" => ilike(texts, patterns)?,
         "!~~*" => nilike(texts, patterns)?,
-        "~" => regular(false)?,
-        "~*" => regular(true)?,
-        "!~" => not(&regular(false)?)?,
-        _ => not(&regular(true)?)?,
+        "~" => regular("")?,
+        "~*" => regular("i")?,
+        "!~" => not(&regular("")?)?,
+        _ => not(&regular("i")?)?,
     })
 }
 

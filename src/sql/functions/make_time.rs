@@ -34,10 +34,14 @@ const DATE_BIN: [Overload; 2] = [
         run: |c| Ok(Arc::new(binned(c)?.with_timezone("UTC"))),
     },
 ];
-const OVERLAPS: [Overload; 4] = [
+const OVERLAPS: [Overload; 8] = [
     Overload { takes: &[Type::Timestamp, Type::Timestamp, Type::Timestamp, Type::Timestamp], gives: Type::Boolean, run: overlaps },
     Overload { takes: &[Type::TimestampTz, Type::TimestampTz, Type::TimestampTz, Type::TimestampTz], gives: Type::Boolean, run: overlaps },
     Overload { takes: &[Type::Timestamp, Type::Interval, Type::Timestamp, Type::Interval], gives: Type::Boolean, run: overlaps },
+    Overload { takes: &[Type::Timestamp, Type::Interval, Type::Timestamp, Type::Timestamp], gives: Type::Boolean, run: overlaps },
+    Overload { takes: &[Type::Timestamp, Type::Timestamp, Type::Timestamp, Type::Interval], gives: Type::Boolean, run: overlaps },
+    Overload { takes: &[Type::TimestampTz, Type::Interval, Type::TimestampTz, Type::TimestampTz], gives: Type::Boolean, run: overlaps },
+    Overload { takes: &[Type::TimestampTz, Type::TimestampTz, Type::TimestampTz, Type::Interval], gives: Type::Boolean, run: overlaps },
     Overload { takes: &[Type::TimestampTz, Type::Interval, Type::TimestampTz, Type::Interval], gives: Type::Boolean, run: overlaps },
 ];
 

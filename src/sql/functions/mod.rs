@@ -4,6 +4,7 @@
 pub mod aggregate;
 pub mod arithmetic;
 pub mod array;
+mod array_shape;
 pub mod asof;
 pub mod bytes;
 pub mod cast;
@@ -47,6 +48,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         window::functions(),
         arithmetic::functions(),
         array::functions(),
+        array_shape::functions(),
         asof::functions(),
         bytes::functions(),
         clock::functions(),

@@ -235,7 +235,9 @@ impl Pattern {
                 }
                 Piece::Point => {
                     after_point = true;
-                    out.digit('.');
+                    if self.fraction > 0 {
+                        out.digit('.');
+                    }
                 }
                 Piece::Group if out.shown => out.text.push(','),
                 Piece::Group if !self.fill => out.text.push(' '),
@@ -262,11 +264,7 @@ impl Pattern {
                     Some(' ').filter(|_| !self.fill)
                 }
             }
-            _ if [Piece::Minus, Piece::Plus, Piece::PlusMinus].iter().any(|p| self.has(*p))
-                && (!digits.negative || !self.has(Piece::Plus) || self.has(Piece::Minus)) =>
-            {
-                None
-            }
+            _ if self.has(Piece::Minus) || self.has(Piece::PlusMinus) => None,
             (None, true) => Some('-'),
             (None, false) => Some(' ').filter(|_| !self.fill),
         }

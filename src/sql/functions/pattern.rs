@@ -18,7 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::types::text::calendar::{Date, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND};
 use crate::types::text::{Zone, shown_offset};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType};
+use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType};
 use datafusion::logical_expr::ScalarUDF;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -27,11 +27,12 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![function("to_char", &TO_CHAR), function("to_date", &TO_DATE), function("to_timestamp", &TO_TIMESTAMP)]
 }
 
-const TO_CHAR: [Overload; 6] = [
+const TO_CHAR: [Overload; 7] = [
     Overload { takes: &[Type::TimestampTz, Type::Text, Type::Text], gives: Type::Text, run: timestamps_in_zone },
     Overload { takes: &[Type::TimestampTz, Type::Text], gives: Type::Text, run: |c| timestamps(c, Some(Zone::Utc)) },
     Overload { takes: &[Type::Timestamp, Type::Text], gives: Type::Text, run: |c| timestamps(c, None) },
     Overload { takes: &[Type::Interval, Type::Text], gives: Type::Text, run: intervals },
+    Overload { takes: &[Type::Time, Type::Text], gives: Type::Text, run: times },
     Overload { takes: &[Type::Numeric(0), Type::Text], gives: Type::Text, run: number_pattern::numerics },
     Overload { takes: &[Type::Double, Type::Text], gives: Type::Text, run: number_pattern::doubles },
 ];
@@ -417,6 +418,12 @@ fn timestamps(columns: &[ArrayRef], zone: Option<Zone>) -> Result<ArrayRef> {
 fn intervals(columns: &[ArrayRef]) -> Result<ArrayRef> {
     let values = columns[0].as_primitive::<IntervalMonthDayNanoType>();
     written(&columns[1], |row| Moment::of_interval(values.value(row)))
+}
+
+/// A time of day is the interval since midnight.
+fn times(columns: &[ArrayRef]) -> Result<ArrayRef> {
+    let values = columns[0].as_primitive::<Time64MicrosecondType>();
+    written(&columns[1], |row| Moment::of_interval(IntervalMonthDayNano::new(0, 0, values.value(row) * 1000)))
 }
 
 fn dates(columns: &[ArrayRef]) -> Result<ArrayRef> {

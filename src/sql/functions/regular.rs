@@ -1,11 +1,11 @@
-//! Regular expressions as Postgres writes them: `regexp_matches`, `regexp_substr`, `regexp_instr`, `regexp_count`, `regexp_replace`.
+//! Regular expressions as Postgres writes them: `regexp_match`, `regexp_matches`, `regexp_like`, `regexp_substr`, `regexp_instr`, `regexp_count`, `regexp_replace`.
 //!
 //! Patterns run on the `regex` crate, whose time grows with the text alone. What Postgres spells in another way is [`translated`]; back references, which
 //! cannot be had in such time, are refused.
 
 use super::table::{Overload, Type, external, function};
 use crate::error::{Error, Kind, Result};
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, ListBuilder, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListBuilder, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Field, Int32Type};
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility};
@@ -17,6 +17,8 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let signature = Signature::one_of(vec![texts(2), texts(3)], Volatility::Immutable);
     vec![
         Arc::new(ScalarUDF::new_from_impl(Matches { signature })),
+        function("regexp_match", &MATCH),
+        function("regexp_like", &LIKE),
         function("regexp_substr", &SUBSTR),
         function("regexp_instr", &INSTR),
         function("regexp_count", &COUNT),
@@ -26,6 +28,9 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 
 use Type::{Integer as I, Text as T};
 
+const MATCH: [Overload; 2] =
+    [Overload { takes: &[T, T], gives: Type::Texts, run: first_match }, Overload { takes: &[T, T, T], gives: Type::Texts, run: first_match }];
+const LIKE: [Overload; 2] = [Overload { takes: &[T, T], gives: Type::Boolean, run: alike }, Overload { takes: &[T, T, T], gives: Type::Boolean, run: alike }];
 const SUBSTR: [Overload; 5] = [
     Overload { takes: &[T, T], gives: T, run: substrings },
     Overload { takes: &[T, T, I], gives: T, run: substrings },
@@ -147,6 +152,53 @@ impl<'c> Call<'c> {
         let at = text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(start - 1)?;
         Some((&text[at..], at))
     }
+}
+
+/// Whether each text matches its pattern.
+pub(super) fn matches(columns: &[ArrayRef], flags: &str) -> Result<BooleanArray> {
+    let (texts, patterns) = (columns[0].as_string::<i32>(), columns[1].as_string::<i32>());
+    let mut known: Option<(&str, Regex)> = None;
+    let one = |(text, pattern): (Option<&str>, Option<_>)| {
+        let Some((text, pattern)) = text.zip(pattern) else { return Ok(None) };
+        let regex = match known.take() {
+            Some((of, regex)) if of == pattern => regex,
+            _ => compiled(pattern, flags)?.0,
+        };
+        let found = regex.is_match(text);
+        known = Some((pattern, regex));
+        Ok(Some(found))
+    };
+    texts.iter().zip(patterns.iter()).map(one).collect()
+}
+
+fn alike(columns: &[ArrayRef]) -> Result<ArrayRef> {
+    let (mut call, rows) = (Call::new(columns), 0..columns[0].len());
+    let like = |row: usize| Ok(call.regex(row, Some(2))?.0.is_match(columns[0].as_string::<i32>().value(row)));
+    Ok(Arc::new(BooleanArray::from(rows.map(like).collect::<Result<Vec<bool>>>()?)))
+}
+
+/// The groups of the first match, or the match itself.
+fn first_match(columns: &[ArrayRef]) -> Result<ArrayRef> {
+    let (mut call, rows) = (Call::new(columns), 0..columns[0].len());
+    let mut out = ListBuilder::new(StringBuilder::new());
+    for row in rows {
+        let (regex, global) = call.regex(row, Some(2))?;
+        if global {
+            let error = Error::new(Kind::InvalidParameter, "regexp_match() does not support the \"global\" option");
+            return Err(error.with_hint("Use the regexp_matches function instead."));
+        }
+        let found = regex.captures(call.text(0, row));
+        if let Some(found) = &found {
+            append_groups(found, out.values());
+        }
+        out.append(found.is_some());
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+fn append_groups(found: &Captures<'_>, out: &mut StringBuilder) {
+    let groups = if found.len() > 1 { 1..found.len() } else { 0..1 };
+    groups.for_each(|group| out.append_option(found.get(group).map(|part| part.as_str())));
 }
 
 fn substrings(columns: &[ArrayRef]) -> Result<ArrayRef> {
@@ -271,10 +323,7 @@ fn all_matches(columns: &[ArrayRef]) -> Result<ArrayRef> {
         if columns.iter().all(|c| c.is_valid(row)) {
             let (regex, global) = call.regex(row, Some(2))?;
             for found in regex.captures_iter(call.text(0, row)).take(if global { usize::MAX } else { 1 }) {
-                let groups = if found.len() > 1 { 1..found.len() } else { 0..1 };
-                for group in groups {
-                    out.values().values().append_option(found.get(group).map(|part| part.as_str()));
-                }
+                append_groups(&found, out.values().values());
                 out.values().append(true);
             }
         }

@@ -5,11 +5,13 @@
 //! | `round(n)`, `trunc(n)`, `ceil(n)`, `floor(n)`, `div(a, b)` | none |
 //! | `round(n, 2)`, `trunc(n, 2)` | those that are named, none for negative ones |
 //! | `round(n, x)` of a value that is no constant | those of `n` |
+//! | `round(d, 2)` of a double, which Postgres does not have | those that are named: it gives a numeric there for what is a double here, `stddev` and its like |
 
 use super::table::{Overload, Type, external, function};
 use crate::error::{Error, Kind, Result};
 use crate::sql::types::sql_type;
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int32Array};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int32Type};
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
@@ -17,6 +19,8 @@ use std::sync::Arc;
 
 /// What a numeric holds.
 const DIGITS: u8 = 38;
+/// Digits that a double may be rounded to.
+const DOUBLE_DIGITS: i32 = 16;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let of = |way, aliases: &[&str]| {
@@ -79,6 +83,7 @@ impl ScalarUDFImpl for Rounding {
         match (self.way, types) {
             (Way::Div, [a, b]) if exact(a) && exact(b) => Ok(vec![numeric(a), numeric(b)]),
             (Way::Round | Way::Trunc, [n, digits]) if exact(n) && (digits.is_integer() || digits.is_null()) => Ok(vec![numeric(n), DataType::Int32]),
+            (Way::Round, [n, digits]) if n.is_floating() && (digits.is_integer() || digits.is_null()) => Ok(vec![DataType::Float64, DataType::Int32]),
             (Way::Div, _) => Err(self.undefined(types)),
             (_, [n]) if n.is_decimal() => Ok(vec![numeric(n)]),
             (_, [n]) if n.is_numeric() || n.is_null() => Ok(vec![DataType::Float64]),
@@ -110,7 +115,10 @@ impl ScalarUDFImpl for Rounding {
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let scalar = arguments.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
         let rows = if scalar { 1 } else { arguments.number_rows };
-        let columns = arguments.args.iter().map(|a| a.to_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
+        let mut columns = arguments.args.iter().map(|a| a.to_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
+        if columns.len() == 2 && columns[0].data_type().is_floating() {
+            columns[0] = cast(&columns[0], arguments.return_field.data_type())?;
+        }
         let result: ArrayRef = match arguments.return_field.data_type() {
             DataType::Decimal128(precision, scale) => Arc::new(self.numerics(&columns, *precision, *scale).map_err(external)?),
             _ => Arc::new(columns[0].as_primitive::<Float64Type>().unary::<_, Float64Type>(|v| self.double(v)) as Float64Array),
@@ -128,7 +136,11 @@ impl Rounding {
 
     /// `digits` behind the point; `None`: not known before it runs.
     fn result(&self, types: &[DataType], digits: Option<i32>) -> DataType {
-        let Some(DataType::Decimal128(precision, scale)) = types.first() else { return DataType::Float64 };
+        let (precision, scale) = match types {
+            [DataType::Decimal128(precision, scale), ..] => (precision, scale),
+            [_, _] => return DataType::Decimal128(DIGITS, digits.unwrap_or(DOUBLE_DIGITS).clamp(0, DOUBLE_DIGITS) as i8),
+            _ => return DataType::Float64,
+        };
         if self.way == Way::Div {
             return DataType::Decimal128(DIGITS, 0);
         }

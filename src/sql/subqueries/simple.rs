@@ -31,7 +31,7 @@ pub(super) fn is_simple_value(subquery: &Subquery, schema: &DFSchema) -> Result<
 }
 
 /// Whether it cannot have two rows. (DataFusion counts none of `SELECT 1`, and so none of a union of them.)
-fn at_most_one(plan: &LogicalPlan) -> bool {
+pub(super) fn at_most_one(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(p) => at_most_one(&p.input),
         LogicalPlan::SubqueryAlias(alias) => at_most_one(&alias.input),
