@@ -428,7 +428,8 @@ impl Context<'_> {
         SqlToRel::new_with_options(self, options()).sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), context)
     }
 
-    fn view(&self, query: &str, columns: &[String], inside: Inside<'_>) -> Result<LogicalPlan> {
+    /// `foreign`: its zone is not the reader's.
+    fn view(&self, query: &str, columns: &[String], inside: Inside<'_>, foreign: bool) -> Result<LogicalPlan> {
         if self.depth >= VIEW_DEPTH {
             return Err(Error::new(Kind::TooComplex, "views are nested too deeply"));
         }
@@ -436,9 +437,9 @@ impl Context<'_> {
         name_columns(&mut query);
         forms::rewrite(&mut query);
         let inner = Context { binder: self.binder, names: self.names, depth: self.depth + 1, inside: Some(inside) };
-        // Its literals get their values here, in its own zone; what it converts as it is read is in the reader's.
-        let plan =
-            self.binder.plan(&inner, &query, vec![]).and_then(|plan| PostgresTypes.analyze(plan, self.binder.state.config_options())).map_err(untranslated)?;
+        let plan = self.binder.plan(&inner, &query, vec![]).map_err(untranslated)?;
+        // Literals get their values here, in the view's own zone; what it converts as it is read is in the reader's.
+        let plan = if foreign { PostgresTypes.analyze(plan, self.binder.state.config_options()).map_err(untranslated)? } else { plan };
         let list: Vec<Expr> = plan.schema().columns().into_iter().zip(columns).map(|(column, name)| Expr::Column(column).alias(name)).collect();
         LogicalPlanBuilder::from(plan).project(list).and_then(|b| b.build()).map_err(untranslated)
     }
@@ -477,7 +478,8 @@ impl ContextProvider for Context<'_> {
                     .with_hint("make it a materialized view"),
             )),
             Some(Named::View { query, columns, path, owner, zone }) => {
-                let plan = style::within(zone, || self.view(&query, &columns, Inside { path: &path, owner })).map_err(external)?;
+                let foreign = zone != style::current().timezone;
+                let plan = style::within(zone, || self.view(&query, &columns, Inside { path: &path, owner }, foreign)).map_err(external)?;
                 let schema = plan.schema().inner().clone();
                 Ok(Arc::new(ViewSource { plan, schema }))
             }

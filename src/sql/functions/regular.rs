@@ -117,7 +117,7 @@ pub fn invalid(message: &str) -> Error {
 /// The arguments of a call, with the pattern that was read last.
 struct Call<'c> {
     columns: &'c [ArrayRef],
-    known: Option<(String, String, Regex, bool)>,
+    known: Option<(String, String, Arc<Regex>, bool)>,
 }
 
 impl<'c> Call<'c> {
@@ -136,13 +136,15 @@ impl<'c> Call<'c> {
         usize::try_from(value).ok().filter(|_| value >= least).ok_or_else(wrong)
     }
 
-    fn regex(&mut self, row: usize, flags: Option<usize>) -> Result<(Regex, bool)> {
+    /// Shared, for a copy of an expression has memory of its own.
+    fn regex(&mut self, row: usize, flags: Option<usize>) -> Result<(Arc<Regex>, bool)> {
         let (pattern, flags) = (self.text(1, row), flags.filter(|c| *c < self.columns.len()).map_or("", |c| self.text(c, row)));
         if let Some((_, _, regex, global)) = self.known.as_ref().filter(|(p, f, ..)| p == pattern && f == flags) {
-            return Ok((regex.clone(), *global));
+            return Ok((Arc::clone(regex), *global));
         }
         let (regex, global) = compiled(pattern, flags)?;
-        self.known = Some((pattern.to_owned(), flags.to_owned(), regex.clone(), global));
+        let regex = Arc::new(regex);
+        self.known = Some((pattern.to_owned(), flags.to_owned(), Arc::clone(&regex), global));
         Ok((regex, global))
     }
 
