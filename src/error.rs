@@ -21,6 +21,7 @@ pub enum Kind {
     ReservedName,
     DuplicateColumn,
     DuplicateObject,
+    DuplicateAlias,
     WrongObjectType,
     InvalidObjectDefinition,
     InvalidColumnReference,
@@ -36,6 +37,7 @@ pub enum Kind {
     DatetimeOverflow,
     IntervalOverflow,
     InvalidFrameSize,
+    InvalidLimit,
     InvalidText,
     InvalidBinary,
     BadCopy,
@@ -43,9 +45,11 @@ pub enum Kind {
     InvalidParameter,
     InvalidLogarithm,
     InvalidPower,
+    WidthBucket,
     InvalidRegularExpression,
     InvalidEscapeSequence,
     Substring,
+    ArraySubscript,
     CardinalityViolation,
     UniqueViolation,
     NotNullViolation,
@@ -160,8 +164,19 @@ impl Kind {
             Kind::InUse | Kind::ObjectInUse => "55006",
             Kind::CannotConnectNow => "57P03",
             Kind::Notice => "00000",
-            other => other.state_of_session().unwrap_or_else(|| other.state_of_server()),
+            other => other.state_of_clause().or_else(|| other.state_of_session()).unwrap_or_else(|| other.state_of_server()),
         }
+    }
+
+    /// Of clauses and functions that few statements have.
+    fn state_of_clause(self) -> Option<&'static str> {
+        Some(match self {
+            Kind::DuplicateAlias => "42712",
+            Kind::InvalidLimit => "2201W",
+            Kind::WidthBucket => "2201G",
+            Kind::ArraySubscript => "2202E",
+            _ => return None,
+        })
     }
 
     /// Of what goes wrong with transactions, and with who may.

@@ -70,17 +70,32 @@ pub fn checked_expr(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transform
                 Operator::Modulo => &MODULO,
                 _ => return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right }))),
             };
-            let (l, r) = (left.get_type(schema)?, right.get_type(schema)?);
+            let (l, r) = (type_of(&left, schema)?, type_of(&right, schema)?);
             if l != r || !is_checked(&l) {
                 return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
             }
             Ok(Transformed::yes(call(function, vec![*left, *right])))
         }
-        Expr::Negative(inner) if !matches!(*inner, Expr::Literal(..)) && is_checked(&inner.get_type(schema)?) => {
+        Expr::Negative(inner) if !matches!(*inner, Expr::Literal(..)) && is_checked(&type_of(&inner, schema)?) => {
             Ok(Transformed::yes(call(&NEGATE, vec![*inner])))
         }
         other => Ok(Transformed::no(other)),
     })
+}
+
+/// A call of one of these functions.
+fn of(expr: &Expr) -> Option<(&Checked, &[Expr])> {
+    let Expr::ScalarFunction(call) = expr else { return None };
+    Some((call.func.inner().downcast_ref::<Checked>()?, &call.args))
+}
+
+/// The type of `expr`, without asking for its name: DataFusion makes one for every level of a chain.
+fn type_of(expr: &Expr, schema: &DFSchema) -> DataFusionResult<DataType> {
+    let mut innermost = expr;
+    while let Some((_, [first, ..])) = of(innermost) {
+        innermost = first;
+    }
+    innermost.get_type(schema)
 }
 
 /// The operator that a function of ours stands for.
@@ -131,6 +146,34 @@ impl Checked {
     fn udf(operation: Operation) -> Arc<ScalarUDF> {
         let operands = if operation == Operation::Negate { 1 } else { 2 };
         Arc::new(ScalarUDF::from(Checked { operation, signature: Signature::any(operands, Volatility::Immutable) }))
+    }
+
+    /// `a + (b * c)`, appended: each operand's name on its own would be copied once for every level of a chain.
+    fn write_name(&self, args: &[Expr], out: &mut String) {
+        let symbol = symbol(self.name()).unwrap_or_default();
+        let operand = |e: &Expr, out: &mut String| match e {
+            Expr::Column(_) | Expr::Literal(..) | Expr::Cast(_) => out.push_str(&e.schema_name().to_string()),
+            other => {
+                out.push('(');
+                match of(other) {
+                    Some((checked, args)) => checked.write_name(args, out),
+                    None => out.push_str(&other.schema_name().to_string()),
+                }
+                out.push(')');
+            }
+        };
+        match args {
+            [only] => {
+                out.push_str(symbol);
+                operand(only, out);
+            }
+            [left, right] => {
+                operand(left, out);
+                out.push_str(&format!(" {symbol} "));
+                operand(right, out);
+            }
+            _ => out.push_str(self.name()),
+        }
     }
 
     fn kernel(&self, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
@@ -197,16 +240,9 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        let symbol = symbol(self.name()).unwrap_or_default();
-        let operand = |e: &Expr| match e {
-            Expr::Column(_) | Expr::Literal(..) | Expr::Cast(_) => format!("{}", e.schema_name()),
-            other => format!("({})", other.schema_name()),
-        };
-        Ok(match args {
-            [only] => format!("{symbol}{}", operand(only)),
-            [left, right] => format!("{} {symbol} {}", operand(left), operand(right)),
-            _ => self.name().to_string(),
-        })
+        let mut name = String::new();
+        self.write_name(args, &mut name);
+        Ok(name)
     }
 
     fn signature(&self) -> &Signature {

@@ -130,6 +130,19 @@ fn of_text(message: &str) -> Option<Error> {
     if let Some(rest) = message.strip_prefix("Overflow happened on") {
         return Some(overflow(rest));
     }
+    if let Some((_, rest)) = message.split_once("Int").filter(|_| message.contains("Array overflow on abs(")) {
+        let name = if rest.starts_with("16") {
+            "smallint"
+        } else if rest.starts_with("32") {
+            "integer"
+        } else {
+            "bigint"
+        };
+        return Some(Error::new(Kind::NumericOutOfRange, format!("{name} out of range")));
+    }
+    if message.eq_ignore_ascii_case("timestamp out of range") {
+        return Some(Error::new(Kind::DatetimeOverflow, "timestamp out of range"));
+    }
     if message.contains("too large to store in a Decimal") || message.contains("too small to store in a Decimal") || message.contains("Overflowing on") {
         return Some(Error::new(Kind::NumericOutOfRange, "numeric field overflow"));
     }

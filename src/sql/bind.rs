@@ -21,10 +21,11 @@ use super::recursive::mutual::Mutual;
 use super::recursive::{self, Pieces};
 use super::relations::Windows;
 use super::semantics::PostgresTypes;
+use super::style;
 use super::types;
 use super::zones::{self, Zones};
 use crate::error::{Error, Kind, Result};
-use crate::types::text::list_of;
+use crate::types::text::{Zone, list_of};
 use crate::types::time::AS_OF_PROCTIME;
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
@@ -67,6 +68,8 @@ pub enum Named {
         path: Vec<String>,
         /// OID of the role with whose rights it reads.
         owner: u32,
+        /// In which its literals are read.
+        zone: Zone,
     },
 }
 
@@ -425,7 +428,8 @@ impl Context<'_> {
         SqlToRel::new_with_options(self, options()).sql_statement_to_plan_with_context(ast::Statement::Query(Box::new(query)), context)
     }
 
-    fn view(&self, query: &str, columns: &[String], inside: Inside<'_>) -> Result<LogicalPlan> {
+    /// `foreign`: its zone is not the reader's.
+    fn view(&self, query: &str, columns: &[String], inside: Inside<'_>, foreign: bool) -> Result<LogicalPlan> {
         if self.depth >= VIEW_DEPTH {
             return Err(Error::new(Kind::TooComplex, "views are nested too deeply"));
         }
@@ -434,6 +438,8 @@ impl Context<'_> {
         forms::rewrite(&mut query);
         let inner = Context { binder: self.binder, names: self.names, depth: self.depth + 1, inside: Some(inside) };
         let plan = self.binder.plan(&inner, &query, vec![]).map_err(untranslated)?;
+        // Literals get their values here, in the view's own zone; what it converts as it is read is in the reader's.
+        let plan = if foreign { PostgresTypes.analyze(plan, self.binder.state.config_options()).map_err(untranslated)? } else { plan };
         let list: Vec<Expr> = plan.schema().columns().into_iter().zip(columns).map(|(column, name)| Expr::Column(column).alias(name)).collect();
         LogicalPlanBuilder::from(plan).project(list).and_then(|b| b.build()).map_err(untranslated)
     }
@@ -471,8 +477,9 @@ impl ContextProvider for Context<'_> {
                 Error::not_supported(format!("\"{table}\" is a view without rows of its own, which FOR SYSTEM_TIME AS OF PROCTIME() cannot look up"))
                     .with_hint("make it a materialized view"),
             )),
-            Some(Named::View { query, columns, path, owner }) => {
-                let plan = self.view(&query, &columns, Inside { path: &path, owner }).map_err(external)?;
+            Some(Named::View { query, columns, path, owner, zone }) => {
+                let foreign = zone != style::current().timezone;
+                let plan = style::within(zone, || self.view(&query, &columns, Inside { path: &path, owner }, foreign)).map_err(external)?;
                 let schema = plan.schema().inner().clone();
                 Ok(Arc::new(ViewSource { plan, schema }))
             }
@@ -611,12 +618,19 @@ impl ContextProvider for Context<'_> {
 /// A series between constants that is short: its elements, which a view can read as well.
 fn short_series(name: &str, arguments: &[Expr]) -> DataFusionResult<Option<LogicalPlan>> {
     let constants: Option<Vec<ScalarValue>> = arguments.iter().map(|a| if let Expr::Literal(value, _) = a { Some(value.clone()) } else { None }).collect();
-    if !name.eq_ignore_ascii_case("generate_series") || !constants.is_some_and(|c| functions::series::is_short(&c)) {
+    // DataFusion's own series of instants take their steps in UTC, and it has none of numerics.
+    let only_here = |c: &[ScalarValue]| c.iter().any(|v| matches!(v, ScalarValue::Decimal128(..) | ScalarValue::TimestampMicrosecond(_, Some(_))));
+    if !name.eq_ignore_ascii_case("generate_series") || !constants.as_ref().is_some_and(|c| functions::series::is_short(c) || only_here(c)) {
         return Ok(None);
     }
     let options = datafusion::common::UnnestOptions::new().with_preserve_nulls(false);
     let array = functions::series::series().call(arguments.to_vec()).alias("generate_series");
-    LogicalPlanBuilder::empty(true).project([array])?.unnest_column_with_options("generate_series", options)?.build().map(Some)
+    let rows = LogicalPlanBuilder::empty(true).project([array])?.unnest_column_with_options("generate_series", options)?;
+    // On its own a small bigint would be an integer again.
+    let wide = constants.is_some_and(|c| c.iter().any(|v| matches!(v, ScalarValue::Int64(_))));
+    let column = Expr::Column("generate_series".into());
+    let rows = if wide { rows.project([Expr::Cast(Cast::new(Box::new(column), DataType::Int64)).alias("generate_series")])? } else { rows };
+    rows.build().map(Some)
 }
 
 /// DataFusion's series count in bigint and nanoseconds.

@@ -1,6 +1,7 @@
 //! DataFusion's answers to wrong SQL in the words, codes and places of Postgres. What the rest of the house knows how to word
 //! (values, schema errors) is left to it; here are the texts that only binding gives.
 
+use super::functions;
 use super::names::{function_name, shown};
 use super::over::UNKNOWN_WINDOW;
 use super::parse::source::Source;
@@ -10,7 +11,7 @@ use crate::error::{Error, Kind};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Diagnostic, SchemaError};
 use datafusion::error::DataFusionError;
-use datafusion::sql::sqlparser::ast::{self, Expr, Spanned, Value, ValueWithSpan, Visit};
+use datafusion::sql::sqlparser::ast::{self, Expr, Spanned, TableFactor, Value, ValueWithSpan, Visit};
 use datafusion::sql::sqlparser::tokenizer::Location;
 use std::ops::ControlFlow;
 
@@ -26,6 +27,7 @@ pub fn translate(error: DataFusionError, source: Option<&Source>, tree: &impl Vi
     if translated.position().is_some() {
         return translated;
     }
+    let relation = missing_relation(&translated, tree);
     let found = match translated.kind() {
         Kind::UndefinedFunction => quoted_function(translated.message()).and_then(|name| find_function(tree, &name)),
         Kind::UndefinedTable => quoted(translated.message()).and_then(|name| find_relation(tree, name)),
@@ -36,10 +38,40 @@ pub fn translate(error: DataFusionError, source: Option<&Source>, tree: &impl Vi
         Kind::UndefinedColumn | Kind::AmbiguousColumn | Kind::Grouping => quoted(translated.message()).and_then(|name| find_column(tree, name)),
         _ => None,
     };
+    let translated = match relation {
+        Some(name) => Error::new(Kind::UndefinedTable, format!("missing FROM-clause entry for table \"{name}\"")),
+        None => translated,
+    };
     match found.or(diagnosed).and_then(|place| source.position(place)) {
         Some(position) => translated.at(position),
         None => translated,
     }
+}
+
+/// The relation before a column's name that no FROM has.
+fn missing_relation(error: &Error, tree: &impl Visit) -> Option<String> {
+    struct Named<'a>(&'a str, bool);
+    impl Read for Named<'_> {
+        fn table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+            let name = match factor {
+                TableFactor::Derived { alias: Some(alias), .. }
+                | TableFactor::Table { alias: Some(alias), .. }
+                | TableFactor::Function { alias: Some(alias), .. } => Some(super::types::folded(&alias.name)),
+                TableFactor::Table { name, .. } | TableFactor::Function { name, .. } => {
+                    name.0.last().and_then(|part| part.as_ident()).map(super::types::folded)
+                }
+                _ => None,
+            };
+            // What other items of FROM are called is not told.
+            self.1 |= name.is_none_or(|name| name == self.0);
+            ControlFlow::Continue(())
+        }
+    }
+    let column = error.message().strip_prefix("column ").filter(|_| error.kind() == Kind::UndefinedColumn)?.strip_suffix(" does not exist")?;
+    let (relation, _) = column.rsplit_once('.').filter(|(relation, _)| !relation.contains(['.', '"']) && *relation != "excluded")?;
+    let mut named = Named(relation, false);
+    walk::read(tree, &mut named);
+    (!named.1).then(|| relation.to_owned())
 }
 
 /// An error of planning what was bound from `tree`: at the function that it names, if it names one.
@@ -85,7 +117,11 @@ pub fn untranslated(error: DataFusionError) -> Error {
         },
         DataFusionError::Internal(message) => plan(&message).unwrap_or_else(|| Error::from(DataFusionError::Internal(message))),
         DataFusionError::Execution(message) => plan(&message).unwrap_or_else(|| Error::from(DataFusionError::Execution(message))),
-        other => Error::from(other),
+        other => {
+            let error = Error::from(other);
+            // A pattern is read when it runs.
+            if error.message().contains("regex parse error") { functions::regular::invalid(error.message()) } else { error }
+        }
     }
 }
 
@@ -134,7 +170,10 @@ fn plan(message: &str) -> Option<Error> {
         let name = text.split('\'').nth(1).unwrap_or("?").split('(').next().unwrap_or("?");
         return Some(Error::new(Kind::UndefinedFunction, format!("function {name} does not exist for these arguments")).with_hint(NO_MATCH));
     }
-    if text.contains("aggregate") && (text.contains("WHERE") || text.contains("Filter")) {
+    if text.contains("calls cannot be nested") {
+        return Some(Error::new(Kind::Grouping, "aggregate function calls cannot be nested"));
+    }
+    if text.to_lowercase().contains("aggregate") && (text.contains("WHERE") || text.contains("Filter")) {
         return Some(Error::new(Kind::Grouping, "aggregate functions are not allowed in WHERE"));
     }
     if text.contains("Cannot run range queries on datatype") {
@@ -160,7 +199,33 @@ fn plan(message: &str) -> Option<Error> {
         return Some(Error::new(Kind::DuplicateColumn, format!("column \"{}\" specified more than once", shown(column))));
     }
     if text.contains("table name") && text.contains("more than once") {
-        return Some(Error::new(Kind::DuplicateObject, text.to_owned()));
+        return Some(Error::new(Kind::DuplicateAlias, text.to_owned()));
+    }
+    clause(text)
+}
+
+/// What is wrong with a clause.
+fn clause(text: &str) -> Option<Error> {
+    if text.starts_with("LIMIT must be >= 0") {
+        return Some(Error::new(Kind::InvalidLimit, "LIMIT must not be negative"));
+    }
+    if let Some(rest) = after(text, "Order by column out of bounds, specified: ") {
+        let place = rest.split(',').next()?;
+        return Some(Error::new(Kind::InvalidColumnReference, format!("ORDER BY position {place} is not in select list")));
+    }
+    if let Some(found) = after(text, "Join condition must be boolean type, but got ") {
+        let found = arrow_type(found).unwrap_or_else(|| found.to_lowercase());
+        return Some(Error::new(Kind::DatatypeMismatch, format!("argument of JOIN/ON must be type boolean, not type {found}")));
+    }
+    if let Some(found) = after(text, "Unary operator 'NOT' requires a boolean expression, got ") {
+        let found = arrow_type(found).unwrap_or_else(|| found.to_lowercase());
+        return Some(Error::new(Kind::DatatypeMismatch, format!("argument of NOT must be type boolean, not type {found}")));
+    }
+    if text.starts_with("WITH query name") {
+        return Some(Error::new(Kind::DuplicateAlias, text.to_owned()));
+    }
+    if text.contains("tep cannot be zero") {
+        return Some(Error::new(Kind::InvalidParameter, "step size cannot equal zero"));
     }
     None
 }
@@ -171,6 +236,13 @@ fn after<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
 
 /// "Utf8 + Int64 to valid types", "comparison operation Boolean = Int32".
 fn operator(text: &str) -> Error {
+    if let Some(operands) = text.strip_prefix("logical boolean operation ") {
+        let mut words = operands.split(' ');
+        if let (Some(left), Some(name), Some(right)) = (words.next(), words.next(), words.next()) {
+            let wrong = arrow_type(if left == "Boolean" { right } else { left }).unwrap_or_else(|| "unknown".to_owned());
+            return Error::new(Kind::DatatypeMismatch, format!("argument of {name} must be type boolean, not type {wrong}"));
+        }
+    }
     let text = text.trim_start_matches("comparison operation ").trim_start_matches("regex operation ").split(" to valid types").next().unwrap_or(text);
     let words: Vec<String> = text.split(' ').map(|word| arrow_type(word).unwrap_or_else(|| word.trim_end_matches(['.', ','].as_slice()).to_owned())).collect();
     Error::new(Kind::UndefinedFunction, format!("operator does not exist: {}", words.join(" "))).with_hint(NO_OPERATOR)

@@ -12,8 +12,9 @@
 //! | `INTERVAL '5' DAY` | `'5 DAY'::interval` |
 //! | `x LIKE 'a!%' ESCAPE '!'` | `x LIKE 'a\\%'` |
 //! | `mod(x, y)` | `x % y` |
-//! | `jsonb_agg(x)` and others | see [`super::aggregate_forms`] |
+//! | `jsonb_agg(x)`, `make_interval(days => 1)` and others | see [`super::aggregate_forms`], [`super::call_forms`] |
 //! | `outer_relation.column` in a subquery | `public.outer_relation.column`, which cannot be a column's field |
+//! | `x ? k`, `x && y`, `x LIKE ANY (a)` and others | see [`super::operator_forms`] |
 //! | `FETCH FIRST n ROWS ONLY` | `LIMIT n` |
 //! | windows and `WITH TIES` | see [`super::over`] |
 //! | `ASOF JOIN`, `FOR SYSTEM_TIME AS OF t` | see [`super::asof`] |
@@ -21,7 +22,9 @@
 //! | `FROM generate_series(1, 3) g` | `… g(g)`, the name that Postgres gives the column |
 
 use super::aggregate_forms;
+use super::call_forms;
 use super::names::function_name;
+use super::operator_forms;
 use super::over;
 use super::types::folded;
 use super::walk::{self, Rewrite};
@@ -29,7 +32,7 @@ use crate::catalog::catalog::PUBLIC;
 use crate::types::text::decimal::Literal;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName,
-    Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    Query, SelectItem, SetExpr, Subscript, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use std::collections::HashMap;
@@ -42,12 +45,14 @@ const DIGITS: usize = 38;
 
 /// Rewrites every form in `tree`. Columns were named before, for a name comes from what was written.
 pub fn rewrite(tree: &mut impl VisitMut) {
-    walk::rewrite(tree, &mut Forms { scopes: Vec::new() });
+    walk::rewrite(tree, &mut Forms { scopes: Vec::new(), elements: Vec::new() });
 }
 
 struct Forms {
     /// Names of the relations in FROM, of each query entered, with their schemas as written.
     scopes: Vec<HashMap<String, Option<Ident>>>,
+    /// Of the same queries: relations of one column, whose name alone stands for its value.
+    elements: Vec<Vec<String>>,
 }
 
 impl Forms {
@@ -120,10 +125,12 @@ impl Rewrite for Forms {
         let mut names = HashMap::new();
         relations(&query.body, &mut names);
         self.scopes.push(names);
+        self.elements.push(super::set_returning::elements(&query.body));
     }
 
     fn leave_query(&mut self) {
         self.scopes.pop();
+        self.elements.pop();
     }
 
     fn table_factor(&mut self, factor: &mut TableFactor) {
@@ -149,15 +156,22 @@ impl Rewrite for Forms {
                 self.qualify_outer(parts);
             }
         }
+        if let Expr::Identifier(name) = expr
+            && self.elements.iter().flatten().any(|element| *element == folded(name))
+        {
+            *expr = Expr::CompoundIdentifier(vec![name.clone(), Ident::new(super::set_returning::VALUE)]);
+        }
         if let Expr::CompoundIdentifier(parts) = expr {
             self.qualify_outer(parts);
         }
         let written = super::catalog_forms::rewritten(std::mem::replace(expr, value(Value::Null)));
-        *expr = super::subquery_forms::rewritten(rewritten(written));
+        let own = self.scopes.last();
+        let is_relation = |name: &Ident| own.is_some_and(|scope| scope.contains_key(&folded(name)));
+        *expr = super::subquery_forms::rewritten(rewritten(written, is_relation));
     }
 }
 
-fn rewritten(expr: Expr) -> Expr {
+fn rewritten(expr: Expr, is_relation: impl Fn(&Ident) -> bool) -> Expr {
     match expr {
         Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![*time_zone, *timestamp]),
         Expr::Extract { field, expr, .. } => call("extract", vec![string(field.to_string().trim_matches('\'').to_lowercase()), *expr]),
@@ -177,11 +191,24 @@ fn rewritten(expr: Expr) -> Expr {
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => Expr::BinaryOp { left: expr, op: BinaryOperator::PGBitwiseXor, right: Box::new(number("-1")) },
         Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => call("power", vec![*left, *right]),
         Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => call("starts_with", vec![*left, *right]),
+        Expr::BinaryOp { left, op, right } => operator_forms::rewritten(*left, op, *right),
+        Expr::AnyOp { left, compare_op, right, is_some } => operator_forms::any(*left, compare_op, *right, is_some),
+        Expr::AllOp { left, compare_op, right } => operator_forms::all(*left, compare_op, *right),
         Expr::CompoundFieldAccess { root, access_chain } => Expr::CompoundFieldAccess { root, access_chain: access_chain.into_iter().map(access).collect() },
         Expr::Value(ValueWithSpan { value: Value::Number(text, long), span }) => match wide(&text) {
             Some(cast) => cast,
             None => Expr::Value(ValueWithSpan { value: Value::Number(text, long), span }),
         },
+        Expr::Like { any: true, negated, expr, pattern, .. } => operator_forms::like_any(*expr, if negated { "!~~" } else { "~~" }, *pattern),
+        Expr::ILike { any: true, negated, expr, pattern, .. } => operator_forms::like_any(*expr, if negated { "!~~*" } else { "~~*" }, *pattern),
+        Expr::Like { negated, expr, pattern, .. } if operator_forms::array_of_all(&pattern).is_some() => {
+            let array = operator_forms::array_of_all(&pattern).unwrap_or(*pattern);
+            operator_forms::like_all(*expr, if negated { "!~~" } else { "~~" }, array)
+        }
+        Expr::ILike { negated, expr, pattern, .. } if operator_forms::array_of_all(&pattern).is_some() => {
+            let array = operator_forms::array_of_all(&pattern).unwrap_or(*pattern);
+            operator_forms::like_all(*expr, if negated { "!~~*" } else { "~~*" }, array)
+        }
         Expr::Like { negated, any, expr, pattern, escape_char } => {
             let (pattern, escape_char) = backslashed(pattern, escape_char);
             Expr::Like { negated, any, expr, pattern, escape_char }
@@ -190,10 +217,14 @@ fn rewritten(expr: Expr) -> Expr {
             let (pattern, escape_char) = backslashed(pattern, escape_char);
             Expr::ILike { negated, any, expr, pattern, escape_char }
         }
+        Expr::Identifier(name) => call_forms::identifier(name),
         Expr::Function(mut function) => {
             over::plain_bounds(&mut function);
             match modulo(function) {
-                Expr::Function(function) => aggregate_forms::rewritten(function),
+                Expr::Function(function) => match call_forms::rewritten(function) {
+                    Expr::Function(function) => aggregate_forms::rewritten(function, is_relation),
+                    other => other,
+                },
                 other => other,
             }
         }
@@ -266,9 +297,14 @@ fn qualified(root: &mut Expr, chain: &mut Vec<AccessExpr>) {
     *root = Expr::CompoundIdentifier(parts);
 }
 
-/// A field's name is no column.
+/// A field's name is no column; a slice without a bound goes as far as there are elements.
 fn access(step: AccessExpr) -> AccessExpr {
     match step {
+        AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None }) => AccessExpr::Subscript(Subscript::Slice {
+            lower_bound: lower_bound.or_else(|| Some(number("1"))),
+            upper_bound: upper_bound.or_else(|| Some(number("2147483647"))),
+            stride: None,
+        }),
         AccessExpr::Dot(Expr::Identifier(ident)) => AccessExpr::Dot(string(folded(&ident))),
         other => other,
     }
@@ -340,7 +376,7 @@ pub(super) fn number(text: &str) -> Expr {
     value(Value::Number(text.to_owned(), false))
 }
 
-fn cast(expr: Expr, data_type: ast::DataType) -> Expr {
+pub(super) fn cast(expr: Expr, data_type: ast::DataType) -> Expr {
     Expr::Cast { kind: ast::CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None }
 }
 

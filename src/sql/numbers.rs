@@ -7,8 +7,11 @@
 //!
 //! So `r = 0.1` of a real is false for 0.1, and `r IN (0.1, 0.2)` is true.
 
+use super::functions::table::external;
 use super::semantics::{binary_expr, cast_expr};
-use arrow::datatypes::{DataType, FieldRef};
+use super::types::sql_type;
+use crate::error::{Error, Kind};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, JoinType, NullEquality, Result, ScalarValue, TableReference};
 use datafusion::logical_expr::expr::{Between, Case, Cast, InList, InSubquery};
@@ -205,6 +208,9 @@ pub(super) fn in_list(list: InList, schema: &DFSchema) -> Result<Expr> {
 /// `CASE a WHEN b` compares as `a = b` does, where DataFusion looks floats up by their bits.
 pub(super) fn case(case: Case, schema: &DFSchema) -> Result<Expr> {
     let Case { expr, when_then_expr, else_expr } = case;
+    if expr.is_none() {
+        when_then_expr.iter().try_for_each(|(when, _)| condition(when, schema, "CASE/WHEN"))?;
+    }
     let whens = when_then_expr.iter().map(|(when, _)| when.as_ref());
     let floats = expr.as_deref().into_iter().chain(whens).any(|e| e.get_type(schema).is_ok_and(|t| is_float(&t)));
     let by_conditions = expr.is_some() && floats && !expr.as_ref().is_some_and(|e| e.is_volatile());
@@ -222,6 +228,21 @@ pub(super) fn case(case: Case, schema: &DFSchema) -> Result<Expr> {
     };
     let when_then_expr = whens.into_iter().zip(results).map(|(when, then)| (Box::new(when), Box::new(then))).collect();
     Ok(Expr::Case(Case { expr, when_then_expr, else_expr }))
+}
+
+/// What stands where a boolean must. Error: it is a number (42804).
+pub(super) fn condition(expr: &Expr, schema: &DFSchema, place: &str) -> Result<()> {
+    // A chain of conditions has looked at its operands.
+    if matches!(expr, Expr::BinaryExpr(b) if matches!(b.op, Operator::And | Operator::Or)) {
+        return Ok(());
+    }
+    match expr.get_type(schema) {
+        Ok(data_type) if data_type.is_numeric() => {
+            let message = format!("argument of {place} must be type boolean, not type {}", sql_type(&Field::new("", data_type, true)));
+            Err(external(Error::new(Kind::DatatypeMismatch, message)))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn in_subquery(list: InSubquery, schema: &DFSchema) -> Result<Transformed<Expr>> {

@@ -8,9 +8,9 @@ use super::types::sql_type;
 use crate::error::{Error, Kind};
 use crate::types::text::{self, TYPE_KEY};
 use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, Operator};
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator};
 use std::sync::Arc;
 
@@ -36,10 +36,33 @@ impl ExprPlanner for Operators {
             return semantics::expression(function.call(vec![left, right]), schema).map(|t| PlannerResult::Planned(t.data));
         }
         if op == Operator::StringConcat && (is_array(&left, schema) || is_array(&right, schema)) {
+            // NULL is an array that adds nothing.
+            if matches!((&left, &right), (_, Expr::Literal(ScalarValue::Null, _))) {
+                return Ok(PlannerResult::Planned(left));
+            }
+            if matches!((&left, &right), (Expr::Literal(ScalarValue::Null, _), _)) {
+                return Ok(PlannerResult::Planned(right));
+            }
+            let (left, right) = (array_literal(left.clone(), &right, schema)?, array_literal(right, &left, schema)?);
             return Ok(PlannerResult::Original(RawBinaryExpr { op: written, left, right }));
         }
         let binary = BinaryExpr { left: Box::new(left), op, right: Box::new(right) };
         semantics::binary_expr(binary, schema).map(PlannerResult::Planned)
+    }
+
+    /// `document['key']` and `document[0]`.
+    fn plan_field_access(&self, access: RawFieldAccessExpr, schema: &DFSchema) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let RawFieldAccessExpr { field_access, expr } = access;
+        let expr = semantics::expression(expr, schema)?.data;
+        let (Some(function), true) = (json::operator(Operator::Arrow), is_jsonb(&expr, schema)) else {
+            return Ok(PlannerResult::Original(RawFieldAccessExpr { field_access, expr }));
+        };
+        let key = match field_access {
+            GetFieldAccess::NamedStructField { name } => Expr::Literal(name, None),
+            GetFieldAccess::ListIndex { key } => semantics::narrow(*key),
+            range => return Ok(PlannerResult::Original(RawFieldAccessExpr { field_access: range, expr })),
+        };
+        semantics::expression(function.call(vec![expr, key]), schema).map(|t| PlannerResult::Planned(t.data))
     }
 }
 
@@ -76,6 +99,17 @@ fn is_array(expr: &Expr, schema: &DFSchema) -> bool {
     expr.get_type(schema).is_ok_and(|t| t.is_nested())
 }
 
+/// `'{3,4}'` beside an array is one of its type.
+fn array_literal(expr: Expr, beside: &Expr, schema: &DFSchema) -> Result<Expr> {
+    match &expr {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) if text.trim_start().starts_with('{') => {
+            let (_, field) = beside.to_field(schema)?;
+            if field.data_type().is_nested() { semantics::constant(text, &field) } else { Ok(expr) }
+        }
+        _ => Ok(expr),
+    }
+}
+
 /// A json as the jsonb whose parts the operators know.
 fn document(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let is_json = expr.to_field(schema).is_ok_and(|(_, f)| *f.data_type() == DataType::Utf8 && f.metadata().get(TYPE_KEY).is_some_and(|t| t == "json"));
@@ -94,7 +128,7 @@ pub fn is_jsonb(expr: &Expr, schema: &DFSchema) -> bool {
 /// `operator does not exist: text -> integer`.
 pub fn no_operator(left: &Expr, op: &impl std::fmt::Display, right: &Expr, schema: &DFSchema) -> datafusion::error::DataFusionError {
     let name = |e: &Expr| match e {
-        Expr::Literal(datafusion::common::ScalarValue::Utf8(_), _) => "unknown".to_owned(),
+        Expr::Literal(ScalarValue::Utf8(_), _) => "unknown".to_owned(),
         other => other.to_field(schema).map_or_else(|_| "unknown".to_owned(), |(_, field)| sql_type(&field)),
     };
     let message = format!("operator does not exist: {} {op} {}", name(left), name(right));

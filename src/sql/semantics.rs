@@ -7,13 +7,12 @@
 //! - a function's result that Postgres has no type for becomes the nearest ([`crate::sql::types::settled`]).
 
 use super::functions::table::{Argument, Table, external};
-use super::functions::{arithmetic, bytes, cast, interval, lists};
+use super::functions::{arithmetic, bytes, cast, interval, jsonb_edit, lists, to_jsonb};
 use super::marks;
 use super::numbers;
 use super::operators::{is_jsonb, no_operator};
 use super::style;
 use super::types::{self, TIMESTAMP, settled};
-use crate::error::Error;
 use crate::types::text::decimal::{Literal, write_decimal128};
 use crate::types::text::{TYPE_KEY, TYPMOD_KEY, is_vector, parse_value};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit};
@@ -102,6 +101,9 @@ pub fn expression(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 once => Transformed::no(once),
             },
             Expr::ScalarFunction(mut call) => {
+                if let Some(json) = to_jsonb::resolved(&call, schema) {
+                    return Ok(Transformed::yes(json));
+                }
                 if let Some(marked) = lists::function(call.func.name()) {
                     call.func = marked;
                 }
@@ -224,6 +226,13 @@ pub fn binary_expr(binary: BinaryExpr, schema: &DFSchema) -> Result<Expr> {
     if op == Operator::StringConcat {
         return concatenation(left, right, schema);
     }
+    if matches!(op, Operator::And | Operator::Or) {
+        numbers::condition(&left, schema, if op == Operator::And { "AND" } else { "OR" })?;
+        numbers::condition(&right, schema, if op == Operator::And { "AND" } else { "OR" })?;
+    }
+    if op == Operator::Minus && is_jsonb(&left, schema) {
+        return function(ScalarFunction { func: jsonb_edit::remove(), args: vec![left, right] }, schema);
+    }
     let (left_type, right_type) = (left.get_type(schema).ok(), right.get_type(schema).ok());
     if (is_comparison(op) || is_arithmetic(op)) && !(is_quoted(&left) && is_quoted(&right)) {
         let is_time = |t: &DataType| matches!(t, DataType::Timestamp(..) | DataType::Date32 | DataType::Time64(_));
@@ -294,8 +303,8 @@ fn concatenation(left: Expr, right: Expr, schema: &DFSchema) -> Result<Expr> {
     if left_type.is_nested() || right_type.is_nested() || left_type.is_null() || right_type.is_null() {
         return Ok(binary(left, right));
     }
-    if is_jsonb(&left, schema) && (is_jsonb(&right, schema) || is_quoted(&right)) {
-        return Err(external(Error::not_supported("|| of jsonb is not supported").with_hint("cast both sides to text to join their texts")));
+    if is_jsonb(&left, schema) && (is_jsonb(&right, schema) || is_quoted(&right)) || is_jsonb(&right, schema) && is_quoted(&left) {
+        return function(ScalarFunction { func: jsonb_edit::concat(), args: vec![left, right] }, schema);
     }
     if is_bytes(&left_type) && (is_bytes(&right_type) || is_quoted(&right)) || is_bytes(&right_type) && is_quoted(&left) {
         let (left, right) = (meet(left, Some(&right_type))?, meet(right, Some(&left_type))?);
@@ -427,6 +436,12 @@ fn function(mut call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
         "array_element" if call.args.first().is_some_and(|a| a.to_field(schema).is_ok_and(|(_, f)| is_vector(&f))) => {
             return Ok(super::functions::array::vector_element().call(call.args));
         }
+        // Subscripts begin at 1; from the end nothing is counted.
+        "array_element" if matches!(call.args.get(1), Some(Expr::Literal(ScalarValue::Int32(Some(..=0)), _))) => {
+            if let Ok(DataType::List(item)) = call.args[0].get_type(schema) {
+                return Ok(Expr::Literal(ScalarValue::try_new_null(item.data_type())?, None));
+            }
+        }
         "nullif" => {
             if let Ok([left, right]) = <[Expr; 2]>::try_from(call.args.clone()) {
                 let (left, right) = numbers::operands(left, right, schema)?;
@@ -462,6 +477,12 @@ fn settle(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         let length = Expr::Cast(Cast::new(Box::new(expr), DataType::Int32));
         let zero = Expr::Literal(ScalarValue::Int32(Some(0)), None);
         return when(length.clone().not_eq(zero), length).end().map(Transformed::yes);
+    }
+    if let Expr::ScalarFunction(call) = &expr
+        && call.func.name() == "array_positions"
+    {
+        let places = DataType::List(Field::new("item", DataType::Int32, true).into());
+        return Ok(if data_type == places { Transformed::no(expr) } else { Transformed::yes(Expr::Cast(Cast::new(Box::new(expr), places))) });
     }
     let nearest = match &expr {
         Expr::ScalarFunction(call) if matches!(call.func.name(), "array_length" | "cardinality" | "array_position" | "array_ndims") => DataType::Int32,

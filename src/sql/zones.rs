@@ -6,12 +6,15 @@
 //! | `instant::timestamp`, `::date`, `::time`, also where types meet | `timezone(z, instant)`, cast on |
 //! | `clock::timestamptz`, `date::timestamptz` | `timezone(z, clock)` |
 //! | `date_trunc(unit, instant)` | `date_trunc(unit, instant, z)` |
-//! | `extract(field FROM instant)`, `date_part`, `to_char(instant, …)`, `age(a, b)` | of `timezone(z, instant)` |
+//! | `extract(field FROM instant)`, `date_part`, `age(a, b)` | of `timezone(z, instant)` |
+//! | `extract(timezone FROM instant)` | of `timezone(z, instant) - timezone('UTC', instant)` |
+//! | `to_char(instant, pattern)` | `to_char(instant, pattern, z)` |
+//! | `generate_series(instant, instant, step)` | the same with a clock of z |
 //! | `to_timestamp(text, pattern)` | what it reads as UTC, on a clock of z |
 //! | `instant ± interval` | its days and months on a clock of z, then its time |
 //! | `current_date`, `localtimestamp` | from `now()` |
 
-use super::functions::{clock, datetime, zone};
+use super::functions::{arithmetic, clock, datetime, series, zone};
 use super::style;
 use super::types::{TIMESTAMP, timestamptz};
 use crate::types::text::Zone;
@@ -104,19 +107,28 @@ fn called(mut call: ScalarFunction, schema: &DFSchema, zone: &str) -> Result<Tra
     };
     let rewritten = match (call.func.name(), call.args.as_slice()) {
         ("date_trunc", [unit, time]) if instant(time) => datetime::date_trunc().call(vec![unit.clone(), time.clone(), lit(zone)]),
-        // The seconds since 1970 are everywhere the same; an offset is that of UTC still.
-        ("extract" | "date_part", [field, _]) if text(field).is_some_and(|f| f == "epoch" || f.starts_with("timezone")) => {
+        // The seconds since 1970 are everywhere the same.
+        ("extract" | "date_part", [field, _]) if text(field).is_some_and(|f| f == "epoch") => {
             return Ok(Transformed::no(Expr::ScalarFunction(call)));
+        }
+        ("extract" | "date_part", [field, time]) if instant(time) && text(field).is_some_and(|f| f.starts_with("timezone")) => {
+            let field = text(field).unwrap_or_default();
+            let of_offset = field.strip_prefix("timezone_").unwrap_or("epoch").to_owned();
+            let offset = arithmetic::difference().call(vec![in_zone(zone, time.clone()), in_zone("UTC", time.clone())]);
+            let whole = call.func.name() == "extract";
+            call.args = vec![lit(of_offset), offset];
+            let part = Expr::ScalarFunction(call);
+            if whole { cast(part, DataType::Decimal128(19, 0)) } else { part }
         }
         ("extract" | "date_part", [_, time]) if instant(time) => {
             call.args[1] = in_zone(zone, call.args[1].clone());
             Expr::ScalarFunction(call)
         }
-        // Patterns that print the zone print UTC, and the time of it.
-        ("to_char", [time, pattern]) if instant(time) && !text(pattern).is_some_and(|p| p.contains("tz") || p.contains("of")) => {
-            call.args[0] = in_zone(zone, call.args[0].clone());
+        ("to_char", [time, _]) if instant(time) => {
+            call.args.push(lit(zone));
             Expr::ScalarFunction(call)
         }
+        ("tw_series", [from, _, _]) if instant(from) => series::series_in(style::current().timezone).call(call.args),
         ("age", [a, b]) if instant(a) && instant(b) => {
             call.args = call.args.into_iter().map(|time| in_zone(zone, time)).collect();
             Expr::ScalarFunction(call)

@@ -18,6 +18,7 @@ mod subscribe_bench;
 mod backpressure;
 mod bounded;
 mod busy;
+mod chains;
 mod client;
 mod clocked;
 mod copying;

@@ -19,6 +19,7 @@ use crate::sql::bind::{Inside, Named, Names};
 use crate::sql::functions::catalog::Known;
 use crate::sql::recursive::mutual::{self, Mutual};
 use crate::types::ids::ObjectId;
+use crate::types::text::Zone;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::datasource::{MemTable, provider_as_source};
@@ -103,7 +104,9 @@ impl<'a> Scope<'a> {
         match pg::find(schema, name) {
             None if name == "pg_get_keywords" => rows(keywords()?).map(Some),
             None => Ok(None),
-            Some(pg::Found::View { query, columns }) => Ok(Some(Named::View { query: query.to_owned(), columns, path: Vec::new(), owner: OWNER })),
+            Some(pg::Found::View { query, columns }) => {
+                Ok(Some(Named::View { query: query.to_owned(), columns, path: Vec::new(), owner: OWNER, zone: Zone::Utc }))
+            }
             Some(pg::Found::Rows(_)) => match self.known() {
                 Some(known) => rows(pg::rows(schema, name, &known.facts)?).map(Some),
                 None => Ok(None),
@@ -207,7 +210,8 @@ impl Scope<'_> {
         }
         if let Body::View(view) = &object.body {
             let columns = view.columns.iter().map(|c| c.name.clone()).collect();
-            return Ok(Some(Named::View { query: view.query.clone(), columns, path: object.path.clone(), owner: object.access.owner }));
+            let zone = object.zone.as_deref().map_or(Ok(Zone::Utc), Zone::parse)?;
+            return Ok(Some(Named::View { query: view.query.clone(), columns, path: object.path.clone(), owner: object.access.owner, zone }));
         }
         let relation = (self.relation)(object.id).ok_or_else(|| Error::internal(format!("the planner does not know \"{name}\"")))?;
         Ok(Some(Named::Relation(Arc::new(RelationSource::new(relation)))))

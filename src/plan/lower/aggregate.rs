@@ -201,7 +201,7 @@ fn function(name: &str) -> Result<Function> {
                 return Ok(Function::Regression(pairs));
             }
             return Err(Error::not_supported(format!("aggregate function {other}() cannot be maintained incrementally yet"))
-                .with_hint("in a materialized view use count, sum, avg, min, max, stddev, variance, corr, covar_pop, covar_samp, regr_*, bool_and, bool_or, bit_and, bit_or, bit_xor, string_agg, array_agg, jsonb_agg, percentile_cont, percentile_disc or mode"));
+                .with_hint("in a materialized view use count, sum, avg, min, max, stddev, variance, corr, covar_pop, covar_samp, regr_*, bool_and, bool_or, bit_and, bit_or, bit_xor, string_agg, array_agg, json_agg, jsonb_agg, percentile_cont, percentile_disc or mode"));
         }
     })
 }

@@ -55,9 +55,8 @@ impl Typed {
             (Which::Sum, t) if t.is_integer() && !matches!(t, DataType::Int64 | DataType::UInt32 | DataType::UInt64) => DataType::Int64,
             // DataFusion's sum adds ten digits of precision: 28 become 38.
             (Which::Sum, t) if t.is_integer() => DataType::Decimal128(28, 0),
-            // DataFusion's avg adds four digits to precision and scale.
-            (Which::Avg, t) if t.is_integer() => DataType::Decimal128(34, 12),
-            (Which::Avg, DataType::Decimal128(_, scale)) if *scale <= 12 => DataType::Decimal128(34, 12),
+            // DataFusion's avg adds four digits to precision and scale, and cuts: the last of 17 is there to be rounded.
+            (Which::Avg, t) if is_averaged(t) => DataType::Decimal128(34, 13),
             (_, t) => t.clone(),
         };
         std::iter::once(first).chain(arguments[1..].iter().cloned()).collect()
@@ -83,6 +82,11 @@ impl Typed {
         let inner = make(AccumulatorArgs { return_field, expr_fields: &fields, ..arguments })?;
         Ok(Converted { inner, inputs, output })
     }
+}
+
+/// Whether an average has 16 digits.
+fn is_averaged(number: &DataType) -> bool {
+    number.is_integer() || matches!(number, DataType::Decimal128(_, scale) if *scale <= 12)
 }
 
 impl AggregateUDFImpl for Typed {
@@ -112,8 +116,9 @@ impl AggregateUDFImpl for Typed {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        match self.which {
-            Which::StringAgg => Ok(DataType::Utf8),
+        match (self.which, arguments) {
+            (Which::StringAgg, _) => Ok(DataType::Utf8),
+            (Which::Avg, [number]) if is_averaged(number) => Ok(DataType::Decimal128(38, 16)),
             _ => self.inner_result(arguments),
         }
     }

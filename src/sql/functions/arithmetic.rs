@@ -34,6 +34,11 @@ fn function(op: Op) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(Arithmetic { op, signature: Signature::user_defined(Volatility::Immutable) }))
 }
 
+/// `timestamp - timestamp`.
+pub fn difference() -> Arc<ScalarUDF> {
+    function(Op::Difference)
+}
+
 /// The function that takes the place of `operator` between operands of these types; `None`: DataFusion's own is right.
 pub fn replacement(operator: Operator, left: &DataType, right: &DataType) -> Option<Arc<ScalarUDF>> {
     let integers = left.is_signed_integer() && right.is_signed_integer();
@@ -42,7 +47,7 @@ pub fn replacement(operator: Operator, left: &DataType, right: &DataType) -> Opt
     let times = matches!((left, right), (DataType::Timestamp(..), DataType::Timestamp(..)));
     match operator {
         Operator::Divide if numerics => Some(function(Op::Divide)),
-        Operator::Minus if times => Some(function(Op::Difference)),
+        Operator::Minus if times => Some(difference()),
         _ => None,
     }
 }
@@ -84,7 +89,7 @@ impl ScalarUDFImpl for Arithmetic {
         let (left, right) = (left.to_array(arguments.number_rows)?, right.to_array(arguments.number_rows)?);
         let column = match self.op {
             Op::Divide => divide(&left, &right),
-            Op::Difference => difference(&left, &right),
+            Op::Difference => between(&left, &right),
         };
         column.map(ColumnarValue::Array)
     }
@@ -122,7 +127,7 @@ fn quotient(left: i128, right: i128, up: i256, down: i256) -> arrow::error::Resu
     rounded.to_i128().filter(|q| q.unsigned_abs() < 10u128.pow(38)).ok_or_else(out_of_range)
 }
 
-fn difference(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
+fn between(left: &ArrayRef, right: &ArrayRef) -> Result<ArrayRef> {
     let (left, right) = (left.as_primitive::<TimestampMicrosecondType>(), right.as_primitive::<TimestampMicrosecondType>());
     let intervals: IntervalMonthDayNanoArray = arity::try_binary(left, right, |l, r| {
         let micros = l.checked_sub(r).ok_or_else(|| arrow::error::ArrowError::ArithmeticOverflow("interval out of range".into()))?;

@@ -88,7 +88,7 @@ fn get_byte(columns: &[ArrayRef]) -> Result<ArrayRef> {
     let values = (0..bytes.len()).map(|row| {
         let (value, place) = (bytes.value(row), places.value(row));
         let found = usize::try_from(place).ok().and_then(|place| value.get(place));
-        let range = || Error::new(Kind::InvalidParameter, format!("index {place} out of valid range, 0..{}", value.len() as i64 - 1));
+        let range = || Error::new(Kind::ArraySubscript, format!("index {place} out of valid range, 0..{}", value.len() as i64 - 1));
         found.map(|byte| i32::from(*byte)).ok_or_else(range)
     });
     Ok(Arc::new(Int32Array::from(values.collect::<Result<Vec<i32>>>()?)))

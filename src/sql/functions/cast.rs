@@ -5,7 +5,8 @@
 //! | anything -> text | Postgres' text of the value |
 //! | text -> anything | Postgres' reading of the text (22P02, 22007, 22008 if it is none) |
 //! | float -> integer | rounded half to even, 22003 out of range |
-//! | numeric -> integer | rounded half away from zero |
+//! | numeric -> integer | rounded half away from zero; the elements of arrays, too |
+//! | time <-> interval | the time since midnight, within a day |
 //! | -> varchar(n) | cut to n characters |
 //! | struct -> struct | field by field, by position; another number of fields is 42846 |
 //!
@@ -14,10 +15,13 @@
 use super::table::external;
 use crate::error::{Error, Kind};
 use crate::sql::style;
+use crate::types::text::calendar::MICROS_PER_DAY;
 use crate::types::text::{Column, Reader, TYPE_KEY, TYPMOD_KEY, TextStyle, canonical_array};
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, StringBuilder, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, StringArray, StringBuilder, StructArray};
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Field, FieldRef, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType,
+};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, exec_err};
 use datafusion::logical_expr::{ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
@@ -28,6 +32,10 @@ enum Way {
     ToText,
     FromText,
     Round,
+    /// [`Way::Round`] of each element.
+    Items,
+    /// A time of day and the interval since midnight.
+    Clock,
     Fields,
     /// Only the field says something else.
     Same,
@@ -51,7 +59,8 @@ pub fn call(expr: Expr, from: &Field, target: &FieldRef) -> std::result::Result<
     // Texts that must be read to be of the target's type: whole documents, the text of which is kept (json) or not (jsonb).
     let is_document = |f: &Field| f.metadata().get(TYPE_KEY).is_some_and(|t| t == "json");
     let plain_text = |f: &Field| is_text(f.data_type()) && !is_json(f);
-    let integer = matches!(target.data_type(), DataType::Int16 | DataType::Int32 | DataType::Int64);
+    let is_integer = |t: &DataType| matches!(t, DataType::Int16 | DataType::Int32 | DataType::Int64);
+    let rounds_to = |t: &DataType| matches!(t, DataType::Float32 | DataType::Float64 | DataType::Decimal128(..));
     let way = match from.data_type() {
         DataType::Null => return Err(expr),
         _ if is_text(target.data_type()) && is_document(target) && plain_text(from) && !is_document(from) => Way::FromText,
@@ -63,7 +72,10 @@ pub fn call(expr: Expr, from: &Field, target: &FieldRef) -> std::result::Result<
         }
         _ if is_text(from.data_type()) && !is_text(target.data_type()) => Way::FromText,
         _ if plain_text(from) && is_json(target) => Way::FromText,
-        DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) if integer => Way::Round,
+        number if rounds_to(number) && is_integer(target.data_type()) => Way::Round,
+        DataType::List(item) if rounds_to(item.data_type()) && matches!(target.data_type(), DataType::List(to) if is_integer(to.data_type())) => Way::Items,
+        DataType::Time64(_) if matches!(target.data_type(), DataType::Interval(_)) => Way::Clock,
+        DataType::Interval(_) if matches!(target.data_type(), DataType::Time64(_)) => Way::Clock,
         DataType::Struct(_) if matches!(target.data_type(), DataType::Struct(_)) && from.data_type() != target.data_type() => Way::Fields,
         _ => return Err(expr),
     };
@@ -125,6 +137,8 @@ impl ScalarUDFImpl for Cast {
             Way::ToText => to_text(field, &array, max_length(&self.target), &self.style),
             Way::FromText => from_text(&array, &self.target, &self.style),
             Way::Round => round(&array, self.target.data_type()),
+            Way::Items => items(&array, &self.target),
+            Way::Clock => clock(&array),
             Way::Fields => fields(&array, &self.target),
             Way::Same => return Ok(value.clone()),
         }
@@ -225,6 +239,22 @@ fn round(array: &ArrayRef, target: &DataType) -> crate::error::Result<ArrayRef> 
         DataType::Int32 => Arc::new(wide.try_unary::<_, arrow::datatypes::Int32Type, _>(|v| i32::try_from(v).map_err(|_| out_of_range(target)))?),
         _ => Arc::new(wide),
     })
+}
+
+fn items(array: &ArrayRef, target: &Field) -> crate::error::Result<ArrayRef> {
+    let (Some(lists), DataType::List(item)) = (array.as_list_opt::<i32>(), target.data_type()) else { return Err(Error::internal("an array is no list")) };
+    let rounded = round(lists.values(), item.data_type())?;
+    Ok(Arc::new(ListArray::try_new(item.clone(), lists.offsets().clone(), rounded, lists.nulls().cloned())?))
+}
+
+/// An interval's days and months are no part of a time of day.
+fn clock(array: &ArrayRef) -> crate::error::Result<ArrayRef> {
+    if let Some(times) = array.as_primitive_opt::<Time64MicrosecondType>() {
+        return Ok(Arc::new(times.unary::<_, IntervalMonthDayNanoType>(|micros| IntervalMonthDayNano::new(0, 0, micros * 1000))));
+    }
+    let intervals = cast(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+    Ok(Arc::new(intervals.unary::<_, Time64MicrosecondType>(|i| (i.nanoseconds / 1000).rem_euclid(MICROS_PER_DAY))))
 }
 
 fn out_of_range(target: &DataType) -> Error {

@@ -63,7 +63,6 @@ enum Gives {
     Text,
     Texts,
     Names,
-    Json,
     Name,
     Boolean,
     Integer,
@@ -163,7 +162,6 @@ const FUNCTIONS: &[Row] = &[
     ("current_setting", Gives::Text, true, current_setting),
     ("format", Gives::Text, false, |_, a| formatted(a)),
     ("parse_ident", Gives::Texts, true, |_, a| Ok(Value::Texts(pg::split_name(&text(a.first()))?))),
-    ("json_build_object", Gives::Json, false, |_, a| json_object(a)),
     ("tw_regclass", Gives::Reg(Reg::Class), true, |k, a| k.named(Reg::Class, &a[0])),
     ("tw_regtype", Gives::Reg(Reg::Type), true, |k, a| k.named(Reg::Type, &a[0])),
     ("tw_regproc", Gives::Reg(Reg::Proc), true, |k, a| k.named(Reg::Proc, &a[0])),
@@ -321,7 +319,6 @@ impl Told {
             Gives::Text => Field::new(self.name, DataType::Utf8, true),
             Gives::Texts => Field::new(self.name, DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))), true),
             Gives::Names => list_of(self.name, marked("item", DataType::Utf8, "name")),
-            Gives::Json => marked(self.name, DataType::Utf8, "json"),
             Gives::Name => marked(self.name, DataType::Utf8, "name"),
             Gives::Boolean => Field::new(self.name, DataType::Boolean, true),
             Gives::Integer => Field::new(self.name, DataType::Int32, true),
@@ -365,7 +362,7 @@ impl Told {
                 }
                 Arc::new(lists.finish())
             }
-            Gives::Text | Gives::Json | Gives::Name => Arc::new(
+            Gives::Text | Gives::Name => Arc::new(
                 values
                     .iter()
                     .map(|v| match v {
@@ -467,14 +464,17 @@ fn formatted(arguments: &[Value]) -> Result<Value> {
             out.push(letter);
             continue;
         }
-        let mut digits = String::new();
-        while let Some(digit) = letters.next_if(char::is_ascii_digit) {
-            digits.push(digit);
-        }
+        let mut digits = number_of(&mut letters);
         if !digits.is_empty() && letters.next_if_eq(&'$').is_some() {
             next = digits.parse().map_err(|_| wrong("argument number is out of range".into()))?;
-        } else if !digits.is_empty() {
-            return Err(Error::not_supported("widths in format() are not supported"));
+            digits = String::new();
+        }
+        let to_left = digits.is_empty() && letters.next_if_eq(&'-').is_some();
+        if digits.is_empty() {
+            digits = number_of(&mut letters);
+        }
+        if letters.next_if_eq(&'*').is_some() {
+            return Err(Error::not_supported("a width in format() that is an argument is not supported").with_hint("use lpad() or rpad()"));
         }
         let kind = letters.next().ok_or_else(|| wrong("unterminated format() type specifier".into()))?;
         if kind == '%' {
@@ -483,21 +483,27 @@ fn formatted(arguments: &[Value]) -> Result<Value> {
         }
         let value = arguments.get(next).filter(|_| next > 0).ok_or_else(|| wrong("too few arguments for format()".into()))?;
         next += 1;
-        match (kind, value) {
-            ('s', Value::Null) => {}
-            ('s', value) => out.push_str(&shown(value)),
+        let text = match (kind, value) {
+            ('s', Value::Null) => String::new(),
+            ('s', value) => shown(value),
             ('I', Value::Null) => return Err(wrong("null values cannot be formatted as an SQL identifier".into())),
-            ('I', value) => out.push_str(&pg::quoted(&shown(value))),
-            ('L', Value::Null) => out.push_str("NULL"),
+            ('I', value) => pg::quoted(&shown(value)).into_owned(),
+            ('L', Value::Null) => "NULL".to_owned(),
             ('L', value) => {
                 let text = shown(value);
                 let (mark, doubled) = if text.contains('\\') { (" E", text.replace('\\', "\\\\")) } else { ("", text) };
-                out.push_str(&format!("{mark}'{}'", doubled.replace('\'', "''")));
+                format!("{mark}'{}'", doubled.replace('\'', "''"))
             }
             (other, _) => return Err(wrong(format!("unrecognized format() type specifier \"{other}\""))),
-        }
+        };
+        let width = if digits.is_empty() { 0 } else { digits.parse::<u16>().map_err(|_| wrong("number is out of range".into()))?.into() };
+        out.push_str(&if to_left { format!("{text:<width$}") } else { format!("{text:>width$}") });
     }
     Ok(Value::Text(out))
+}
+
+fn number_of(letters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
+    std::iter::from_fn(|| letters.next_if(char::is_ascii_digit)).collect()
 }
 
 fn shown(value: &Value) -> String {
@@ -508,28 +514,6 @@ fn shown(value: &Value) -> String {
         Value::Texts(texts) => texts.join(","),
         Value::Null => String::new(),
     }
-}
-
-/// `{"name" : value, …}`, as Postgres spaces it.
-fn json_object(arguments: &[Value]) -> Result<Value> {
-    let wrong = |message: &str| Err(Error::new(Kind::InvalidParameter, message));
-    if arguments.len() % 2 == 1 {
-        return wrong("argument list must have even number of elements");
-    }
-    let mut parts = Vec::new();
-    for pair in arguments.chunks(2) {
-        if pair[0] == Value::Null {
-            return wrong("null value not allowed for object key");
-        }
-        let value = match &pair[1] {
-            Value::Null => serde_json::Value::Null,
-            Value::Boolean(b) => (*b).into(),
-            Value::Integer(n) => (*n).into(),
-            other => shown(other).into(),
-        };
-        parts.push(format!("{} : {value}", serde_json::Value::from(shown(&pair[0]))));
-    }
-    Ok(Value::Text(format!("{{{}}}", parts.join(", "))))
 }
 
 /// `12 kB`: the largest unit of which there are at least ten, rounded half up.

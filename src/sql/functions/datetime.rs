@@ -40,10 +40,12 @@ const AGE: [Overload; 2] = [
     Overload { takes: &[Type::TimestampTz, Type::TimestampTz], gives: Type::Interval, run: ages },
     Overload { takes: &[Type::Timestamp, Type::Timestamp], gives: Type::Interval, run: ages },
 ];
-const JUSTIFY_HOURS: [Overload; 1] = [Overload { takes: &[Type::Interval], gives: Type::Interval, run: |c| map(c, |i| aligned(hours_to_days(i))) }];
-const JUSTIFY_DAYS: [Overload; 1] = [Overload { takes: &[Type::Interval], gives: Type::Interval, run: |c| map(c, |i| aligned(days_to_months(i))) }];
+const JUSTIFY_HOURS: [Overload; 1] =
+    [Overload { takes: &[Type::Interval], gives: Type::Interval, run: |c| map(c, |i| narrow(days_aligned(hours_to_days(i)))) }];
+const JUSTIFY_DAYS: [Overload; 1] =
+    [Overload { takes: &[Type::Interval], gives: Type::Interval, run: |c| map(c, |i| narrow(months_aligned(days_to_months(i)))) }];
 const JUSTIFY_INTERVAL: [Overload; 1] =
-    [Overload { takes: &[Type::Interval], gives: Type::Interval, run: |c| map(c, |i| aligned(days_to_months(hours_to_days(i)))) }];
+    [Overload { takes: &[Type::Interval], gives: Type::Interval, run: |c| map(c, |i| narrow(days_aligned(months_aligned(days_to_months(hours_to_days(i)))))) }];
 const IS_FINITE: [Overload; 4] = [
     Overload { takes: &[Type::TimestampTz], gives: Type::Boolean, run: finite_timestamps },
     Overload { takes: &[Type::Timestamp], gives: Type::Boolean, run: finite_timestamps },
@@ -228,17 +230,26 @@ fn days_to_months(i: Wide) -> Wide {
     Wide { months: i.months + i.days / 30, days: i.days % 30, ..i }
 }
 
-/// Neighbouring fields get one sign.
-fn aligned(mut i: Wide) -> Result<IntervalMonthDayNano> {
-    let borrow = |from: &mut i64, to: &mut i64, unit: i64| {
-        if *from > 0 && *to < 0 && to.abs() < unit {
-            (*from, *to) = (*from - 1, *to + unit);
-        } else if *from < 0 && *to > 0 && *to < unit {
-            (*from, *to) = (*from + 1, *to - unit);
-        }
-    };
-    borrow(&mut i.months, &mut i.days, 30);
-    borrow(&mut i.days, &mut i.nanoseconds, NANOS_PER_DAY);
+/// Months and what is below them get one sign.
+fn months_aligned(i: Wide) -> Wide {
+    let below = if i.days == 0 { i.nanoseconds.signum() } else { i.days.signum() };
+    match (i.months.signum(), below) {
+        (1, -1) => Wide { months: i.months - 1, days: i.days + 30, ..i },
+        (-1, 1) => Wide { months: i.months + 1, days: i.days - 30, ..i },
+        _ => i,
+    }
+}
+
+/// Days and time get one sign.
+fn days_aligned(i: Wide) -> Wide {
+    match (i.days.signum(), i.nanoseconds.signum()) {
+        (1, -1) => Wide { days: i.days - 1, nanoseconds: i.nanoseconds + NANOS_PER_DAY, ..i },
+        (-1, 1) => Wide { days: i.days + 1, nanoseconds: i.nanoseconds - NANOS_PER_DAY, ..i },
+        _ => i,
+    }
+}
+
+fn narrow(i: Wide) -> Result<IntervalMonthDayNano> {
     let narrow = |v: i64| i32::try_from(v).map_err(|_| interval_out_of_range());
     Ok(IntervalMonthDayNano::new(narrow(i.months)?, narrow(i.days)?, i.nanoseconds))
 }

@@ -1,7 +1,7 @@
 //! jsonb: the operators `-> ->> #> #>> @> <@` and `jsonb_typeof`, `jsonb_array_length`. A value is kept as canonical text
 //! (`types::text::json`), so a part of it is a slice of it: only the way to the part is parsed.
 
-use super::table::{Overload, Type, function};
+use super::table::{Overload, Type, function, with_aliases};
 use crate::error::{Error, Kind, Result};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray};
 use arrow::datatypes::Int32Type;
@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    vec![function("jsonb_typeof", &TYPEOF), function("jsonb_array_length", &ARRAY_LENGTH)]
+    vec![with_aliases("jsonb_typeof", &["json_typeof"], &TYPEOF), with_aliases("jsonb_array_length", &["json_array_length"], &ARRAY_LENGTH)]
 }
 
 /// The function behind an operator whose left side is a jsonb.

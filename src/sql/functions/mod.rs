@@ -4,6 +4,7 @@
 pub mod aggregate;
 pub mod arithmetic;
 pub mod array;
+mod array_shape;
 pub mod asof;
 pub mod bytes;
 pub mod cast;
@@ -11,21 +12,30 @@ pub mod catalog;
 pub mod clock;
 mod conditional;
 pub mod datetime;
+mod encoding;
 pub mod interval;
 pub mod json;
+pub mod jsonb_edit;
+mod jsonb_rows;
+mod like_list;
 pub mod lists;
+mod make_time;
+mod math;
 mod number;
+mod number_pattern;
 mod over;
 mod part;
 mod pattern;
 mod percentile;
 mod regression;
+pub mod regular;
+mod rounding;
 pub mod series;
 pub mod session;
 pub mod session_window;
 mod string;
 pub(crate) mod table;
-mod to_jsonb;
+pub mod to_jsonb;
 pub mod window;
 pub mod zone;
 
@@ -38,15 +48,25 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         window::functions(),
         arithmetic::functions(),
         array::functions(),
+        array_shape::functions(),
         asof::functions(),
         bytes::functions(),
         clock::functions(),
         conditional::functions(),
         datetime::functions(),
+        encoding::functions(),
         json::functions(),
+        jsonb_edit::functions(),
+        jsonb_rows::functions(),
+        like_list::functions(),
+        make_time::functions(),
+        math::functions(),
         number::functions(),
+        number_pattern::functions(),
         part::functions(),
         pattern::functions(),
+        regular::functions(),
+        rounding::functions(),
         series::functions(),
         session::functions(),
         string::functions(),

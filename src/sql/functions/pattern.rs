@@ -9,14 +9,16 @@
 //! | `W WW IW Q CC J BC AD TZ tz TZH TZM OF` | the rest |
 //!
 //! `FM` before a pattern takes its padding off, `TH` or `th` behind it adds `1st`. Text in double quotes stands for itself. Patterns for
-//! numbers are refused, not guessed.
+//! numbers are in number_pattern.rs.
 
 use super::datetime::of_seconds;
+use super::number_pattern;
 use super::table::{Overload, Type, function};
 use crate::error::{Error, Kind, Result};
 use crate::types::text::calendar::{Date, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND};
+use crate::types::text::{Zone, shown_offset};
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType};
+use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType};
 use datafusion::logical_expr::ScalarUDF;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -25,12 +27,14 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![function("to_char", &TO_CHAR), function("to_date", &TO_DATE), function("to_timestamp", &TO_TIMESTAMP)]
 }
 
-const TO_CHAR: [Overload; 5] = [
-    Overload { takes: &[Type::TimestampTz, Type::Text], gives: Type::Text, run: |c| timestamps(c, true) },
-    Overload { takes: &[Type::Timestamp, Type::Text], gives: Type::Text, run: |c| timestamps(c, false) },
+const TO_CHAR: [Overload; 7] = [
+    Overload { takes: &[Type::TimestampTz, Type::Text, Type::Text], gives: Type::Text, run: timestamps_in_zone },
+    Overload { takes: &[Type::TimestampTz, Type::Text], gives: Type::Text, run: |c| timestamps(c, Some(Zone::Utc)) },
+    Overload { takes: &[Type::Timestamp, Type::Text], gives: Type::Text, run: |c| timestamps(c, None) },
     Overload { takes: &[Type::Interval, Type::Text], gives: Type::Text, run: intervals },
-    Overload { takes: &[Type::Numeric(0), Type::Text], gives: Type::Text, run: numbers },
-    Overload { takes: &[Type::Double, Type::Text], gives: Type::Text, run: numbers },
+    Overload { takes: &[Type::Time, Type::Text], gives: Type::Text, run: times },
+    Overload { takes: &[Type::Numeric(0), Type::Text], gives: Type::Text, run: number_pattern::numerics },
+    Overload { takes: &[Type::Double, Type::Text], gives: Type::Text, run: number_pattern::doubles },
 ];
 const TO_DATE: [Overload; 1] = [Overload { takes: &[Type::Text, Type::Text], gives: Type::Date, run: dates }];
 const TO_TIMESTAMP: [Overload; 2] = [
@@ -203,20 +207,35 @@ struct Moment {
     micros: i64,
     /// Days since 1970; an interval has none.
     days: Option<i64>,
-    zoned: bool,
+    /// Where an instant is shown.
+    zone: Option<Shown>,
+}
+
+/// A zone at an instant.
+struct Shown {
+    east: i32,
+    zone: Zone,
+    utc_micros: i64,
 }
 
 impl Moment {
-    fn of_timestamp(micros: i64, zoned: bool) -> Moment {
+    fn of_timestamp(utc_micros: i64, zone: Option<Zone>) -> Moment {
+        let zone = zone.map(|zone| Shown { east: zone.offset_at(utc_micros), zone, utc_micros });
+        let micros = utc_micros.saturating_add(zone.as_ref().map_or(0, |shown| i64::from(shown.east) * MICROS_PER_SECOND));
         let days = micros.div_euclid(MICROS_PER_DAY);
         let date = Date::from_days(days);
         let (month, day) = (i64::from(date.month), i64::from(date.day));
-        Moment { year: date.year, month, day, micros: micros.rem_euclid(MICROS_PER_DAY), days: Some(days), zoned }
+        Moment { year: date.year, month, day, micros: micros.rem_euclid(MICROS_PER_DAY), days: Some(days), zone }
     }
 
     fn of_interval(i: IntervalMonthDayNano) -> Moment {
         let (year, month) = (i64::from(i.months / 12), i64::from(i.months % 12));
-        Moment { year, month, day: i64::from(i.days), micros: i.nanoseconds / 1000, days: None, zoned: false }
+        Moment { year, month, day: i64::from(i.days), micros: i.nanoseconds / 1000, days: None, zone: None }
+    }
+
+    /// Seconds east of Greenwich.
+    fn east(&self) -> i32 {
+        self.zone.as_ref().map_or(0, |shown| shown.east)
     }
 
     /// The year as it is written: 1 BC is 1.
@@ -254,10 +273,12 @@ impl Moment {
                 marker(word, *dotted, *case, out);
             }
             Piece::Era { dotted } => marker(if self.days.is_some() && self.year <= 0 { "BC" } else { "AD" }, *dotted, *case, out),
-            Piece::Zone if self.zoned => out.push_str(if *case == Case::Upper { "UTC" } else { "utc" }),
-            Piece::Zone => {}
-            Piece::Offset => out.push_str("+00"),
-            Piece::ZoneHour => out.push_str("+00"),
+            Piece::Zone => {
+                let name = self.zone.as_ref().map(|shown| shown.zone.abbreviation_at(shown.utc_micros)).unwrap_or_default();
+                out.push_str(&if *case == Case::Upper { name.to_uppercase() } else { name.to_lowercase() });
+            }
+            Piece::Offset => out.push_str(&shown_offset(self.east())),
+            Piece::ZoneHour => out.push_str(&shown_offset(self.east())[..3]),
             Piece::YearWithComma => {
                 let year = self.shown_year();
                 let _ = write!(out, "{},{:03}", year / 1000, year % 1000);
@@ -326,6 +347,7 @@ impl Moment {
             Piece::Quarter => ((self.month - 1).max(0) / 3 + 1, 1),
             Piece::Century => ((self.shown_year() + 99) / 100, 2),
             Piece::Julian => (self.date()? + 2_440_588, 1),
+            Piece::ZoneMinute => (i64::from(self.east()).abs() / 60 % 60, 2),
             _ => (0, 2),
         })
     }
@@ -382,9 +404,15 @@ fn written(formats: &ArrayRef, moment: impl Fn(usize) -> Moment) -> Result<Array
     Ok(Arc::new(StringArray::from(texts)))
 }
 
-fn timestamps(columns: &[ArrayRef], zoned: bool) -> Result<ArrayRef> {
+fn timestamps_in_zone(columns: &[ArrayRef]) -> Result<ArrayRef> {
+    // A zone is that of a session: one for all rows.
+    let zone = columns[2].as_string::<i32>().iter().flatten().next().map(Zone::parse).transpose()?;
+    timestamps(columns, Some(zone.unwrap_or(Zone::Utc)))
+}
+
+fn timestamps(columns: &[ArrayRef], zone: Option<Zone>) -> Result<ArrayRef> {
     let times = columns[0].as_primitive::<TimestampMicrosecondType>();
-    written(&columns[1], |row| Moment::of_timestamp(times.value(row), zoned))
+    written(&columns[1], |row| Moment::of_timestamp(times.value(row), zone))
 }
 
 fn intervals(columns: &[ArrayRef]) -> Result<ArrayRef> {
@@ -392,8 +420,10 @@ fn intervals(columns: &[ArrayRef]) -> Result<ArrayRef> {
     written(&columns[1], |row| Moment::of_interval(values.value(row)))
 }
 
-fn numbers(_columns: &[ArrayRef]) -> Result<ArrayRef> {
-    Err(Error::not_supported("to_char of a number is not supported").with_hint("use round(x, n)::text, and lpad() for a fixed width"))
+/// A time of day is the interval since midnight.
+fn times(columns: &[ArrayRef]) -> Result<ArrayRef> {
+    let values = columns[0].as_primitive::<Time64MicrosecondType>();
+    written(&columns[1], |row| Moment::of_interval(IntervalMonthDayNano::new(0, 0, values.value(row) * 1000)))
 }
 
 fn dates(columns: &[ArrayRef]) -> Result<ArrayRef> {
@@ -515,7 +545,7 @@ mod tests {
     use crate::types::text::datetime::parse_timestamp;
 
     fn show(text: &str, format: &str) -> String {
-        let moment = Moment::of_timestamp(parse_timestamp(text).unwrap(), false);
+        let moment = Moment::of_timestamp(parse_timestamp(text).unwrap(), None);
         let mut out = String::new();
         tokens(format).unwrap().iter().for_each(|t| moment.write(t, &mut out).unwrap());
         out

@@ -3,7 +3,8 @@
 use super::table::external;
 use crate::error::{Error, Kind, Result};
 use crate::sql::types::{TIMESTAMP, sql_type, timestamptz};
-use crate::types::text::is_vector;
+use crate::types::text::calendar::MICROS_PER_SECOND;
+use crate::types::text::{Zone, is_vector};
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
@@ -31,6 +32,8 @@ enum Which {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct OfRows {
     which: Which,
+    /// On whose clock the days and months of a step are.
+    zone: Zone,
     signature: Signature,
 }
 
@@ -41,11 +44,16 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
 }
 
 pub fn series() -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::new_from_impl(OfRows { which: Which::Series, signature: Signature::user_defined(Volatility::Immutable) }))
+    series_in(Zone::Utc)
+}
+
+/// A series of instants in a zone.
+pub fn series_in(zone: Zone) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(OfRows { which: Which::Series, zone, signature: Signature::user_defined(Volatility::Immutable) }))
 }
 
 fn counting(which: Which) -> Arc<ScalarUDF> {
-    Arc::new(ScalarUDF::new_from_impl(OfRows { which, signature: Signature::variadic_any(Volatility::Immutable) }))
+    Arc::new(ScalarUDF::new_from_impl(OfRows { which, zone: Zone::Utc, signature: Signature::variadic_any(Volatility::Immutable) }))
 }
 
 /// Whether a series between constants has few elements, so that a plan may hold them.
@@ -108,7 +116,7 @@ impl ScalarUDFImpl for OfRows {
         let rows = if scalar { 1 } else { arguments.number_rows };
         let columns = arguments.args.iter().map(|a| a.to_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
         let lists = match self.which {
-            Which::Series => series_of(&columns),
+            Which::Series => series_of(&columns, self.zone),
             Which::Ordinals => ordinals_of(&columns, rows, 1),
             Which::Expanded => expanded(&columns[0]),
             Which::Subscripts => ordinals_of(&columns, rows, i64::from(!is_vector(&arguments.arg_fields[0]))).and_then(|lists| {
@@ -187,7 +195,7 @@ fn expanded(array: &ArrayRef) -> Result<ListArray> {
 }
 
 /// Rows with a NULL give no elements, as a function that is not called.
-fn series_of(columns: &[ArrayRef]) -> Result<ListArray> {
+fn series_of(columns: &[ArrayRef], zone: Zone) -> Result<ListArray> {
     let whole = |row: usize| columns.iter().all(|c| c.is_valid(row));
     let rows = columns[0].len();
     let item = columns[0].data_type().clone();
@@ -197,7 +205,7 @@ fn series_of(columns: &[ArrayRef]) -> Result<ListArray> {
         let before = wide.len();
         if whole(row) {
             match &item {
-                DataType::Timestamp(..) => times(columns, row, &mut wide)?,
+                DataType::Timestamp(..) => times(columns, row, zone, &mut wide)?,
                 _ => numbers(columns, row, &mut wide)?,
             }
         }
@@ -248,7 +256,7 @@ fn numbers(columns: &[ArrayRef], row: usize, out: &mut Vec<i128>) -> Result<()> 
     Ok(())
 }
 
-fn times(columns: &[ArrayRef], row: usize, out: &mut Vec<i128>) -> Result<()> {
+fn times(columns: &[ArrayRef], row: usize, zone: Zone, out: &mut Vec<i128>) -> Result<()> {
     let at = |c: &ArrayRef| c.as_primitive::<TimestampMicrosecondType>().value(row);
     let (from, to) = (at(&columns[0]), at(&columns[1]));
     let step = columns[2].as_primitive::<IntervalMonthDayNanoType>().value(row);
@@ -263,21 +271,25 @@ fn times(columns: &[ArrayRef], row: usize, out: &mut Vec<i128>) -> Result<()> {
             return Err(too_long());
         }
         out.push(value.into());
-        next = later(value, months, days, nanos / 1000);
+        next = later(value, months, days, nanos / 1000, zone);
     }
     Ok(())
 }
 
 /// A time and an interval, as Postgres adds them: months first, to the last day of a shorter one.
-fn later(time: i64, months: i32, days: i32, micros: i64) -> Option<i64> {
-    let at = timestamp_us_to_datetime(time)?;
+fn later(time: i64, months: i32, days: i32, micros: i64, zone: Zone) -> Option<i64> {
+    if (months, days) == (0, 0) {
+        return time.checked_add(micros);
+    }
+    let at = timestamp_us_to_datetime(time.checked_add(i64::from(zone.offset_at(time)) * MICROS_PER_SECOND)?)?;
     let moved = match months {
         0 => at,
         m if m > 0 => at.checked_add_months(chrono::Months::new(m.unsigned_abs()))?,
         m => at.checked_sub_months(chrono::Months::new(m.unsigned_abs()))?,
     };
     let days = chrono::TimeDelta::try_days(days.into())?;
-    moved.checked_add_signed(days)?.and_utc().timestamp_micros().checked_add(micros)
+    let local = moved.checked_add_signed(days)?.and_utc().timestamp_micros();
+    local.checked_sub(i64::from(zone.offset_at_local(local)) * MICROS_PER_SECOND)?.checked_add(micros)
 }
 
 #[cfg(test)]
@@ -286,7 +298,7 @@ mod tests {
     use arrow::array::Int32Array;
 
     fn of(columns: [Vec<Option<i32>>; 3]) -> Result<ListArray> {
-        series_of(&columns.map(|c| Arc::new(Int32Array::from(c)) as ArrayRef))
+        series_of(&columns.map(|c| Arc::new(Int32Array::from(c)) as ArrayRef), Zone::Utc)
     }
 
     #[test]
@@ -301,7 +313,7 @@ mod tests {
     #[test]
     fn months_end_where_they_end() {
         let day = |m: u32, d: u32| chrono::NaiveDate::from_ymd_opt(2024, m, d).unwrap().and_hms_opt(0, 0, 0).unwrap().and_utc().timestamp_micros();
-        assert_eq!(later(day(1, 31), 1, 0, 0), Some(day(2, 29)));
-        assert_eq!(later(day(2, 29), 0, 1, 1), Some(day(3, 1) + 1));
+        assert_eq!(later(day(1, 31), 1, 0, 0, Zone::Utc), Some(day(2, 29)));
+        assert_eq!(later(day(2, 29), 0, 1, 1, Zone::Utc), Some(day(3, 1) + 1));
     }
 }

@@ -8,7 +8,7 @@ use crate::sql::types::{TIMESTAMP, sql_type, timestamptz};
 use crate::types::text::TYPE_KEY;
 use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
 use arrow::compute::{filter, take};
-use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
@@ -23,6 +23,7 @@ const NO_MATCH: &str = "No function matches the given name and argument types. Y
 pub(crate) enum Type {
     Boolean,
     Integer,
+    Bigint,
     Double,
     /// As an argument any precision and scale; as a result the scale that is named.
     Numeric(i8),
@@ -30,10 +31,13 @@ pub(crate) enum Type {
     Texts,
     Bytes,
     Date,
+    Time,
     Timestamp,
     TimestampTz,
     Interval,
     Jsonb,
+    /// Its text as written.
+    Json,
 }
 
 /// One way to call a function.
@@ -87,12 +91,14 @@ impl Type {
         match self {
             Type::Boolean => DataType::Boolean,
             Type::Integer => DataType::Int32,
+            Type::Bigint => DataType::Int64,
             Type::Double => DataType::Float64,
             Type::Numeric(scale) => DataType::Decimal128(38, scale),
-            Type::Text | Type::Jsonb => DataType::Utf8,
+            Type::Text | Type::Jsonb | Type::Json => DataType::Utf8,
             Type::Texts => DataType::List(Arc::new(Field::new("item", DataType::Utf8, true))),
             Type::Bytes => DataType::Binary,
             Type::Date => DataType::Date32,
+            Type::Time => DataType::Time64(TimeUnit::Microsecond),
             Type::Timestamp => TIMESTAMP,
             Type::TimestampTz => timestamptz(),
             Type::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
@@ -101,10 +107,12 @@ impl Type {
 
     fn field(self, name: &str) -> Field {
         let field = Field::new(name, self.data_type(), true);
-        if self != Type::Jsonb {
-            return field;
-        }
-        field.with_metadata(HashMap::from([(TYPE_KEY.to_owned(), "jsonb".to_owned())]))
+        let mark = match self {
+            Type::Jsonb => "jsonb",
+            Type::Json => "json",
+            _ => return field,
+        };
+        field.with_metadata(HashMap::from([(TYPE_KEY.to_owned(), mark.to_owned())]))
     }
 
     /// The type that a value of `from` is cast to.
@@ -122,17 +130,19 @@ impl Type {
         let small = matches!(from, D::Int8 | D::Int16 | D::UInt8 | D::UInt16);
         match (self, from) {
             (_, D::Null) => Some(0),
-            (Type::Boolean, D::Boolean) | (Type::Integer, D::Int32) | (Type::Double, D::Float64) => Some(0),
+            (Type::Boolean, D::Boolean) | (Type::Integer, D::Int32) | (Type::Bigint, D::Int64) | (Type::Double, D::Float64) => Some(0),
+            (Type::Bigint, D::Int32 | D::UInt32) => Some(1),
+            (Type::Bigint, _) if small => Some(2),
             (Type::Integer, _) if small => Some(1),
             (Type::Numeric(_), D::Decimal128(..)) => Some(0),
             (Type::Numeric(_), t) if t.is_integer() => Some(3),
             (Type::Double, D::Float16 | D::Float32) => Some(1),
             (Type::Double, D::Decimal128(..) | D::Decimal256(..)) => Some(3),
             (Type::Double, t) if t.is_integer() => Some(2),
-            (Type::Text | Type::Jsonb, D::Utf8 | D::LargeUtf8 | D::Utf8View) => Some(0),
+            (Type::Text | Type::Jsonb | Type::Json, D::Utf8 | D::LargeUtf8 | D::Utf8View) => Some(0),
             (Type::Texts, D::List(item)) if *item.data_type() == D::Utf8 => Some(0),
             (Type::Bytes, D::Binary | D::LargeBinary | D::BinaryView) => Some(0),
-            (Type::Date, D::Date32) => Some(0),
+            (Type::Date, D::Date32) | (Type::Time, D::Time64(_)) => Some(0),
             (Type::Timestamp, D::Timestamp(_, None)) | (Type::TimestampTz, D::Timestamp(_, Some(_))) => Some(0),
             (Type::TimestampTz, D::Date32 | D::Timestamp(_, None)) => Some(1),
             (Type::Timestamp, D::Date32) => Some(2),

@@ -82,6 +82,22 @@ impl Dialect for Tidewater {
         }
     }
 
+    /// A sign binds tighter than `^`: `-2 ^ 2` is 4.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let op = match parser.peek_token_ref().token {
+            Token::Minus => UnaryOperator::Minus,
+            Token::Plus => UnaryOperator::Plus,
+            _ => return None,
+        };
+        parser.advance_token();
+        Some(parser.parse_subexpr(POSTGRES.prec_value(Precedence::AtTz)).map(|expr| Expr::UnaryOp { op, expr: Box::new(expr) }))
+    }
+
+    /// So that `?`, `?|` and `?&` are operators, of jsonb.
+    fn supports_geometric_types(&self) -> bool {
+        true
+    }
+
     fn prec_value(&self, precedence: Precedence) -> u8 {
         POSTGRES.prec_value(precedence)
     }

@@ -23,6 +23,7 @@ mod roles;
 mod schema;
 mod settings;
 mod show;
+mod signs;
 pub mod source;
 mod subscribe;
 mod transaction;
@@ -42,8 +43,8 @@ use std::sync::Arc;
 /// Operators that one expression may chain, all its levels together: trees this deep still fit the stacks they are walked on.
 const CHAIN_LIMIT: usize = 3000;
 
-/// The same of arithmetic: to plan such a chain takes the third power of its length.
-const ARITHMETIC_LIMIT: usize = 250;
+/// The same of arithmetic: DataFusion asks for the type of every operator's operands anew, so to plan such a chain takes the square of its length.
+const ARITHMETIC_LIMIT: usize = 1000;
 
 /// Words, signs and literals of one text: what is made of each takes some hundred bytes.
 const TOKEN_LIMIT: usize = 2_000_000;
@@ -84,6 +85,7 @@ fn tokenize(source: &Source) -> Result<Vec<TokenWithSpan>> {
     let mut tokens = Vec::new();
     let outcome = Tokenizer::new(&Tidewater, source.text()).tokenize_with_location_into_buf(&mut tokens);
     tokens.retain(|t| !matches!(t.token, Token::Whitespace(_)));
+    let tokens = signs::split(tokens);
     match outcome {
         Ok(()) => windows::exclusions(source, asof::unify(source, recursion::unify(windows::unify(tokens)))?),
         Err(e) => Err(token_error(source, &e.message, e.location)),

@@ -5,6 +5,7 @@ use super::cursor::{Cursor, is_reserved};
 use super::source::Source;
 use crate::error::{Error, Kind, Result};
 use crate::sql::aggregate_forms;
+use crate::sql::call_forms;
 use crate::sql::catalog_forms;
 use crate::sql::over::ties_refused;
 use crate::sql::walk::{self, Read};
@@ -255,6 +256,10 @@ impl Read for Parts<'_> {
             Expr::Prior(_) | Expr::MatchAgainst { .. } | Expr::OuterJoin(_) | Expr::Prefixed { .. } => self.refuse("this expression", expr),
             Expr::Function(f) if aggregate_forms::refused(f).is_some() => {
                 let (message, hint) = aggregate_forms::refused(f).unwrap_or_default();
+                self.refuse_with(Error::not_supported(message).with_hint(hint), expr)
+            }
+            Expr::Function(f) if call_forms::refused(f).is_some() => {
+                let (message, hint) = call_forms::refused(f).unwrap_or_default();
                 self.refuse_with(Error::not_supported(message).with_hint(hint), expr)
             }
             Expr::Function(f) if f.within_group.len() > 1 => self.refuse("WITHIN GROUP over several columns", expr),

@@ -16,7 +16,7 @@ pub(super) fn is_simple_value(subquery: &Subquery, schema: &DFSchema) -> Result<
     if is_closed(&subquery.subquery)? {
         // Without a row the value is NULL, whatever its column says; that of an aggregate is there.
         let plan = &subquery.subquery;
-        return Ok(plan.max_rows().is_some_and(|rows| rows <= 1) && (plan.schema().field(0).is_nullable() || is_aggregate(plan)));
+        return Ok(at_most_one(plan) && (plan.schema().field(0).is_nullable() || is_aggregate(plan)));
     }
     let mut plan = subquery.subquery.as_ref();
     while let LogicalPlan::Projection(p) = plan {
@@ -28,6 +28,21 @@ pub(super) fn is_simple_value(subquery: &Subquery, schema: &DFSchema) -> Result<
     let LogicalPlan::Aggregate(aggregate) = plan else { return Ok(false) };
     let plain = aggregate.group_expr.is_empty() && !aggregate.aggr_expr.iter().any(Expr::contains_outer);
     Ok(plain && refers_to(subquery, schema)? && in_filters(&aggregate.input, &equates)?)
+}
+
+/// Whether it cannot have two rows. (DataFusion counts none of `SELECT 1`, and so none of a union of them.)
+pub(super) fn at_most_one(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(p) => at_most_one(&p.input),
+        LogicalPlan::SubqueryAlias(alias) => at_most_one(&alias.input),
+        LogicalPlan::Filter(filter) => at_most_one(&filter.input),
+        LogicalPlan::Sort(sort) => at_most_one(&sort.input),
+        LogicalPlan::Limit(limit) => matches!(limit.get_fetch_type(), Ok(FetchType::Literal(Some(0 | 1)))) || at_most_one(&limit.input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::Values(values) => values.values.len() <= 1,
+        LogicalPlan::EmptyRelation(_) => true,
+        _ => false,
+    }
 }
 
 fn is_aggregate(plan: &LogicalPlan) -> bool {

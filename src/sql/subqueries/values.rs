@@ -1,7 +1,7 @@
 //! Subqueries in expressions: each becomes a column that is joined to the input of the expression's node.
 
 use super::domain::{Domain, filtered, is_nullable, only_column, outside};
-use super::simple::{is_simple_value, rows_of};
+use super::simple::{at_most_one, is_simple_value, rows_of};
 use super::{Unnesting, columns};
 use crate::sql::functions::array;
 use crate::sql::functions::lists::array_agg;
@@ -71,7 +71,7 @@ impl<'u> Outer<'u> {
     fn scalar(&mut self, subquery: Subquery) -> Result<Expr> {
         let plan = Arc::unwrap_or_clone(subquery.subquery);
         let field = Arc::clone(plan.schema().field(0));
-        if plan.max_rows().is_some_and(|rows| rows <= 1) {
+        if at_most_one(&plan) {
             return Ok(marked(self.attach(plan, Attached::Row)?, &field));
         }
         let all = self.attach(plan, Attached::Gathered(Vec::new()))?;

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 pub use column::{Column, NAME_OF_OID, canonical_array, canonical_type, is_jsonb, is_vector, write_value};
 pub use reader::{Reader, parse_value};
-pub use zone::Zone;
+pub use zone::{Zone, shown_offset};
 
 /// Key of the field metadata that tells types apart which share an Arrow type: `jsonb`, `json`, `uuid`, `varchar`, `oid`, `name`, ….
 pub const TYPE_KEY: &str = "tw.type";

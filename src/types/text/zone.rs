@@ -3,7 +3,7 @@
 use super::calendar::MICROS_PER_SECOND;
 use crate::error::{Error, Kind, Result};
 use chrono::{DateTime, MappedLocalTime, NaiveDateTime, Offset, TimeZone};
-use chrono_tz::Tz;
+use chrono_tz::{OffsetName, Tz};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Zone {
@@ -67,6 +67,17 @@ impl Zone {
         }
     }
 
+    /// What the offset at an instant is called: `CEST`, or the offset where it has no name.
+    pub fn abbreviation_at(self, utc_micros: i64) -> String {
+        let named =
+            if let Zone::Named(tz) = self { naive(utc_micros).and_then(|t| tz.offset_from_utc_datetime(&t).abbreviation().map(str::to_owned)) } else { None };
+        match (self, named) {
+            (_, Some(name)) => name,
+            (Zone::Utc, None) => "UTC".to_owned(),
+            (_, None) => shown_offset(self.offset_at(utc_micros)),
+        }
+    }
+
     /// Seconds east of Greenwich for what a wall clock shows. Where clocks were put back the hour that is in standard
     /// time, where they were put forward the offset before the gap: what Postgres does.
     pub fn offset_at_local(self, local_micros: i64) -> i32 {
@@ -81,6 +92,13 @@ impl Zone {
             },
         }
     }
+}
+
+/// `+02`, `-05:30`.
+pub fn shown_offset(east: i32) -> String {
+    let (sign, minutes) = (if east < 0 { '-' } else { '+' }, east.unsigned_abs() / 60);
+    let rest = if minutes % 60 == 0 { String::new() } else { format!(":{:02}", minutes % 60) };
+    format!("{sign}{:02}{rest}", minutes / 60)
 }
 
 fn naive(micros: i64) -> Option<NaiveDateTime> {
