@@ -21,6 +21,7 @@
 //! | `FROM generate_series(1, 3) g` | `… g(g)`, the name that Postgres gives the column |
 
 use super::aggregate_forms;
+use super::functions::string::with_backslashes;
 use super::names::function_name;
 use super::over;
 use super::types::folded;
@@ -29,7 +30,7 @@ use crate::catalog::catalog::PUBLIC;
 use crate::types::text::decimal::Literal;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, LimitClause, ObjectName,
-    Query, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    Query, SelectItem, SetExpr, Subscript, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use std::collections::HashMap;
@@ -177,6 +178,9 @@ fn rewritten(expr: Expr) -> Expr {
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => Expr::BinaryOp { left: expr, op: BinaryOperator::PGBitwiseXor, right: Box::new(number("-1")) },
         Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => call("power", vec![*left, *right]),
         Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => call("starts_with", vec![*left, *right]),
+        Expr::CompoundFieldAccess { root, access_chain } if access_chain.iter().any(is_key) => by_key(*root, access_chain),
+        // A member of a row, or of a column that is one.
+        Expr::CompoundFieldAccess { root, access_chain } if is_member(&root, &access_chain) => member(*root, access_chain),
         Expr::CompoundFieldAccess { root, access_chain } => Expr::CompoundFieldAccess { root, access_chain: access_chain.into_iter().map(access).collect() },
         Expr::Value(ValueWithSpan { value: Value::Number(text, long), span }) => match wide(&text) {
             Some(cast) => cast,
@@ -190,6 +194,9 @@ fn rewritten(expr: Expr) -> Expr {
             let (pattern, escape_char) = backslashed(pattern, escape_char);
             Expr::ILike { negated, any, expr, pattern, escape_char }
         }
+        Expr::Value(ValueWithSpan { value: Value::UnicodeStringLiteral(text), span }) => {
+            Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span })
+        }
         Expr::Function(mut function) => {
             over::plain_bounds(&mut function);
             match modulo(function) {
@@ -199,6 +206,57 @@ fn rewritten(expr: Expr) -> Expr {
         }
         other => other,
     }
+}
+
+/// A subscript that is a text: of a jsonb.
+fn is_key(access: &AccessExpr) -> bool {
+    let AccessExpr::Subscript(Subscript::Index { index }) = access else { return false };
+    match index {
+        Expr::Value(v) => matches!(v.value, Value::SingleQuotedString(_)),
+        Expr::Cast { data_type, .. } => matches!(data_type, ast::DataType::Text | ast::DataType::Varchar(_)),
+        _ => false,
+    }
+}
+
+/// `doc['a'][0]` is `doc -> 'a' -> 0`.
+fn by_key(root: Expr, mut chain: Vec<AccessExpr>) -> Expr {
+    let keys = chain.split_off(chain.iter().position(|a| matches!(a, AccessExpr::Subscript(_))).unwrap_or(0));
+    let mut value = match (root, chain.as_slice()) {
+        (root, []) => root,
+        (Expr::Identifier(first), [..]) if chain.iter().all(|a| matches!(a, AccessExpr::Dot(Expr::Identifier(_)))) => {
+            let rest = chain.into_iter().filter_map(|a| if let AccessExpr::Dot(Expr::Identifier(ident)) = a { Some(ident) } else { None });
+            Expr::CompoundIdentifier(std::iter::once(first).chain(rest).collect())
+        }
+        (root, _) => Expr::CompoundFieldAccess { root: Box::new(root), access_chain: chain },
+    };
+    for key in keys {
+        value = match key {
+            AccessExpr::Subscript(Subscript::Index { index }) => {
+                Expr::Nested(Box::new(Expr::BinaryOp { left: Box::new(value), op: BinaryOperator::Arrow, right: Box::new(index) }))
+            }
+            other => Expr::CompoundFieldAccess { root: Box::new(value), access_chain: vec![other] },
+        };
+    }
+    value
+}
+
+/// `(o).id` and `(o.address).street`.
+fn is_member(root: &Expr, chain: &[AccessExpr]) -> bool {
+    let named = matches!(root, Expr::Nested(inner) if matches!(inner.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
+    named && chain.iter().all(|access| matches!(access, AccessExpr::Dot(Expr::Identifier(_))))
+}
+
+fn member(root: Expr, chain: Vec<AccessExpr>) -> Expr {
+    let mut parts = match root {
+        Expr::Nested(inner) => match *inner {
+            Expr::Identifier(ident) => vec![ident],
+            Expr::CompoundIdentifier(parts) => parts,
+            other => return Expr::CompoundFieldAccess { root: Box::new(Expr::Nested(Box::new(other))), access_chain: chain },
+        },
+        other => return Expr::CompoundFieldAccess { root: Box::new(other), access_chain: chain },
+    };
+    parts.extend(chain.into_iter().filter_map(|access| if let AccessExpr::Dot(Expr::Identifier(ident)) = access { Some(ident) } else { None }));
+    Expr::CompoundIdentifier(parts)
 }
 
 /// A constant pattern with another escape character than the backslash.
@@ -212,17 +270,13 @@ fn backslashed(pattern: Box<Expr>, escape: Option<ValueWithSpan>) -> (Box<Expr>,
         _ => None,
     };
     let character = escape.as_ref().and_then(|e| text(&e.value)).filter(|e| e.chars().count() <= 1);
-    let (Some(written), Some(character)) = (written, character) else { return (pattern, escape) };
-    let mut out = String::with_capacity(written.len());
-    let mut letters = written.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            c if character.starts_with(c) => out.extend(std::iter::once('\\').chain(letters.next())),
-            '\\' => out.push_str("\\\\"),
-            c => out.push(c),
-        }
-    }
-    (Box::new(string(out)), None)
+    let (written, character) = match (written, character) {
+        (Some(written), Some(character)) => (written, character),
+        // What is not constant is turned row by row.
+        (None, Some(character)) if character != "\\" => return (Box::new(call("tw_like_pattern", vec![*pattern, string(character)])), None),
+        _ => return (pattern, escape),
+    };
+    (Box::new(string(with_backslashes(&written, &character))), None)
 }
 
 /// `mod(x, y)` is `x % y`.
@@ -385,7 +439,7 @@ pub(super) mod tests {
             ("substring(a for 3)", "substring(a, 1, 3)"),
             ("a NOT SIMILAR TO 'x%'", "NOT tw_similar_to(a, 'x%')"),
             ("|/ a + 2 ^ 3", "sqrt(a) + power(2, 3)"),
-            ("(r).f", "(r).'f'"),
+            ("(r).f", "r.f"),
             ("t.a[1]", "t.a[1]"),
             ("(t.r).f[2]", "(t.r).'f'[2]"),
             ("a LIKE 'x!%!!' ESCAPE '!'", "a LIKE 'x\\%\\!'"),

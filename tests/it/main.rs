@@ -37,6 +37,7 @@ mod oracle;
 mod postgres;
 mod program;
 mod random;
+mod renaming;
 mod security;
 mod server;
 mod slt;

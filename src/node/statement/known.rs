@@ -1,9 +1,10 @@
 //! What `pg_catalog` and the functions about it tell one statement.
 
 use super::Context;
-use crate::catalog::pg::{Facts, Listing, SchemaFact, SessionFact};
+use crate::catalog::pg::{Facts, Listing, PreparedFact, SchemaFact, SessionFact};
 use crate::catalog::roles::Roles;
 use crate::error::{Error, Kind, Result};
+use crate::pg::prepared::Prepared;
 use crate::sql::functions::catalog::{Known, Signal};
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ pub(super) fn known(context: &Context) -> Known {
         catalog,
         listings,
         settings: context.settings.facts(),
+        prepared: prepared(context),
         sessions: context.sessions.facts().into_iter().map(|session| seen(context, session)).collect(),
         role,
         started_at: context.sessions.started_at,
@@ -27,7 +29,18 @@ pub(super) fn known(context: &Context) -> Known {
         check_signal(catalog.roles(), role, other, signal)?;
         Ok(sessions.signal(pid, signal))
     });
-    Known { facts: Arc::new(facts), path: context.path(), pid: context.pid, signal }
+    Known { facts: Arc::new(facts), path: context.reading_path(), pid: context.pid, signal }
+}
+
+fn prepared(context: &Context) -> Vec<PreparedFact> {
+    let fact = |(name, prepared): (String, Arc<Prepared>)| PreparedFact {
+        name,
+        statement: prepared.text.clone(),
+        prepare_time: prepared.at,
+        parameter_types: prepared.description.parameters.clone(),
+        from_sql: prepared.from_sql,
+    };
+    context.statements.named().into_iter().map(fact).collect()
 }
 
 /// What others do is told to those who have their rights.

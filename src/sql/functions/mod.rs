@@ -20,10 +20,11 @@ mod part;
 mod pattern;
 mod percentile;
 mod regression;
+pub mod row;
 pub mod series;
 pub mod session;
 pub mod session_window;
-mod string;
+pub mod string;
 pub(crate) mod table;
 mod to_jsonb;
 pub mod window;
@@ -47,6 +48,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         number::functions(),
         part::functions(),
         pattern::functions(),
+        row::functions(),
         series::functions(),
         session::functions(),
         string::functions(),

@@ -49,6 +49,15 @@ impl Dialect for Tidewater {
         POSTGRES.is_reserved_for_identifier(keyword)
     }
 
+    /// Words that end an operand are none: `1 + FROM t` lacks one.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        const ENDS: [Keyword; 8] =
+            [Keyword::FROM, Keyword::WHERE, Keyword::GROUP, Keyword::HAVING, Keyword::ORDER, Keyword::UNION, Keyword::INTERSECT, Keyword::EXCEPT];
+        let next = parser.peek_token();
+        let ends = matches!(&next.token, Token::Word(word) if word.quote_style.is_none() && ENDS.contains(&word.keyword));
+        ends.then(|| parser.expected("an expression", next))
+    }
+
     fn is_custom_operator_part(&self, ch: char) -> bool {
         POSTGRES.is_custom_operator_part(ch)
     }
