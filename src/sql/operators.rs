@@ -7,8 +7,8 @@ use super::semantics;
 use super::types::sql_type;
 use crate::error::{Error, Kind};
 use crate::types::text::TYPE_KEY;
-use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result};
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator};
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator};
@@ -40,6 +40,18 @@ impl ExprPlanner for Operators {
         }
         let binary = BinaryExpr { left: Box::new(left), op, right: Box::new(right) };
         semantics::binary_expr(binary, schema).map(PlannerResult::Planned)
+    }
+
+    /// NULL beside bytes is one of them: DataFusion knows no type for both.
+    fn plan_array_literal(&self, elements: Vec<Expr>, schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
+        let is_bytes = |f: &FieldRef| matches!(f.data_type(), DataType::Binary | DataType::FixedSizeBinary(_));
+        let bytes = elements.iter().filter_map(|e| e.to_field(schema).ok()).map(|(_, f)| f).find(is_bytes);
+        let Some(bytes) = bytes else { return Ok(PlannerResult::Original(elements)) };
+        let typed = |e: Expr| match e {
+            Expr::Literal(ScalarValue::Null, _) => Expr::Cast(Cast { expr: Box::new(e), field: bytes.clone() }),
+            other => other,
+        };
+        Ok(PlannerResult::Original(elements.into_iter().map(typed).collect()))
     }
 }
 

@@ -408,17 +408,6 @@ fn printed(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     when(expr.clone(), letter("t")).when(expr.is_false(), letter("f")).end()
 }
 
-/// NULL beside bytes is one of them: DataFusion knows no type for both.
-fn with_bytes(arguments: Vec<Expr>, schema: &DFSchema) -> Vec<Expr> {
-    let is_bytes = |f: &FieldRef| matches!(f.data_type(), DataType::Binary | DataType::FixedSizeBinary(_));
-    let Some(bytes) = arguments.iter().filter_map(|a| a.to_field(schema).ok()).map(|(_, f)| f).find(is_bytes) else { return arguments };
-    let typed = |e: Expr| match e {
-        Expr::Literal(ScalarValue::Null, _) => Expr::Cast(Cast { expr: Box::new(e), field: bytes.clone() }),
-        other => other,
-    };
-    arguments.into_iter().map(typed).collect()
-}
-
 /// Arguments as Postgres types them: quoted literals take the type that the function wants, or that they stand beside.
 fn function(mut call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
     match call.func.name() {
@@ -427,8 +416,7 @@ fn function(mut call: ScalarFunction, schema: &DFSchema) -> Result<Expr> {
                 return Ok(rounded);
             }
         }
-        "greatest" | "least" => call.args = numbers::alike(call.args, schema)?,
-        "make_array" => call.args = numbers::alike(with_bytes(call.args, schema), schema)?,
+        "greatest" | "least" | "make_array" => call.args = numbers::alike(call.args, schema)?,
         "array_has" => {
             if let Ok([array, needle]) = <[Expr; 2]>::try_from(call.args.clone()) {
                 let array = meet_items(array, &needle, schema)?;

@@ -20,6 +20,7 @@ mod clocked;
 mod copying;
 mod crash;
 mod documents;
+mod driver_forms;
 mod event_time;
 mod examples;
 mod faults;

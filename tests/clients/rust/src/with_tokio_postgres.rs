@@ -66,10 +66,8 @@ async fn portals() -> Outcome {
     let portal = transaction.bind("select g from generate_series(1, 10) g", &[]).await?;
     let first = transaction.query_portal(&portal, 4).await?;
     let rest = transaction.query_portal(&portal, 0).await?;
-    equal((first.len(), rest.len()), (4, 6))?;
-    let inner = c.transaction().await;
-    drop(inner);
-    Ok(())
+    transaction.commit().await?;
+    equal((first.len(), rest.len()), (4, 6))
 }
 
 async fn pipeline() -> Outcome {
