@@ -69,6 +69,8 @@ pub enum Kind {
     AdminShutdown,
     Protocol,
     NotSupported,
+    /// A statement was prepared before its relations changed.
+    StalePlan,
     TooManyConnections,
     LimitExceeded,
     OutOfMemory,
@@ -151,7 +153,7 @@ impl Kind {
             Kind::QueryCanceled => "57014",
             Kind::AdminShutdown => "57P01",
             Kind::Protocol => "08P01",
-            Kind::NotSupported => "0A000",
+            Kind::NotSupported | Kind::StalePlan => "0A000",
             Kind::TooManyConnections => "53300",
             Kind::LimitExceeded => "53400",
             Kind::OutOfMemory => "53200",

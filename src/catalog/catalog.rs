@@ -60,16 +60,24 @@ impl Catalog {
 
     /// This catalog with `object` in the place of the one that has its id.
     pub fn replacing(&self, object: Object) -> Catalog {
+        self.replacing_all([object])
+    }
+
+    /// The same of several, which may have each other's names.
+    pub fn replacing_all(&self, objects: impl IntoIterator<Item = Object>) -> Catalog {
         let mut next = self.clone();
-        if matches!(object.body, Body::Schema) {
-            next.schemas.insert(object.name.clone(), Arc::new(object));
-            return next;
-        }
-        if let Some(before) = next.by_id.get(&object.id) {
+        let objects: Vec<Object> = objects.into_iter().collect();
+        for before in objects.iter().filter_map(|o| next.by_id.get(&o.id)) {
             next.by_name.remove(&(before.schema.clone(), before.name.clone()));
         }
-        next.by_name.insert((object.schema.clone(), object.name.clone()), object.id);
-        next.by_id.insert(object.id, Arc::new(object));
+        for object in objects {
+            if matches!(object.body, Body::Schema) {
+                next.schemas.insert(object.name.clone(), Arc::new(object));
+                continue;
+            }
+            next.by_name.insert((object.schema.clone(), object.name.clone()), object.id);
+            next.by_id.insert(object.id, Arc::new(object));
+        }
         next
     }
 
@@ -134,7 +142,12 @@ impl Catalog {
 
     /// In order of creation, so that each object stands behind what it reads.
     pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
-        self.by_id.values()
+        self.by_id.values().filter(|o| !o.pending.dropped)
+    }
+
+    /// All that has an id, schemas and what open transactions have dropped too.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.by_id.values().chain(self.schemas.values())
     }
 
     /// Objects that read `id` themselves.
@@ -171,7 +184,7 @@ impl Catalog {
                 .filter(|d| !ids.contains(d))
                 .filter_map(|d| self.get(d))
                 // An index goes with what it is on, without being asked about, and so does what a subscription has made.
-                .filter(|o| o.index().is_none() && o.schema != SYSTEM)
+                .filter(|o| o.index().is_none() && o.schema != SYSTEM && !o.pending.dropped)
                 .map(|o| format!("{} {} depends on {}", o.kind_name(), o.name, self.named_dependency(o, id, &target)))
                 .collect();
             if !lines.is_empty() {
@@ -227,6 +240,7 @@ mod tests {
             path: vec![PUBLIC.to_owned()],
             zone: None,
             uncommitted: false,
+            pending: Default::default(),
             comments: Default::default(),
             access: Default::default(),
         }

@@ -27,12 +27,27 @@ pub struct Object {
     /// Of a transaction that has not come to its end: a crash takes it away.
     #[serde(default)]
     pub uncommitted: bool,
+    /// What an open transaction is about to do with it.
+    #[serde(default)]
+    pub pending: Pending,
     /// `COMMENT ON`: 0 is the object itself, n its column with that number, from 1.
     #[serde(default)]
     pub comments: BTreeMap<i32, String>,
     /// Its owner, and the grants on it.
     #[serde(default)]
     pub access: Access,
+}
+
+/// What the names of sessions' own schemas begin with; the session's number follows.
+pub const TEMPORARY: &str = "pg_temp_";
+
+/// A change of an object that its transaction may take back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Pending {
+    /// The object before the transaction, if that goes on: ROLLBACK and a crash bring it back.
+    pub before: Option<Box<Object>>,
+    /// Gone when the transaction commits, and nobody finds it until then.
+    pub dropped: bool,
 }
 
 /// The path of objects that were made when there was one schema.
@@ -186,9 +201,12 @@ pub struct Sink {
     /// How its rows are published; `None`: they are not.
     #[serde(default)]
     pub format: Option<SinkFormat>,
-    /// With the name, what the other side knows this sink by, and no other of any server.
+    /// With the first name, what the other side knows this sink by, and no other of any server.
     #[serde(default)]
     pub token: String,
+    /// The name that it was made with, if it has another by now.
+    #[serde(default)]
+    pub first_name: Option<String>,
     /// As of a materialized view.
     pub state: Vec<TableId>,
     /// As of a materialized view.
@@ -224,6 +242,22 @@ impl Object {
             Body::Index(_) | Body::Schema => &[],
             Body::Sink(s) => &s.columns,
         }
+    }
+
+    /// The query that it is a name for, or that it maintains, as SQL.
+    pub fn query_mut(&mut self) -> Option<&mut String> {
+        match &mut self.body {
+            Body::View(view) => Some(&mut view.query),
+            Body::MaterializedView(view) => Some(&mut view.query),
+            Body::Sink(sink) => Some(&mut sink.query),
+            Body::Source(_) | Body::Table(_) | Body::Index(_) | Body::Schema => None,
+        }
+    }
+
+    /// An object of one session: nobody else's, and gone when that ends.
+    pub fn is_temporary(&self) -> bool {
+        let name = if matches!(self.body, Body::Schema) { &self.name } else { &self.schema };
+        name.starts_with(TEMPORARY)
     }
 
     /// The name, with its schema if that is not the one which every session has.

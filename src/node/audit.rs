@@ -166,6 +166,8 @@ pub fn audited(kind: &StatementKind) -> Option<(String, Option<String>)> {
     let (event, object) = match kind {
         StatementKind::CreateRelation(c) if c.kind == RelationKind::Source => ("CREATE SOURCE", Some(c.name.name.clone())),
         StatementKind::CreateRelation(c) => ("CREATE TABLE", Some(c.name.name.clone())),
+        StatementKind::CreateTableAs(c) => ("CREATE TABLE AS", Some(c.name.name.clone())),
+        StatementKind::Rename(r) => return Some((format!("ALTER {}", r.kind.name().to_uppercase()), Some(r.name.name.clone()))),
         StatementKind::CreateView(c) => (if c.materialized { "CREATE MATERIALIZED VIEW" } else { "CREATE VIEW" }, Some(c.name.name.clone())),
         StatementKind::CreateIndex(c) => ("CREATE INDEX", c.name.as_ref().map(|n| n.name.clone())),
         StatementKind::CreateSink(c) => ("CREATE SINK", Some(c.name.name.clone())),

@@ -1,9 +1,10 @@
 //! A session's transactions: blocks that BEGIN opens, and those that several statements of one message are.
 
-use super::engine_api::Engine;
 use super::session::ClientSession;
 use super::settings::Settings;
-use super::transaction::{Over, Transaction};
+use super::transaction::{Made, Over, Transaction, undo};
+use crate::catalog::catalog::Catalog;
+use crate::catalog::object::Body;
 use crate::error::{Error, Kind, Result};
 use crate::pg::backend::Notice;
 use crate::sql::ast::{self, Isolation, Modes, Statement, StatementKind};
@@ -34,9 +35,13 @@ fn commits_alone(kind: &StatementKind) -> bool {
             | StatementKind::CreateIndex(_)
             | StatementKind::CreateSink(_)
             | StatementKind::Drop(_)
+            | StatementKind::Comment(_)
+            | StatementKind::Rename(_)
+            | StatementKind::CreateTableAs(_)
             | StatementKind::CreateSchema(_)
             | StatementKind::DropSchema(_)
             | StatementKind::Security(_)
+            | StatementKind::DiscardTemporary
             | StatementKind::Flush
     )
 }
@@ -115,11 +120,11 @@ impl ClientSession {
 
     async fn rollback_to(&mut self, name: &str) -> Result<String> {
         let block = self.in_block("ROLLBACK TO SAVEPOINT")?;
-        let (at, created) = block.transaction.rollback_to(name)?;
+        let (at, made) = block.transaction.rollback_to(name)?;
         block.savepoints.truncate(at + 1);
         block.failed = false;
         let settings = block.savepoints.get(at).cloned();
-        self.take_away(&created).await?;
+        self.undo(made).await?;
         self.settings_back(settings);
         Ok("ROLLBACK".into())
     }
@@ -145,40 +150,38 @@ impl ClientSession {
 
     async fn commit(&mut self, block: Block) -> Result<()> {
         let before = block.settings.clone();
-        let Over { changes, created, dropped } = block.transaction.end();
+        let Over { changes, made, dropped } = block.transaction.end();
         let done = async {
-            if !changes.is_empty() || !created.is_empty() {
+            check_droppable(&self.engine.catalog(), &dropped)?;
+            if !changes.is_empty() || !made.is_empty() {
                 self.commitment.commit()?;
-                self.last_write = Some(self.engine.commit(&changes, &created).await?.epoch);
+                self.last_write = Some(self.engine.commit(&changes, &made.objects()).await?.epoch);
             }
             if !dropped.is_empty() {
                 let catalog = self.engine.catalog();
-                let there = catalog.present(&dropped);
-                catalog.check_droppable(&there)?;
                 self.commitment.commit()?;
-                self.engine.drop_objects(&there).await?;
+                self.engine.drop_objects(&catalog.with_dependants(&catalog.present(&dropped))).await?;
             }
             Ok(())
         };
         let done = done.await;
         if done.is_err() {
             self.settings_back(Some(before));
-            self.take_away(&created).await?;
+            self.undo(made).await?;
         }
         self.end_local();
         done
     }
 
     async fn rollback(&mut self, block: Block) -> Result<()> {
-        let created = block.transaction.end().created;
+        let made = block.transaction.end().made;
         self.settings_back(Some(block.settings));
         self.end_local();
-        self.take_away(&created).await
+        self.undo(made).await
     }
 
-    /// Objects of a transaction that does not commit, with whatever others made over them.
-    async fn take_away(&self, created: &[ObjectId]) -> Result<()> {
-        take_away(self.engine.as_ref(), created).await
+    async fn undo(&self, made: Made) -> Result<()> {
+        undo(self.engine.as_ref(), made).await
     }
 
     fn settings_back(&mut self, before: Option<Arc<Settings>>) {
@@ -258,10 +261,19 @@ impl ClientSession {
     }
 }
 
-pub async fn take_away(engine: &dyn Engine, created: &[ObjectId]) -> Result<()> {
-    let catalog = engine.catalog();
-    let there = catalog.present(created);
-    if there.is_empty() { Ok(()) } else { engine.drop_objects(&catalog.with_dependants(&there)).await }
+/// Others may have made something over it meanwhile. Error: they have (2BP01).
+fn check_droppable(catalog: &Catalog, dropped: &[ObjectId]) -> Result<()> {
+    let there = catalog.present(dropped);
+    catalog.check_droppable(&there)?;
+    for schema in there.iter().filter_map(|id| catalog.get(*id)).filter(|o| matches!(o.body, Body::Schema)) {
+        if let Some(object) = catalog.objects().find(|o| o.schema == schema.name) {
+            let name = &schema.name;
+            return Err(Error::new(Kind::DependentObjectsExist, format!("cannot drop schema {name} because other objects depend on it"))
+                .with_detail(format!("{} {name}.{} depends on schema {name}", object.kind_name(), object.name))
+                .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+        }
+    }
+    Ok(())
 }
 
 impl Block {

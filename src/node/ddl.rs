@@ -5,7 +5,7 @@ use super::engine_api::{Secure, When};
 use super::feed::{Feed, PartitionState};
 use super::scheduler::Scheduler;
 use super::shared::ROLES;
-use crate::catalog::catalog::{self, SYSTEM};
+use crate::catalog::catalog::{self, Catalog, SYSTEM};
 use crate::catalog::object::{Body, Object};
 use crate::catalog::roles;
 use crate::connectors::connector::{Partition, Source};
@@ -65,6 +65,7 @@ impl Scheduler {
         if catalog.find(&object.schema, &object.name).is_some() {
             return Err(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", object.name)));
         }
+        check_not_reserved(&catalog, object)?;
         for id in &object.depends_on {
             let Some(input) = catalog.get(*id) else {
                 return Err(Error::new(Kind::UndefinedTable, format!("a relation that \"{}\" reads was dropped meanwhile", object.name)));
@@ -103,24 +104,58 @@ impl Scheduler {
     }
 
     /// See [`super::engine_api::Engine::alter`]. The outer error is a broken store, the inner one the user's.
-    pub(super) fn alter(&mut self, object: &Object) -> Result<Result<()>> {
-        let catalog = self.shared.catalog.load_full();
-        if catalog.find(&object.schema, &object.name).is_some_and(|o| o.id != object.id) {
-            return Ok(Err(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", object.name))));
+    pub(super) fn alter(&mut self, objects: Vec<Object>) -> Result<Result<()>> {
+        if let Err(e) = self.check_alterable(&objects) {
+            return Ok(Err(e));
         }
-        // What is being built keeps a definition of its own until it is done.
-        match catalog.get(object.id) {
-            None => return Ok(Err(Error::new(Kind::UndefinedTable, format!("relation \"{}\" was dropped meanwhile", object.name)))),
-            Some(now) if now.is_building() => {
-                return Ok(Err(
-                    Error::new(Kind::NotReady, format!("{} \"{}\" is still being built", now.kind_name(), now.name)).with_hint("see tidewater.jobs")
-                ));
+        self.put_in_place(objects).map(Ok)
+    }
+
+    fn check_alterable(&self, objects: &[Object]) -> Result<()> {
+        let catalog = self.shared.catalog.load();
+        for object in objects {
+            // Another that gives its name away in the same change does not hold it.
+            let holder = catalog.find(&object.schema, &object.name).filter(|o| objects.iter().all(|altered| altered.id != o.id));
+            if holder.is_some() {
+                return Err(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", object.name)));
             }
-            Some(_) => {}
+            check_not_reserved(&catalog, object)?;
+            // What is being built keeps a definition of its own until it is done.
+            match catalog.get(object.id) {
+                None => return Err(Error::new(Kind::UndefinedTable, format!("relation \"{}\" was dropped meanwhile", object.name))),
+                Some(now) if now.is_building() => {
+                    return Err(
+                        Error::new(Kind::NotReady, format!("{} \"{}\" is still being built", now.kind_name(), now.name)).with_hint("see tidewater.jobs")
+                    );
+                }
+                Some(_) => {}
+            }
         }
-        self.persist(object)?;
-        self.announce_name(object);
-        Ok(Ok(()))
+        Ok(())
+    }
+
+    /// Objects that are there already, under these definitions.
+    pub(super) fn put_in_place(&mut self, objects: Vec<Object>) -> Result<()> {
+        let mut ops = Ops::default();
+        for object in &objects {
+            self.shared.logs.put_object(object.id, &catalog::encode(object)?, &mut ops);
+        }
+        self.store.write(ops, Durability::Synced)?;
+        self.shared.update_known(|known| {
+            for object in &objects {
+                if let Some(relation) = known.get_mut(&object.id).filter(|relation| relation.name != object.name) {
+                    *relation = Arc::new(Relation { name: object.name.clone(), ..relation.as_ref().clone() });
+                }
+            }
+        });
+        for object in &objects {
+            if let Some(rows) = self.relations.get_mut(&object.id) {
+                rows.index_of = index_of(object);
+            }
+        }
+        self.shared.update_catalog(|now| now.replacing_all(objects));
+        self.swap_published();
+        Ok(())
     }
 
     /// See [`super::engine_api::Engine::secure`]. The outer error is a broken store, the inner one the user's.
@@ -240,7 +275,7 @@ impl Scheduler {
     pub(super) fn relation_rows(&mut self, object: &Object, plan: &ViewPlan) -> Result<Option<&mut RelationRows>> {
         match self.relations.entry(object.id) {
             Entry::Occupied(known) => Ok(Some(known.into_mut())),
-            Entry::Vacant(new) => Ok(layout_of(object, plan)?.map(|layout| new.insert(RelationRows::new(layout)))),
+            Entry::Vacant(new) => Ok(layout_of(object, plan)?.map(|layout| new.insert(RelationRows::new(layout, index_of(object))))),
         }
     }
 
@@ -282,13 +317,26 @@ impl Scheduler {
     }
 }
 
+/// A name that an open transaction may have to give back is for nobody outside of one.
+fn check_not_reserved(catalog: &Catalog, object: &Object) -> Result<()> {
+    let of_transaction = object.uncommitted || object.pending.before.is_some();
+    let reserves = |o: &Object| o.pending.before.as_ref().is_some_and(|before| before.schema == object.schema && before.name == object.name);
+    if of_transaction || !catalog.all().any(|o| o.id != object.id && reserves(o)) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::DuplicateTable, format!("relation \"{}\" already exists", object.name))
+        .with_hint("a transaction that has not ended has renamed or dropped it; try again when it has"))
+}
+
+fn index_of(object: &Object) -> Option<IndexOf> {
+    object.index().map(|index| IndexOf { relation: index.on, name: object.name.clone() })
+}
+
 /// How the rows of a table or view are stored, under the object's column names, which need not be those of its query; a sink's are not.
 fn layout_of(object: &Object, plan: &ViewPlan) -> Result<Option<Layout>> {
     let (kind, unique): (_, &[usize]) = match &plan.key {
         ViewKey::Index(key) => {
-            let on = object.index().map(|i| IndexOf { relation: i.on, name: object.name.clone() });
-            let on = on.ok_or_else(|| Error::internal(format!("\"{}\" has the plan of an index and is none", object.name)))?;
-            return plan.rows.map(|rows| Layout::of_index(rows, on, &key.columns, &key.orders, key.unique, plan.schema.clone())).transpose();
+            return plan.rows.map(|rows| Layout::of_index(rows, &key.columns, &key.orders, key.unique, plan.schema.clone())).transpose();
         }
         ViewKey::Unique(columns) => (RunKind::Unique, columns),
         ViewKey::Row => (RunKind::Weighted, &[]),

@@ -187,8 +187,8 @@ impl Engine for NodeEngine {
         self.ask(|reply| Command::Create { object: Box::new(object), plan: plan.map(Box::new), answer, reply }).await
     }
 
-    async fn alter(&self, object: Object) -> Result<()> {
-        self.ask(|reply| Command::Alter { object: Box::new(object), reply }).await
+    async fn alter(&self, objects: Vec<Object>) -> Result<()> {
+        self.ask(|reply| Command::Alter { objects, reply }).await
     }
 
     async fn secure(&self, change: Secure) -> Result<Vec<Error>> {
@@ -219,8 +219,8 @@ impl Engine for NodeEngine {
         self.writer.load(table, || self.current(), parts).await
     }
 
-    async fn commit(&self, changes: &Changes, created: &[ObjectId]) -> Result<Written> {
-        self.writer.commit(changes, created).await
+    async fn commit(&self, changes: &Changes, objects: &[ObjectId]) -> Result<Written> {
+        self.writer.commit(changes, objects).await
     }
 
     async fn subscribe(&self, wanted: Wanted) -> Result<Subscription> {

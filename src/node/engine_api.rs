@@ -95,8 +95,8 @@ pub trait Engine: Send + Sync {
     /// Dropping the future gives the object up.
     async fn create(&self, object: Object, plan: Option<ViewPlan>, answer: When) -> Result<()>;
 
-    /// Puts an object in the place of the one that has its id: its name and comments may be others. Error: the name is taken (42P07), or the object is gone.
-    async fn alter(&self, object: Object) -> Result<()>;
+    /// Puts objects, all or none, in the place of those that have their ids: names, comments and the text of queries may be others. Error: a name is taken (42P07), or an object is gone.
+    async fn alter(&self, objects: Vec<Object>) -> Result<()>;
 
     /// Decides a change of roles and grants on the newest catalog, makes it durable, and returns what is to be remarked. Such changes come one after the other.
     async fn secure(&self, change: Secure) -> Result<Vec<Error>>;
@@ -124,9 +124,9 @@ pub trait Engine: Send + Sync {
     /// [`Engine::write`] of more than may be in memory at once: readers see all parts at once, subscribers and sinks get them over several epochs.
     async fn load(&self, table: ObjectId, parts: Parts) -> Result<Written>;
 
-    /// Applies a transaction: all its changes as one epoch, durable together, and the objects it created are no longer marked as uncommitted.
+    /// Applies a transaction: all its changes as one epoch, durable together, and `objects`, which it created or altered, are no longer marked as its own.
     /// Error: rows that the changes were made from are others by now (40001); then nothing is written.
-    async fn commit(&self, changes: &Changes, created: &[ObjectId]) -> Result<Written>;
+    async fn commit(&self, changes: &Changes, objects: &[ObjectId]) -> Result<Written>;
 
     /// Begins to follow a relation. Errors: it is being built (55000), or was dropped meanwhile; what came behind an epoch is not known any more (72000).
     async fn subscribe(&self, wanted: Wanted) -> Result<Subscription>;

@@ -58,15 +58,30 @@ impl Scheduler {
         self.start_publishing()?;
         self.keep_epochs()?;
         self.finish_load()?;
-        self.drop_uncommitted()?;
+        self.end_transactions()?;
         Ok(positions)
     }
 
-    /// Objects of transactions that did not come to their end, with what was made over them.
-    fn drop_uncommitted(&mut self) -> Result<()> {
+    /// What transactions that did not come to their end have made goes, with what was made over it; what they have altered is as it was.
+    /// What a transaction has dropped whose end was cut short goes as well.
+    fn end_transactions(&mut self) -> Result<()> {
         let catalog = self.shared.catalog.load_full();
-        let uncommitted: Vec<ObjectId> = catalog.objects().chain(catalog.schemas()).filter(|o| o.uncommitted).map(|o| o.id).collect();
-        if uncommitted.is_empty() { Ok(()) } else { self.drop_objects(&catalog.with_dependants(&uncommitted)) }
+        let goes = |o: &&Arc<Object>| o.uncommitted || o.pending.dropped && o.pending.before.is_none();
+        let gone = catalog.with_dependants(&catalog.all().filter(goes).map(|o| o.id).collect::<Vec<ObjectId>>());
+        if !gone.is_empty() {
+            self.drop_objects(&gone)?;
+        }
+        let mut back: Vec<Object> = catalog.all().filter(|o| !gone.contains(&o.id)).filter_map(|o| o.pending.before.as_deref().cloned()).collect();
+        let is_back = |id: ObjectId| catalog.get(id).is_some_and(|o| o.pending.before.is_some());
+        for object in &mut back {
+            // Another transaction may have taken the name, and committed.
+            let holder = catalog.find(&object.schema, &object.name).filter(|holder| !is_back(holder.id) && !gone.contains(&holder.id));
+            if let (Some(_), Some(now)) = (holder, catalog.get(object.id)) {
+                tracing::warn!(name = object.name, "an object keeps the name that a lost transaction gave it: its own is taken");
+                *object = Object { pending: Default::default(), ..now.as_ref().clone() };
+            }
+        }
+        if back.is_empty() { Ok(()) } else { self.put_in_place(back) }
     }
 
     fn recover_object(&mut self, object: &Object, record: &Record, replan: &Replan<'_>) -> Result<()> {

@@ -203,12 +203,15 @@ impl Scheduler {
                 Command::Secure { change, reply } => {
                     let _ = reply.send(self.secure(change)?);
                 }
-                Command::Alter { object, reply } => {
-                    let _ = reply.send(self.alter(&object)?);
+                Command::Alter { objects, reply } => {
+                    let _ = reply.send(self.alter(objects)?);
                 }
-                Command::Write { writes, created } => {
+                Command::Write { writes, objects, shown } => {
                     self.writes.extend(writes);
-                    created.iter().for_each(|object| self.announce_name(object));
+                    objects.iter().for_each(|object| self.announce_name(object));
+                    if let Some(shown) = shown {
+                        let _ = shown.send(());
+                    }
                 }
                 Command::Load(load) => self.load = Some(load),
                 Command::Subscribe { wanted, reply } => {

@@ -2,7 +2,7 @@
 //! that it reads what it wrote), its transaction (`blocks.rs`), and notices; everything else is the statement's.
 
 use super::audit::Event;
-use super::blocks::{Block, take_away};
+use super::blocks::Block;
 use super::config::Limits;
 use super::engine_api::Engine;
 use super::identity::{Door, Identity, role_of};
@@ -10,11 +10,13 @@ use super::pool::{Pool, Pools};
 use super::sessions::{Place, Sessions, State};
 use super::settings::{Settings, boolean};
 use super::statement::lookup::{Lookup, Reach};
-use super::statement::{self, Answer, Context, Copied, Shape};
+use super::statement::{self, Answer, Context, Copied, Shape, temporary};
+use super::transaction::undo;
 use crate::catalog::catalog::DATABASE;
 use crate::catalog::roles::OWNER_NAME;
 use crate::error::{Error, Kind, Result};
 use crate::pg::backend::{Admission, Backend, Command, Commitment, Description, Execution, Notice, Origin, Parameter, Parsed, Peer, ResultColumn, Session};
+use crate::pg::prepared::Statements;
 use crate::pg::types::{field_of, oid_of};
 use crate::plan::arithmetic::CheckedArithmetic;
 use crate::plan::optimize::with_sound_rules;
@@ -111,6 +113,7 @@ impl Backend for SessionBackend {
             block: None,
             commitment: Arc::default(),
             copied: None,
+            statements: Arc::default(),
         }))
     }
 
@@ -168,24 +171,28 @@ pub struct ClientSession {
     pub(super) commitment: Arc<Commitment>,
     /// Of a COPY FROM under way.
     copied: Option<Box<Copied>>,
+    statements: Arc<Statements>,
 }
 
 impl Drop for ClientSession {
     /// What an open transaction has created goes with it.
     fn drop(&mut self) {
         self.engine.audit().note(self.place.event(self.engine.clock().now(), "logout"));
-        let created = self.block.take().map(|b| b.transaction.end().created).unwrap_or_default();
-        if created.is_empty() {
+        let made = self.block.take().map(|b| b.transaction.end().made).unwrap_or_default();
+        let (engine, pid) = (self.engine.clone(), self.place.pid());
+        if made.is_empty() && !temporary::exist(&engine.catalog(), pid) {
             return;
         }
-        let engine = self.engine.clone();
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(async move {
-                if let Err(error) = take_away(engine.as_ref(), &created).await {
+                if let Err(error) = undo(engine.as_ref(), made).await {
                     tracing::warn!(%error, "objects of a lost connection's transaction stay until the server is started anew");
                 }
+                if let Err(error) = temporary::drop_all(engine.as_ref(), pid).await {
+                    tracing::warn!(%error, "temporary tables of a lost connection stay until the server is started anew");
+                }
             })),
-            Err(_) => tracing::warn!("objects of a lost connection's transaction stay until the server is started anew"),
+            Err(_) => tracing::warn!("objects of a lost connection stay until the server is started anew"),
         }
     }
 }
@@ -220,8 +227,10 @@ fn parsed(statement: Arc<Statement>) -> Result<Arc<dyn Parsed>> {
 /// What the connection does with it, for it keeps cursors and prepared statements.
 fn command(statement: &Statement) -> Result<Option<Command>> {
     Ok(Some(match &statement.kind {
-        StatementKind::Declare(d) => Command::Declare { name: d.name.clone(), hold: d.hold, binary: d.binary, query: parsed(d.query.clone())? },
-        StatementKind::Fetch(f) => Command::Fetch { name: f.name.clone(), count: f.count, moves: f.moves, timeout: f.timeout },
+        StatementKind::Declare(d) => {
+            Command::Declare { name: d.name.clone(), hold: d.hold, binary: d.binary, scroll: d.scroll, query: parsed(d.query.clone())? }
+        }
+        StatementKind::Fetch(f) => Command::Fetch { name: f.name.clone(), direction: f.direction, moves: f.moves, timeout: f.timeout },
         StatementKind::Close(name) => Command::Close(name.clone()),
         StatementKind::Prepare(p) => {
             let types = p.types.iter().map(|t| oid_of(&crate::sql::types::cast_field(t)?)).collect::<Result<_>>()?;
@@ -261,6 +270,8 @@ impl ClientSession {
             path: Arc::default(),
             sets: Arc::default(),
             commitment: self.commitment.clone(),
+            parameter_types: Arc::default(),
+            statements: self.statements.clone(),
         }
     }
 
@@ -289,11 +300,14 @@ impl ClientSession {
             return self.transaction(kind).await.map(Execution::Command);
         }
         self.enter(&statement).await?;
+        if matches!(statement.kind, StatementKind::DiscardAll) && self.block.is_none() {
+            temporary::drop_all(self.engine.as_ref(), self.place.pid()).await?;
+        }
         if let Some(result) = self.own(&statement) {
             return result.map(Execution::Command);
         }
         let values = parameters.iter().map(|p| Ok(ScalarValue::try_from_array(&p.value, 0)?)).collect::<Result<Vec<_>>>()?;
-        let context = self.context(self.pools.of(&statement));
+        let context = Context { parameter_types: declared(parameters.iter().map(|p| p.oid)).into(), ..self.context(self.pools.of(&statement)) };
         if let Some(lookup) = self.lookup(parsed, &context, parameters).await?
             && let Some(batch) = look_up(&context, &lookup, &values).await?
         {
@@ -535,6 +549,10 @@ impl Session for ClientSession {
 
     async fn end_implicit(&mut self) -> Result<()> {
         self.end_block().await
+    }
+
+    fn lists(&mut self, statements: Arc<Statements>) {
+        self.statements = statements;
     }
 
     fn commitment(&self) -> Arc<Commitment> {

@@ -240,15 +240,14 @@ impl Settings {
             };
             Setting {
                 default: default.to_owned(),
-                // Durations are shown with their unit already.
-                unit: None,
+                unit: (rule == Rule::Duration).then_some("ms"),
                 category: "Client Connection Defaults",
                 description: "",
                 context: if rule == Rule::Fixed { "internal" } else { "user" },
                 value_type,
                 choices: choices.iter().map(|c| (*c).to_owned()).collect(),
+                value: if rule == Rule::Duration { milliseconds(&value).map_or(value, |n| n.to_string()) } else { value },
                 name,
-                value,
             }
         };
         self.all().into_iter().map(fact).collect()
@@ -310,15 +309,22 @@ fn checked(name: &str, value: &str) -> Result<String> {
     }
 }
 
-/// `3000`, `3s`, `5min` as Postgres shows it: the largest unit that divides it.
-fn duration(value: &str) -> Option<String> {
-    const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
+/// Units of a duration, in milliseconds.
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// `3000`, `3s`, `5min`.
+fn milliseconds(value: &str) -> Option<u64> {
     let value = value.trim();
     let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
     let number: u64 = value[..digits].parse().ok()?;
     let unit = value[digits..].trim();
     let factor = if unit.is_empty() { 1 } else { UNITS.iter().find(|(u, _)| *u == unit)?.1 };
-    let millis = number.checked_mul(factor)?;
+    number.checked_mul(factor)
+}
+
+/// The same as Postgres shows it: in the largest unit that divides it.
+fn duration(value: &str) -> Option<String> {
+    let millis = milliseconds(value)?;
     if millis == 0 {
         return Some("0".into());
     }

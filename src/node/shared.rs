@@ -38,7 +38,7 @@ pub enum Command {
         reply: oneshot::Sender<Result<()>>,
     },
     Alter {
-        object: Box<Object>,
+        objects: Vec<Object>,
         reply: oneshot::Sender<Result<()>>,
     },
     Secure {
@@ -52,7 +52,9 @@ pub enum Command {
     /// Changes of one epoch, in the tables' logs already, and objects that their transaction has committed.
     Write {
         writes: Vec<PendingWrite>,
-        created: Vec<Object>,
+        objects: Vec<Object>,
+        /// The catalog shows the objects; `None`: there are none.
+        shown: Option<oneshot::Sender<()>>,
     },
     /// A change that is in a table's log in parts.
     Load(Load),

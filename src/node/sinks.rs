@@ -120,7 +120,7 @@ impl Delivery {
 /// What CREATE SINK and a restart make of a sink's definition; `None`: it publishes nothing.
 pub fn publisher(object: &Object) -> Result<Option<Box<dyn Publisher>>> {
     let Body::Sink(sink) = &object.body else { return Ok(None) };
-    connectors::build_sink(&SinkRequest { id: &format!("{}-{}", object.name, sink.token), options: &sink.options })
+    connectors::build_sink(&SinkRequest { id: &format!("{}-{}", sink.first_name.as_ref().unwrap_or(&object.name), sink.token), options: &sink.options })
 }
 
 impl Scheduler {

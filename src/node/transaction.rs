@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Nothing waits for a lock: of two transactions that change the same row, the one that commits later is refused (40001). Objects that it
-//! creates are there at once, for others too, and marked: ROLLBACK, a lost connection or a crash takes them away. Objects that it drops go when it commits.
+//! creates or alters are there at once, for others too, and marked: ROLLBACK, a lost connection or a crash takes them away, or back. Objects that it drops are found by
+//! nobody any more, and go when it commits.
 
 use super::engine_api::{Engine, Resolve, Snapshot};
 use crate::catalog::object::Object;
@@ -37,6 +38,8 @@ struct State {
     pinned: Option<(Arc<dyn Snapshot>, Instant)>,
     changes: Changes,
     created: Vec<ObjectId>,
+    /// As they were before each change.
+    altered: Vec<Arc<Object>>,
     dropped: Vec<ObjectId>,
     savepoints: Vec<Savepoint>,
 }
@@ -47,6 +50,7 @@ struct Savepoint {
     /// Of each table that was changed before: how many deltas, the runs, their rows.
     changes: BTreeMap<ObjectId, (usize, RunStack, u64)>,
     created: usize,
+    altered: usize,
     dropped: usize,
 }
 
@@ -108,14 +112,57 @@ impl Changes {
 #[derive(Default)]
 pub struct Over {
     pub changes: Changes,
-    pub created: Vec<ObjectId>,
+    pub made: Made,
     pub dropped: Vec<ObjectId>,
+}
+
+/// What ROLLBACK has to undo in the catalog.
+#[derive(Default)]
+pub struct Made {
+    pub created: Vec<ObjectId>,
+    altered: Vec<Arc<Object>>,
+}
+
+impl Made {
+    /// All that has marks of the transaction.
+    pub fn objects(&self) -> Vec<ObjectId> {
+        let mut objects: Vec<ObjectId> = self.created.iter().copied().chain(self.altered.iter().map(|o| o.id)).collect();
+        objects.sort_unstable();
+        objects.dedup();
+        objects
+    }
+
+    /// The altered ones, each as it was first.
+    pub fn before(self) -> Vec<Object> {
+        let mut before: Vec<Object> = Vec::new();
+        for object in self.altered {
+            if before.iter().all(|o| o.id != object.id) {
+                before.push(object.as_ref().clone());
+            }
+        }
+        before
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.created.is_empty() && self.altered.is_empty()
+    }
+}
+
+/// What a transaction that does not commit has made goes, with whatever others made over it; what it has altered is as it was.
+pub async fn undo(engine: &dyn Engine, made: Made) -> Result<()> {
+    let catalog = engine.catalog();
+    let there = catalog.with_dependants(&catalog.present(&made.created));
+    if !there.is_empty() {
+        engine.drop_objects(&there).await?;
+    }
+    let before: Vec<Object> = made.before().into_iter().filter(|o| catalog.get(o.id).is_some() && !there.contains(&o.id)).collect();
+    if before.is_empty() { Ok(()) } else { engine.alter(before).await }
 }
 
 impl Transaction {
     pub fn new(isolation: Isolation, read_only: bool) -> Transaction {
-        let (changes, created, dropped, savepoints) = Default::default();
-        Transaction { state: Mutex::new(State { isolation, read_only, begun: false, pinned: None, changes, created, dropped, savepoints }) }
+        let (changes, created, altered, dropped, savepoints) = Default::default();
+        Transaction { state: Mutex::new(State { isolation, read_only, begun: false, pinned: None, changes, created, altered, dropped, savepoints }) }
     }
 
     /// `SET TRANSACTION`.
@@ -166,7 +213,8 @@ impl Transaction {
             None => engine.snapshot(wait_for, reads).await?,
         };
         let mut state = self.state.lock();
-        if pins && state.pinned.is_none() {
+        // What reads no relation, but the catalog, has seen no epoch.
+        if pins && state.pinned.is_none() && !reads.is_empty() {
             state.pinned = Some((base.clone(), Instant::now()));
         }
         if state.changes.is_empty() { Ok(base) } else { base.with_changes(&state.changes) }
@@ -174,7 +222,7 @@ impl Transaction {
 
     /// Has a statement make a change of a table, on top of those before it.
     pub async fn write(&self, engine: &dyn Engine, wait_for: Option<Epoch>, table: ObjectId, resolve: Resolve) -> Result<()> {
-        let snapshot = self.snapshot(engine, wait_for, &[]).await?;
+        let snapshot = self.snapshot(engine, wait_for, &[table]).await?;
         let delta = resolve(snapshot.clone()).await?;
         if delta.is_empty() {
             return Ok(());
@@ -191,20 +239,20 @@ impl Transaction {
         self.state.lock().created.contains(&object)
     }
 
-    /// Those of `objects` that are dropped at once, for the transaction made them; the others go when it commits.
-    pub fn drop_now(&self, objects: &[ObjectId]) -> Result<Vec<ObjectId>> {
+    pub fn has_altered(&self, object: ObjectId) -> bool {
+        self.state.lock().altered.iter().any(|o| o.id == object)
+    }
+
+    /// An object is another; `before`: what it was.
+    pub fn altered(&self, before: Arc<Object>) {
         let mut state = self.state.lock();
-        state.begun = true;
-        let (now, later): (Vec<ObjectId>, Vec<ObjectId>) = objects.iter().partition(|id| state.created.contains(id));
-        let nothing_else = state.changes.is_empty() && state.created.is_empty();
-        if !later.is_empty() && !nothing_else {
-            return Err(Error::not_supported("DROP in a transaction that has written rows or created objects is not supported")
-                .with_hint("COMMIT first: a DROP cannot be taken back, so it is done when its transaction commits, which must be of nothing else"));
-        }
-        state.created.retain(|id| !now.contains(id));
-        now.iter().for_each(|id| drop(state.changes.tables.remove(id)));
-        state.dropped.extend(later);
-        Ok(now)
+        (state.begun, _) = (true, state.altered.push(before));
+    }
+
+    /// Objects that go when it commits.
+    pub fn dropped(&self, objects: &[ObjectId]) {
+        let mut state = self.state.lock();
+        (state.begun, _) = (true, state.dropped.extend(objects));
     }
 
     /// Error: the transaction has dropped the object.
@@ -217,17 +265,10 @@ impl Transaction {
         Ok(())
     }
 
-    /// Error: it has dropped something, which is not to be mixed with anything else.
-    pub fn check_mixes(&self) -> Result<()> {
-        if self.state.lock().dropped.is_empty() {
-            return Ok(());
-        }
-        Err(Error::not_supported("writing in a transaction that has dropped something is not supported").with_hint("COMMIT first"))
-    }
-
     pub fn savepoint(&self, name: String) {
         let mut state = self.state.lock();
-        let savepoint = Savepoint { name, changes: state.changes.mark(), created: state.created.len(), dropped: state.dropped.len() };
+        let State { changes, created, altered, dropped, .. } = &*state;
+        let savepoint = Savepoint { name, changes: changes.mark(), created: created.len(), altered: altered.len(), dropped: dropped.len() };
         state.savepoints.push(savepoint);
     }
 
@@ -239,17 +280,17 @@ impl Transaction {
         Ok(at)
     }
 
-    /// Goes back to a savepoint, which stays. Gives its number, and objects that were created since and are to be dropped.
-    pub fn rollback_to(&self, name: &str) -> Result<(usize, Vec<ObjectId>)> {
+    /// Goes back to a savepoint, which stays. Gives its number, and what was made since and is to be undone.
+    pub fn rollback_to(&self, name: &str) -> Result<(usize, Made)> {
         let mut state = self.state.lock();
         let at = state.place(name)?;
-        let Savepoint { changes, created, dropped, .. } = &state.savepoints[at];
-        let (changes, created, dropped) = (changes.clone(), *created, *dropped);
         state.savepoints.truncate(at + 1);
-        state.changes.cut_back(changes);
+        let State { changes, savepoints, .. } = &mut *state;
+        let Savepoint { changes: mark, created, altered, dropped, .. } = &savepoints[at];
+        let (created, altered, dropped) = (*created, *altered, *dropped);
+        changes.cut_back(mark.clone());
         state.dropped.truncate(dropped);
-        let at_most = created.min(state.created.len());
-        Ok((at, state.created.split_off(at_most)))
+        Ok((at, Made { created: state.created.split_off(created), altered: state.altered.split_off(altered) }))
     }
 
     pub fn is_savepoint(&self, name: &str) -> bool {
@@ -259,8 +300,10 @@ impl Transaction {
     /// It is over.
     pub fn end(&self) -> Over {
         let mut state = self.state.lock();
-        let State { changes, created, dropped, .. } = &mut *state;
-        Over { changes: std::mem::take(changes), created: std::mem::take(created), dropped: std::mem::take(dropped) }
+        let State { changes, created, altered, dropped, .. } = &mut *state;
+        let (mut changes, dropped) = (std::mem::take(changes), std::mem::take(dropped));
+        changes.tables.retain(|table, _| !dropped.contains(table));
+        Over { changes, made: Made { created: std::mem::take(created), altered: std::mem::take(altered) }, dropped }
     }
 }
 

@@ -9,7 +9,7 @@ use super::shared::{Command, Shared};
 use super::statement::values_text;
 use super::transaction::Changes;
 use crate::catalog::catalog;
-use crate::catalog::object::Object;
+use crate::catalog::object::{Object, Pending};
 use crate::dataflow::ops::consolidate::consolidate;
 use crate::error::{Error, Kind, Result};
 use crate::state::checkpoint::Ops;
@@ -61,25 +61,25 @@ impl Writer {
     }
 
     /// See [`super::engine_api::Engine::commit`].
-    pub async fn commit(&self, changes: &Changes, created: &[ObjectId]) -> Result<Written> {
+    pub async fn commit(&self, changes: &Changes, objects: &[ObjectId]) -> Result<Written> {
         let positions = self.begin().await?;
         let (shared, changes) = (self.shared.clone(), changes.clone());
         // Reads the disk, and this may be a thread of the network.
         let deltas = tokio::task::spawn_blocking(move || netted(&shared, &changes)).await;
         let deltas = deltas.map_err(|e| Error::internal(format!("the check of a transaction failed: {e}")))??;
         let catalog = self.shared.catalog.load_full();
-        let created = created.iter().filter_map(|id| catalog.get(*id)).map(|object| Object { uncommitted: false, ..object.as_ref().clone() }).collect();
-        self.apply(positions, deltas, created).await
+        let objects = objects.iter().filter_map(|id| catalog.get(*id)).map(|object| committed(object)).collect();
+        self.apply(positions, deltas, objects).await
     }
 
     /// Logs changes and objects, all or none, and has them shown as one epoch. Once begun it goes on without the caller: what is in the log must be shown,
     /// before anything else is written.
-    async fn apply(&self, positions: OwnedMutexGuard<Positions>, deltas: Vec<(ObjectId, Delta)>, created: Vec<Object>) -> Result<Written> {
+    async fn apply(&self, positions: OwnedMutexGuard<Positions>, deltas: Vec<(ObjectId, Delta)>, objects: Vec<Object>) -> Result<Written> {
         let shown = Written { epoch: self.shared.published().epoch };
-        if deltas.is_empty() && created.is_empty() {
+        if deltas.is_empty() && objects.is_empty() {
             return Ok(shown);
         }
-        let written = tokio::spawn(apply(self.shared.clone(), self.commands.clone(), positions, deltas, created)).await;
+        let written = tokio::spawn(apply(self.shared.clone(), self.commands.clone(), positions, deltas, objects)).await;
         Ok(written.map_err(|e| Error::internal(format!("the writer failed: {e}")))??.unwrap_or(shown))
     }
 }
@@ -104,20 +104,26 @@ fn netted(shared: &Shared, changes: &Changes) -> Result<Vec<(ObjectId, Delta)>> 
     Ok(deltas)
 }
 
+/// The object as its transaction leaves it; a temporary one stays of its session.
+fn committed(object: &Object) -> Object {
+    let pending = Pending { before: None, dropped: object.pending.dropped };
+    Object { uncommitted: object.is_temporary(), pending, ..object.clone() }
+}
+
 /// See [`Writer::apply`]. `None`: no rows were written.
 async fn apply(
     shared: Arc<Shared>,
     commands: Sender<Command>,
     mut positions: OwnedMutexGuard<Positions>,
     deltas: Vec<(ObjectId, Delta)>,
-    created: Vec<Object>,
+    objects: Vec<Object>,
 ) -> Result<Option<Written>> {
     let write = |(table, delta)| PendingWrite { table, position: *positions.get(&table).unwrap_or(&0), delta, reply: None };
     let mut writes: Vec<PendingWrite> = deltas.into_iter().map(write).collect();
-    let (logged, objects) = (writes.iter().map(|w| (w.table, w.position, w.delta.clone())).collect::<Vec<_>>(), created.clone());
+    let (logged, durable) = (writes.iter().map(|w| (w.table, w.position, w.delta.clone())).collect::<Vec<_>>(), objects.clone());
     let appended = tokio::task::spawn_blocking(move || {
         let mut ops = Ops::default();
-        for object in &objects {
+        for object in &durable {
             shared.logs.put_object(object.id, &catalog::encode(object)?, &mut ops);
         }
         let logged = logged.iter().map(|(table, position, delta)| Ok((*table, *position, encode(delta)?))).collect::<Result<Vec<_>>>()?;
@@ -127,7 +133,11 @@ async fn apply(
     positions.extend(writes.iter().map(|w| (w.table, w.position + 1)));
     let (reply, written) = oneshot::channel();
     let waits = writes.last_mut().map(|last| last.reply = Some(reply)).is_some();
-    commands.send(Command::Write { writes, created }).map_err(|_| shutting_down())?;
+    let (shown, in_catalog) = (!objects.is_empty()).then(oneshot::channel).unzip();
+    commands.send(Command::Write { writes, objects, shown }).map_err(|_| shutting_down())?;
+    if let Some(in_catalog) = in_catalog {
+        in_catalog.await.map_err(|_| shutting_down())?;
+    }
     if !waits {
         return Ok(None);
     }

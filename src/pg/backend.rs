@@ -1,7 +1,9 @@
 //! The seam between the wire and the database: what a connection asks for, in Arrow terms.
 
+use super::prepared::Statements;
 use crate::error::{Error, Kind, Result};
 use crate::types::copy::CopyOptions;
+use crate::types::direction::Direction;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -111,6 +113,9 @@ pub trait Session: Send {
     /// Commits what the statements since [`Session::begin_implicit`] did.
     async fn end_implicit(&mut self) -> Result<()>;
 
+    /// The connection's prepared statements, for those who ask what there is.
+    fn lists(&mut self, statements: Arc<Statements>);
+
     /// Whether the statement under way can still be cancelled.
     fn commitment(&self) -> Arc<Commitment>;
 }
@@ -157,9 +162,9 @@ pub trait Parsed: Send + Sync {
 /// Statements about names that live in a connection.
 pub enum Command {
     /// A cursor is a portal that SQL made; with `hold` it outlives its transaction.
-    Declare { name: String, hold: bool, binary: bool, query: Arc<dyn Parsed> },
-    /// `count` rows, or all that are left, and how long it waits for those that are not there yet; `moves`: over them.
-    Fetch { name: String, count: Option<u64>, moves: bool, timeout: Option<Duration> },
+    Declare { name: String, hold: bool, binary: bool, scroll: bool, query: Arc<dyn Parsed> },
+    /// How long it waits for rows that are not there yet; `moves`: over them.
+    Fetch { name: String, direction: Direction, moves: bool, timeout: Option<Duration> },
     /// A cursor, or all.
     Close(Option<String>),
     /// `types`: OIDs of the first parameters.

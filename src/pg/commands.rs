@@ -4,10 +4,13 @@ use super::backend::{Command, Description, Execution, Parameter, Parsed};
 use super::connection::Connection;
 use super::encode::{Format, RowEncoder};
 use super::extended::bound_names;
-use super::portal::{Portal, Prepared, RowStream, Sent, State, row_tag};
+use super::portal::{Portal, RowStream, Sent, State, row_tag};
+use super::prepared::Prepared;
 use super::reply;
+use super::scroll::Scroll;
 use super::wire::Stop;
 use crate::error::{Error, Kind, Result};
+use crate::types::direction::Direction;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,12 +49,13 @@ impl Connection<'_> {
     ) -> Result<String, Stop> {
         self.session.check_not_failed()?;
         let tag = match command {
-            Command::Declare { name, hold, binary, query } => self.declare(name, *hold, *binary, query, parameters).await?,
-            Command::Fetch { name, count, moves, timeout } => {
-                return self.fetch_cursor(name, count.unwrap_or(u64::MAX), *moves, *timeout, answer).await;
+            Command::Declare { name, hold, binary, scroll, query } => {
+                self.declare(name, *hold, query, parameters).await?;
+                self.shape(name, *binary, *scroll)
             }
+            Command::Fetch { name, direction, moves, timeout } => return self.fetch_cursor(name, *direction, *moves, *timeout, answer).await,
             Command::Execute { name } => return self.execute_prepared(statement, name, answer).await,
-            Command::Prepare { name, types, statement } => self.prepare(name, types, statement).await?,
+            Command::Prepare { name, types, statement: inner } => self.prepare(name, types, inner, statement.text()).await?,
             Command::Close(Some(name)) => {
                 self.cursor(name)?;
                 self.portals.remove(name);
@@ -79,7 +83,7 @@ impl Connection<'_> {
         self.portals.get(name).ok_or_else(|| Error::new(Kind::InvalidCursorName, format!("cursor \"{name}\" does not exist")))
     }
 
-    async fn declare(&mut self, name: &str, hold: bool, binary: bool, query: &Arc<dyn Parsed>, parameters: &[Parameter]) -> Result<&'static str, Stop> {
+    async fn declare(&mut self, name: &str, hold: bool, query: &Arc<dyn Parsed>, parameters: &[Parameter]) -> Result<(), Stop> {
         if !hold && self.session.transaction_status() == b'I' {
             return Err(Error::new(Kind::NoActiveTransaction, "DECLARE CURSOR can only be used in transaction blocks").into());
         }
@@ -89,17 +93,35 @@ impl Connection<'_> {
         bound_names(self.portals.len(), "portals")?;
         let execution = self.interrupts.guard(self.wire, self.session.execute(query, parameters)).await?;
         let Execution::Rows { columns, stream, tag, .. } = execution else { return Err(Error::internal("a cursor's query gives no rows").into()) };
-        let formats = vec![if binary { Format::Binary } else { Format::Text }; columns.len()];
+        let formats = vec![Format::Text; columns.len()];
         let description = Description { parameters: Vec::new(), columns: Some(columns) };
-        let prepared = Arc::new(Prepared { statement: Some(query.clone()), description });
+        let prepared = Arc::new(Prepared::new(Some(query.clone()), description, query.text().to_owned(), true));
         let state = State::Open(RowStream::new(stream, tag));
         let held = hold && self.session.transaction_status() == b'I';
         self.portals.insert(name.to_owned(), Portal { prepared, parameters: Vec::new(), formats, state, hold, held });
-        Ok("DECLARE CURSOR")
+        Ok(())
     }
 
-    async fn fetch_cursor(&mut self, name: &str, count: u64, moves: bool, timeout: Option<Duration>, answer: Answer<'_>) -> Result<String, Stop> {
-        self.cursor(name)?;
+    /// What DECLARE says of how the cursor's rows are had.
+    fn shape(&mut self, name: &str, binary: bool, scroll: bool) -> &'static str {
+        if let Some(portal) = self.portals.get_mut(name) {
+            if binary {
+                portal.formats.fill(Format::Binary);
+            }
+            portal.state = match std::mem::replace(&mut portal.state, State::Done) {
+                State::Open(rows) if scroll => State::Scroll(Box::new(Scroll::new(rows))),
+                other => other,
+            };
+        }
+        "DECLARE CURSOR"
+    }
+
+    async fn fetch_cursor(&mut self, name: &str, direction: Direction, moves: bool, timeout: Option<Duration>, answer: Answer<'_>) -> Result<String, Stop> {
+        let cursor = self.cursor(name)?;
+        if !matches!((&cursor.state, direction), (State::Scroll(_), _) | (_, Direction::Forward(None | Some(1..)))) {
+            let error = Error::new(Kind::NotReady, "cursor can only scan forward");
+            return Err(error.with_hint("Declare it with SCROLL option to enable backward scan.").into());
+        }
         let Some(mut portal) = self.portals.remove(name) else { return Err(Error::internal("a cursor is gone").into()) };
         let columns = portal.prepared.description.columns.clone().unwrap_or_default();
         let formats = match answer {
@@ -109,31 +131,43 @@ impl Connection<'_> {
         if !moves && matches!(answer, Answer::Described) {
             self.wire.put(&reply::row_description(&columns, &formats)?)?;
         }
-        let mut fetched = 0;
-        if let State::Open(mut rows) = std::mem::replace(&mut portal.state, State::Done) {
-            let encoder = RowEncoder::new(&columns, &formats, self.style());
-            let patience = rows.patience(timeout);
-            let (end, sent) = if moves {
-                rows.skip(self.wire, &mut self.interrupts, count, patience).await?
-            } else {
-                rows.send_patiently(self.wire, &mut self.interrupts, &encoder, count, patience).await?
-            };
-            fetched = sent;
-            portal.state = if end == Sent::All { State::Drained { tag: rows.tag } } else { State::Open(rows) };
-        }
+        let encoder = RowEncoder::new(&columns, &formats, self.style());
+        let to = Some(&encoder).filter(|_| !moves);
+        let (state, fetched) = self.fetch_rows(std::mem::replace(&mut portal.state, State::Done), direction, timeout, to).await?;
+        portal.state = state;
         self.portals.insert(name.to_owned(), portal);
         let tag = if moves { "MOVE" } else { "FETCH" };
         self.complete_rows(&row_tag(tag, fetched), if moves { 0 } else { fetched })?;
         Ok(tag.to_owned())
     }
 
-    async fn prepare(&mut self, name: &str, types: &[u32], statement: &Arc<dyn Parsed>) -> Result<&'static str, Stop> {
-        if self.statements.contains_key(name) {
+    /// Rows of a cursor, unless `to` is none; what it is then, and how many rows were on the way.
+    async fn fetch_rows(&mut self, state: State, direction: Direction, timeout: Option<Duration>, to: Option<&RowEncoder>) -> Result<(State, u64), Stop> {
+        match state {
+            State::Scroll(mut rows) => {
+                let fetched = rows.fetch(self.wire, &mut self.interrupts, to, direction).await?;
+                Ok((State::Scroll(rows), fetched))
+            }
+            State::Open(mut rows) => {
+                let count = if let Direction::Forward(Some(count)) = direction { count } else { u64::MAX };
+                let patience = rows.patience(timeout);
+                let (end, fetched) = match to {
+                    Some(encoder) => rows.send_patiently(self.wire, &mut self.interrupts, encoder, count, patience).await?,
+                    None => rows.skip(self.wire, &mut self.interrupts, count, patience).await?,
+                };
+                Ok((if end == Sent::All { State::Drained { tag: rows.tag } } else { State::Open(rows) }, fetched))
+            }
+            other => Ok((other, 0)),
+        }
+    }
+
+    async fn prepare(&mut self, name: &str, types: &[u32], statement: &Arc<dyn Parsed>, text: &str) -> Result<&'static str, Stop> {
+        if self.statements.get(name).is_some() {
             return Err(Error::new(Kind::DuplicateStatement, format!("prepared statement \"{name}\" already exists")).into());
         }
-        bound_names(self.statements.len(), "prepared statements")?;
+        bound_names(self.statements.count(), "prepared statements")?;
         let description = self.interrupts.guard(self.wire, self.session.describe(statement, types)).await?;
-        self.statements.insert(name.to_owned(), Arc::new(Prepared { statement: Some(statement.clone()), description }));
+        self.statements.insert(name.to_owned(), Prepared::new(Some(statement.clone()), description, text.to_owned(), true));
         Ok("PREPARE")
     }
 

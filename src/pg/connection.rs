@@ -7,7 +7,8 @@ use super::backend::{Execution, Notice, Session};
 use super::commands::Answer;
 use super::encode::{Format, RowEncoder};
 use super::frame::unknown_type;
-use super::portal::{Portal, Prepared, RowStream, row_tag};
+use super::portal::{Portal, RowStream, row_tag};
+use super::prepared::{Prepared, Statements};
 use super::reply::{self, Severity};
 use super::server::PgStats;
 use super::wire::{FLUSH_BYTES, Interrupts, Stop, Wire};
@@ -25,7 +26,7 @@ pub struct Connection<'w> {
     pub(super) wire: &'w mut Wire,
     pub(super) session: Box<dyn Session>,
     pub(super) interrupts: Interrupts,
-    pub(super) statements: HashMap<String, Arc<Prepared>>,
+    pub(super) statements: Arc<Statements>,
     pub(super) portals: HashMap<String, Portal>,
     stats: Arc<PgStats>,
     /// Settings as the client knows them.
@@ -34,8 +35,9 @@ pub struct Connection<'w> {
 }
 
 impl<'w> Connection<'w> {
-    pub fn new(wire: &'w mut Wire, session: Box<dyn Session>, interrupts: Interrupts, stats: Arc<PgStats>) -> Connection<'w> {
-        let (statements, portals, reported) = Default::default();
+    pub fn new(wire: &'w mut Wire, mut session: Box<dyn Session>, interrupts: Interrupts, stats: Arc<PgStats>) -> Connection<'w> {
+        let (statements, portals, reported): (Arc<Statements>, _, _) = Default::default();
+        session.lists(statements.clone());
         Connection { wire, session, interrupts, statements, portals, stats, reported, skipping_to_sync: false }
     }
 
@@ -273,7 +275,7 @@ impl<'w> Connection<'w> {
     }
 
     pub(super) fn prepared(&self, name: &str) -> Result<Arc<Prepared>> {
-        self.statements.get(name).cloned().ok_or_else(|| {
+        self.statements.get(name).ok_or_else(|| {
             let message =
                 if name.is_empty() { "unnamed prepared statement does not exist".to_string() } else { format!("prepared statement \"{name}\" does not exist") };
             Error::new(Kind::InvalidStatementName, message)

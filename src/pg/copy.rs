@@ -13,7 +13,7 @@ use super::portal::{next_batch, row_tag};
 use super::types;
 use super::wire::{FLUSH_BYTES, Stop};
 use crate::error::{Error, Kind, Result};
-use crate::types::copy::{CopyFormat, CopyOptions};
+use crate::types::copy::{CopyFormat, CopyOptions, ForceQuote};
 use crate::types::text::{self, Reader, TYPMOD_KEY, TextStyle};
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_empty_array};
 use arrow::compute::concat;
@@ -42,9 +42,10 @@ impl Connection<'_> {
         options: &CopyOptions,
     ) -> Result<String, Stop> {
         let (format, codes) = codes(options, columns.len());
+        let quoted = quoted(columns, options)?;
         self.wire.put(&CopyOutResponse::new(format, columns.len() as i16, codes))?;
         let fields: Vec<FieldRef> = columns.iter().map(|c| c.field.clone()).collect();
-        let writer = Outgoing { fields, options, style: self.style() };
+        let writer = Outgoing { fields, quoted, options, style: self.style() };
         if options.format != CopyFormat::Binary && options.header {
             let names: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
             data(&mut self.wire.out, |out| writer.names(&names, out));
@@ -136,6 +137,8 @@ fn data(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 /// Rows on their way out.
 struct Outgoing<'a> {
     fields: Vec<FieldRef>,
+    /// By column: its values are quoted, whatever they are.
+    quoted: Vec<bool>,
     options: &'a CopyOptions,
     style: TextStyle,
 }
@@ -143,6 +146,15 @@ struct Outgoing<'a> {
 enum Cells<'a> {
     Text(Vec<text::Column<'a>>),
     Binary(Vec<binary::Column<'a>>),
+}
+
+/// Which of the columns FORCE_QUOTE names. Error: one that is not copied (42P10).
+fn quoted(columns: &[ResultColumn], options: &CopyOptions) -> Result<Vec<bool>> {
+    let ForceQuote::Columns(names) = &options.force_quote else { return Ok(vec![options.force_quote == ForceQuote::All; columns.len()]) };
+    if let Some(missing) = names.iter().find(|name| columns.iter().all(|c| c.name != **name)) {
+        return Err(Error::new(Kind::InvalidColumnReference, format!("FORCE_QUOTE column \"{missing}\" not referenced by COPY")));
+    }
+    Ok(columns.iter().map(|c| names.contains(&c.name)).collect())
 }
 
 impl Outgoing<'_> {
@@ -172,7 +184,7 @@ impl Outgoing<'_> {
                     }
                     value.clear();
                     column.write(row, &mut value);
-                    self.value(&value, columns.len() == 1, out);
+                    self.value(&value, columns.len() == 1, self.quoted[i], out);
                 }
                 out.push(b'\n');
                 Ok(())
@@ -185,14 +197,14 @@ impl Outgoing<'_> {
             if i > 0 {
                 out.push(self.options.delimiter());
             }
-            self.value(name.as_bytes(), names.len() == 1, out);
+            self.value(name.as_bytes(), names.len() == 1, false, out);
         }
         out.push(b'\n');
     }
 
-    fn value(&self, value: &[u8], only: bool, out: &mut Vec<u8>) {
+    fn value(&self, value: &[u8], only: bool, quoted: bool, out: &mut Vec<u8>) {
         if self.options.format == CopyFormat::Csv {
-            return self.csv_value(value, only, out);
+            return self.csv_value(value, only, quoted, out);
         }
         for &byte in value {
             let letter = match byte {
@@ -214,10 +226,10 @@ impl Outgoing<'_> {
     }
 
     /// Quoted where it could be read as something else: the NULL text, or the end of the data on a line of its own.
-    fn csv_value(&self, value: &[u8], only: bool, out: &mut Vec<u8>) {
+    fn csv_value(&self, value: &[u8], only: bool, quoted: bool, out: &mut Vec<u8>) {
         let (quote, escape) = (self.options.quote(), self.options.escape());
         let odd = |b: &u8| *b == self.options.delimiter() || *b == quote || matches!(*b, b'\n' | b'\r');
-        if value != self.options.null().as_bytes() && !(only && value == b"\\.") && !value.iter().any(odd) {
+        if !quoted && value != self.options.null().as_bytes() && !(only && value == b"\\.") && !value.iter().any(odd) {
             out.extend_from_slice(value);
             return;
         }

@@ -5,11 +5,13 @@ use super::commands::Answer;
 use super::connection::Connection;
 use super::decode::decode_parameter;
 use super::encode::{Format, RowEncoder};
-use super::portal::{Portal, Prepared, RowStream, Sent, State, row_tag};
+use super::portal::{Portal, RowStream, Sent, State, row_tag};
+use super::prepared::Prepared;
 use super::reply;
 use super::types;
 use super::wire::{Stop, Wire};
 use crate::error::{Error, Kind, Result};
+use crate::types::direction::Direction;
 use pgwire::messages::data::{NoData, ParameterDescription};
 use pgwire::messages::extendedquery::{Bind, BindComplete, Close, CloseComplete, Describe, Parse, ParseComplete, PortalSuspended, TARGET_TYPE_BYTE_STATEMENT};
 use pgwire::messages::response::EmptyQueryResponse;
@@ -21,10 +23,10 @@ const MAX_NAMES: usize = 50_000;
 impl Connection<'_> {
     pub(super) async fn parse(&mut self, parse: Parse) -> Result<(), Stop> {
         let (name, declared) = (parse.name.unwrap_or_default(), parse.type_oids);
-        if !name.is_empty() && self.statements.contains_key(&name) {
+        if !name.is_empty() && self.statements.get(&name).is_some() {
             return Err(Error::new(Kind::DuplicateStatement, format!("prepared statement \"{name}\" already exists")).into());
         }
-        bound_names(self.statements.len(), "prepared statements")?;
+        bound_names(self.statements.count(), "prepared statements")?;
         self.statements.remove("");
         let mut parsed = self.interrupts.guard(self.wire, self.session.parse(&parse.query)).await?;
         if parsed.len() > 1 {
@@ -39,7 +41,7 @@ impl Connection<'_> {
             None => Description { parameters: declared, columns: None },
         };
         self.take_notices()?;
-        self.statements.insert(name, Arc::new(Prepared { statement, description }));
+        self.statements.insert(name, Prepared::new(statement, description, parse.query, false));
         Ok(self.wire.put(&ParseComplete::new())?)
     }
 
@@ -119,6 +121,12 @@ impl Connection<'_> {
                 let encoder = self.encoder(&portal);
                 portal.state = self.fetch(rows, &encoder, limit).await?;
             }
+            State::Scroll(mut rows) => {
+                let (encoder, count) = (self.encoder(&portal), (limit < u64::MAX).then_some(limit));
+                let sent = rows.fetch(self.wire, &mut self.interrupts, Some(&encoder), Direction::Forward(count)).await?;
+                portal.state = State::Scroll(rows);
+                if sent < limit { self.complete_rows(&row_tag("SELECT", sent), sent)? } else { self.wire.put(&PortalSuspended::new())? }
+            }
             State::Drained { tag } => {
                 self.complete_rows(&row_tag(tag, 0), 0)?;
                 portal.state = State::Drained { tag };
@@ -195,5 +203,5 @@ fn check_columns(prepared: &Prepared, columns: &[ResultColumn]) -> Result<()> {
     let described = prepared.description.columns.as_deref().unwrap_or_default();
     let same = described.len() == columns.len()
         && described.iter().zip(columns).all(|(a, b)| matches!((types::oid_of(&a.field), types::oid_of(&b.field)), (Ok(a), Ok(b)) if a == b));
-    if same { Ok(()) } else { Err(Error::not_supported("cached plan must not change result type").with_hint("prepare the statement again")) }
+    if same { Ok(()) } else { Err(Error::new(Kind::StalePlan, "cached plan must not change result type").with_hint("prepare the statement again")) }
 }

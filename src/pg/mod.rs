@@ -10,8 +10,8 @@
 //! | server.rs | accepts, limits, cancels and ends connections |
 //! | tls.rs, startup.rs, auth.rs | a connection's encryption, its first messages, and who may come in |
 //! | wire.rs | a connection's bytes, and what may interrupt its work |
-//! | connection.rs, extended.rs, portal.rs | a connection's loop, and its two query protocols |
-//! | commands.rs, copy.rs | cursors and prepared statements of SQL; COPY |
+//! | connection.rs, extended.rs, prepared.rs, portal.rs | a connection's loop, and its two query protocols |
+//! | commands.rs, scroll.rs, copy.rs | cursors and prepared statements of SQL; COPY |
 
 pub mod auth;
 pub mod backend;
@@ -24,7 +24,9 @@ pub mod encode;
 mod extended;
 mod frame;
 mod portal;
+pub mod prepared;
 mod reply;
+mod scroll;
 pub mod server;
 mod startup;
 pub mod tls;

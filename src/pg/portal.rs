@@ -1,7 +1,9 @@
-//! Statements that a client prepared, the portals bound over them, and the rows that flow out of one.
+//! Portals, bound over prepared statements, and the rows that flow out of one.
 
-use super::backend::{Description, Parameter, Parsed};
+use super::backend::Parameter;
 use super::encode::{Format, RowEncoder, prepare};
+use super::prepared::Prepared;
+use super::scroll::Scroll;
 use super::wire::{FLUSH_BYTES, Interrupts, Stop, Wire};
 use crate::error::Result;
 use arrow::array::{ArrayRef, RecordBatch};
@@ -10,13 +12,6 @@ use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// A statement after Parse.
-pub struct Prepared {
-    /// `None`: the text was empty.
-    pub statement: Option<Arc<dyn Parsed>>,
-    pub description: Description,
-}
 
 /// A statement after Bind.
 pub struct Portal {
@@ -36,6 +31,8 @@ pub enum State {
     Fresh,
     /// Executed, with rows left.
     Open(RowStream),
+    /// A cursor that may go back.
+    Scroll(Box<Scroll>),
     /// All its rows are sent; executed again it gives none. `tag` is that of its rows.
     Drained { tag: &'static str },
     /// A command, which can run once.
@@ -134,6 +131,11 @@ impl RowStream {
                 return Ok((end, skipped));
             }
         }
+    }
+
+    /// The next batch, to be kept; `None`: there are no more.
+    pub async fn batch(&mut self, wire: &mut Wire, interrupts: &mut Interrupts) -> Result<Option<RecordBatch>, Stop> {
+        Ok(next_batch(&mut self.stream, wire, interrupts, None).await?.flatten())
     }
 
     /// The next batch takes the place of the current one. `Some`: there is none, or none yet. `some`: there were rows.

@@ -4,7 +4,7 @@
 use super::backend::ResultColumn;
 use super::encode::Format;
 use super::types;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use pgwire::error::ErrorInfo;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus};
@@ -58,9 +58,13 @@ pub fn error(severity: Severity, error: &Error) -> ErrorResponse {
     info(severity, error.sqlstate(), error).into()
 }
 
-/// A notice has the code of success, a warning that of what it warns of.
+/// A notice has the code of success, but where something is there already; a warning that of what it warns of.
 pub fn notice(severity: &str, error: &Error) -> NoticeResponse {
-    let code = if severity == "NOTICE" { "00000" } else { error.sqlstate() };
+    let code = match (severity, error.sqlstate()) {
+        (_, code @ ("42P06" | "42P07")) => code,
+        ("NOTICE", _) => "00000",
+        (_, code) => code,
+    };
     info(severity, code, error).into()
 }
 
@@ -73,6 +77,8 @@ fn info(severity: &str, code: &str, error: &Error) -> ErrorInfo {
     (info.schema, info.table) = (about.schema.as_deref().map(text), about.table.as_deref().map(text));
     (info.column, info.constraint) = (about.column.as_deref().map(text), about.constraint.as_deref().map(text));
     info.where_context = error.context().map(text);
+    // By this clients know that they are to prepare it anew.
+    info.routine = (error.kind() == Kind::StalePlan).then(|| "RevalidateCachedQuery".to_owned());
     info.position = error.position().map(|p| p.to_string());
     info
 }
@@ -80,7 +86,6 @@ fn info(severity: &str, code: &str, error: &Error) -> ErrorInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
     use crate::pg::wire::Wire;
     use arrow::datatypes::{DataType, Field};
     use pgwire::messages::Message;
@@ -97,7 +102,7 @@ mod tests {
         assert_eq!(encoded(&command_complete("SELECT 1")), b"C\0\0\0\x0dSELECT 1\0");
         let e = Error::new(Kind::Syntax, "a\0b").at(3);
         assert_eq!(encoded(&error(Severity::Error, &e)), b"E\0\0\0\x21SERROR\0VERROR\0C42601\0Mab\0P3\0\0");
-        let e = Error::new(Kind::DuplicateTable, "m").with_detail("d").with_hint("h");
+        let e = Error::new(Kind::UndefinedTable, "m").with_detail("d").with_hint("h");
         assert_eq!(encoded(&notice("NOTICE", &e)), b"N\0\0\0\x25SNOTICE\0VNOTICE\0C00000\0Mm\0Dd\0Hh\0\0");
         assert_eq!(encoded(&ready(b'T')), b"Z\0\0\0\x05T");
         let column = ResultColumn { name: "i\0d".into(), field: Arc::new(Field::new("id", DataType::Int32, false)), table_oid: u32::MAX, attribute: 2 };

@@ -5,7 +5,7 @@
 
 use super::backend::ResultColumn;
 use crate::error::Result;
-use crate::types::text::{TYPE_KEY, TYPMOD_KEY, canonical_type, is_vector, item_of, list_of};
+use crate::types::text::{ROW_KEY, TYPE_KEY, TYPMOD_KEY, canonical_type, is_vector, item_of, list_of};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -143,6 +143,10 @@ fn scalar(field: &Field) -> Result<PgType> {
     let named = field.metadata().get(TYPE_KEY).and_then(|name| TYPES.iter().find(|t| t.name == name));
     if let Some(named) = named {
         return Ok(*named);
+    }
+    let row = field.metadata().get(ROW_KEY).and_then(|mark| mark.split_once(','));
+    if let (DataType::Struct(_), Some((oid, array))) = (&data_type, row.and_then(|(oid, array)| oid.parse().ok().zip(array.parse().ok()))) {
+        return Ok(PgType { oid, array, ..RECORD });
     }
     Ok(match data_type {
         DataType::Boolean => BOOL,

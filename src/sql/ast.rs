@@ -5,6 +5,7 @@ use super::parse::source::Source;
 use super::security::Security;
 use crate::catalog::object::Include;
 use crate::types::copy::CopyOptions;
+use crate::types::direction::Direction;
 use datafusion::sql::sqlparser::ast;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +31,12 @@ pub enum StatementKind {
     CreateView(Box<CreateView>),
     CreateIndex(Box<CreateIndex>),
     CreateSink(Box<CreateSink>),
+    CreateTableAs(Box<CreateTableAs>),
     Drop(Drop),
+    Rename(Rename),
+    Truncate(Vec<Name>),
+    /// `REFRESH MATERIALIZED VIEW`.
+    Refresh(Name),
     CreateSchema(CreateSchema),
     DropSchema(DropSchema),
     Show(Show),
@@ -43,6 +49,8 @@ pub enum StatementKind {
     Reset(Option<String>),
     Flush,
     DiscardAll,
+    /// `DISCARD TEMP`.
+    DiscardTemporary,
     Transaction(Transaction),
     Declare(Declare),
     Fetch(Fetch),
@@ -93,6 +101,8 @@ pub enum RelationKind {
 #[derive(Clone, Debug)]
 pub struct CreateRelation {
     pub kind: RelationKind,
+    /// Of the session alone.
+    pub temporary: bool,
     pub name: Name,
     pub if_not_exists: bool,
     pub columns: Vec<ColumnDef>,
@@ -102,6 +112,18 @@ pub struct CreateRelation {
     pub watermark: Option<WatermarkDef>,
     pub with: Options,
     pub format: Option<FormatDef>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CreateTableAs {
+    pub name: Name,
+    pub temporary: bool,
+    pub if_not_exists: bool,
+    /// Names of the first columns.
+    pub columns: Vec<String>,
+    pub query: Box<ast::Query>,
+    /// Otherwise it stays empty.
+    pub with_data: bool,
 }
 
 /// `WITH (…)`: names lower-cased.
@@ -208,6 +230,17 @@ pub struct Drop {
     pub cascade: bool,
 }
 
+/// `ALTER … RENAME TO`.
+#[derive(Clone, Debug)]
+pub struct Rename {
+    pub kind: ObjectKind,
+    pub if_exists: bool,
+    pub name: Name,
+    pub to: String,
+    /// Of the new name.
+    pub position: usize,
+}
+
 #[derive(Clone, Debug)]
 pub struct CreateSchema {
     pub name: String,
@@ -255,14 +288,15 @@ pub struct Declare {
     /// It outlives its transaction.
     pub hold: bool,
     pub binary: bool,
+    /// It may go back.
+    pub scroll: bool,
     pub query: Arc<Statement>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Fetch {
     pub name: String,
-    /// `None`: all that are left.
-    pub count: Option<u64>,
+    pub direction: Direction,
     /// `MOVE`: the rows are not wanted.
     pub moves: bool,
     /// How long it waits for rows that are not there yet.

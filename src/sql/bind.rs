@@ -16,6 +16,7 @@ use super::interrupt::Interruptible;
 use super::names::{name_columns, shown, tell_columns_apart};
 use super::operators::Operators;
 use super::over;
+use super::parameters;
 use super::parse::{self, source::Source};
 use super::recursive::mutual::Mutual;
 use super::recursive::{self, Pieces};
@@ -23,13 +24,14 @@ use super::relations::Windows;
 use super::semantics::PostgresTypes;
 use super::style;
 use super::types;
+use super::whole_rows;
 use super::zones::{self, Zones};
 use crate::error::{Error, Kind, Result};
 use crate::types::text::{Zone, list_of};
 use crate::types::time::AS_OF_PROCTIME;
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::metadata::{FieldMetadata, ScalarAndMetadata};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
@@ -88,6 +90,20 @@ pub trait Names: Send + Sync {
     /// Error: it exists but cannot be read (55000), or may not be (42501).
     fn find(&self, schema: Option<&str>, name: &str, inside: Option<Inside<'_>>) -> Result<Option<Named>>;
 
+    /// The columns of what a name stands for.
+    fn columns(&self, schema: Option<&str>, name: &str, inside: Option<Inside<'_>>) -> Result<Option<Vec<String>>> {
+        Ok(match self.find(schema, name, inside)? {
+            Some(Named::Relation(source)) => Some(source.schema().fields().iter().map(|f| f.name().clone()).collect()),
+            Some(Named::View { columns, .. }) => Some(columns),
+            None => None,
+        })
+    }
+
+    /// The OIDs of the type of a relation's rows, and of arrays of them.
+    fn row_type(&self, _schema: Option<&str>, _name: &str) -> Option<(u32, u32)> {
+        None
+    }
+
     /// What functions about the catalog know; `None`: there are no such functions here.
     fn known(&self) -> Option<Arc<Known>> {
         None
@@ -110,6 +126,8 @@ pub enum Parameters<'a> {
     Declared(&'a [Option<FieldRef>]),
     /// Execute.
     Values(&'a [ScalarValue]),
+    /// The same with their types, as the client was told them: a `json` is a text that says so.
+    Typed(&'a [ScalarValue], &'a [Option<FieldRef>]),
 }
 
 /// What Describe needs, and what runs.
@@ -175,20 +193,28 @@ impl Binder {
         recursive::check::check(query.as_ref(), source, &|name| self.state.aggregate_functions().contains_key(name))?;
         name_columns(&mut query);
         forms::rewrite(&mut query);
-        self.bind(names, &query, parameters).map_err(|e| translate(e, source, original.as_ref()))
+        let written = parameters::cast_types(&original);
+        self.bind(names, &query, parameters, &written).map_err(|e| translate(e, source, original.as_ref()))
     }
 
-    fn bind(&self, names: &dyn Names, query: &ast::Query, parameters: Parameters<'_>) -> DataFusionResult<Bound> {
+    /// `written`: types of parameters that the query's own text tells.
+    fn bind(&self, names: &dyn Names, query: &ast::Query, parameters: Parameters<'_>, written: &HashMap<String, FieldRef>) -> DataFusionResult<Bound> {
         let context = Context { binder: self, names, depth: 0, inside: None };
         let (types, values) = match parameters {
             Parameters::Declared(types) => (types.to_vec(), None),
-            Parameters::Values(values) => (values.iter().map(|v| Some(field_of(v))).collect(), Some(values)),
+            Parameters::Values(values) => (values.iter().map(|v| Some(field_of(v))).collect::<Vec<_>>(), Some(values)),
+            Parameters::Typed(values, types) => {
+                let marks = |i: usize| types.get(i).and_then(Option::as_ref).map(|t| t.metadata().clone()).unwrap_or_default();
+                let marked = |(i, v): (usize, &ScalarValue)| Some(Arc::new(field_of(v).as_ref().clone().with_metadata(marks(i))));
+                (values.iter().enumerate().map(marked).collect(), Some(values))
+            }
         };
+        let marks: Vec<_> = types.iter().map(|t| t.as_ref().map(|t| FieldMetadata::from(t.metadata())).filter(|m| !m.is_empty())).collect();
         let plan = self.plan(&context, query, types.clone())?;
-        let inferred = inferred(&plan, types)?;
+        let inferred = inferred(&plan, types, written)?;
         let plan = match values {
             Some(values) => {
-                let values = values.iter().map(|v| ScalarAndMetadata::new(v.clone(), None)).collect();
+                let values = values.iter().zip(marks).map(|(v, marks)| ScalarAndMetadata::new(v.clone(), marks)).collect();
                 plan.replace_params_with_values(&ParamValues::List(values))?
             }
             // A second time, so that what is around a parameter sees the type that the first time found.
@@ -200,6 +226,24 @@ impl Binder {
     }
 
     fn plan(&self, context: &Context<'_>, query: &ast::Query, parameters: Vec<Option<FieldRef>>) -> DataFusionResult<LogicalPlan> {
+        let mut query = Cow::Borrowed(query);
+        loop {
+            let error = match self.plan_once(context, &query, parameters.clone()) {
+                Ok(plan) => return Ok(plan),
+                Err(error) => error,
+            };
+            let columns = |query: &ast::Query| {
+                let plan = context.uncoerced(query.clone(), &mut PlannerContext::new()).ok()?;
+                Some(plan.schema().fields().iter().map(|f| f.name().clone()).collect())
+            };
+            let Some(name) = whole_rows::missing(&error).map(str::to_owned) else { return Err(error) };
+            if !whole_rows::rewrite(query.to_mut(), &name, context.names, context.inside, &columns).map_err(|e| DataFusionError::External(Box::new(e)))? {
+                return Err(error);
+            }
+        }
+    }
+
+    fn plan_once(&self, context: &Context<'_>, query: &ast::Query, parameters: Vec<Option<FieldRef>>) -> DataFusionResult<LogicalPlan> {
         let mut planner_context = PlannerContext::new().with_prepare_param_data_types(parameters);
         let mut query = query.clone();
         recursive::lift(&mut query);
@@ -280,7 +324,7 @@ fn field_of(value: &ScalarValue) -> FieldRef {
 }
 
 /// Types of all parameters; those that nothing around them tells are text, as in Postgres.
-fn inferred(plan: &LogicalPlan, declared: Vec<Option<FieldRef>>) -> DataFusionResult<Vec<FieldRef>> {
+fn inferred(plan: &LogicalPlan, declared: Vec<Option<FieldRef>>, written: &HashMap<String, FieldRef>) -> DataFusionResult<Vec<FieldRef>> {
     let mut found = plan.get_parameter_fields()?;
     cast_parameters(plan, &mut found)?;
     let highest = found.keys().filter_map(|k| k.trim_start_matches('$').parse::<usize>().ok()).max().unwrap_or(0);
@@ -288,8 +332,9 @@ fn inferred(plan: &LogicalPlan, declared: Vec<Option<FieldRef>>) -> DataFusionRe
     Ok((0..highest.max(declared.len()))
         .map(|i| {
             let declared = declared.get(i).cloned().flatten();
-            let found = || found.get(&format!("${}", i + 1)).cloned().flatten();
-            let field = declared.or_else(found).unwrap_or_else(|| text.clone());
+            let name = format!("${}", i + 1);
+            let found = || found.get(&name).cloned().flatten();
+            let field = declared.or_else(found).or_else(|| written.get(&name).cloned()).unwrap_or_else(|| text.clone());
             let settled = types::settled(field.data_type());
             if settled == *field.data_type() { field } else { Arc::new(field.as_ref().clone().with_data_type(settled)) }
         })
@@ -317,6 +362,9 @@ fn cast_parameters(plan: &LogicalPlan, found: &mut HashMap<String, Option<FieldR
                 {
                     let known = found.entry(placeholder.id.clone()).or_default();
                     known.get_or_insert_with(|| Arc::new(list_of("", item.as_ref().clone())));
+                }
+                for (placeholder, field) in parameters::beside_others(e, &schema) {
+                    found.entry(placeholder).or_default().get_or_insert(field);
                 }
                 if let Expr::Cast(Cast { expr, field }) = e
                     && let Expr::Placeholder(placeholder) = expr.as_ref()

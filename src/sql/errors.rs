@@ -22,14 +22,23 @@ const NO_OPERATOR: &str = "No operator matches the given name and argument types
 /// The error of binding `tree`, part of `source`.
 pub fn translate(error: DataFusionError, source: Option<&Source>, tree: &impl Visit) -> Error {
     let diagnosed = diagnostic(&error).and_then(|d| d.span).map(|span| Location { line: span.start.line, column: span.start.column });
-    let translated = untranslated(error);
+    let mut translated = untranslated(error);
     let Some(source) = source else { return translated };
     if translated.position().is_some() {
         return translated;
     }
     let relation = missing_relation(&translated, tree);
     let found = match translated.kind() {
-        Kind::UndefinedFunction => quoted_function(translated.message()).and_then(|name| find_function(tree, &name)),
+        Kind::UndefinedFunction => {
+            let name = quoted_function(translated.message());
+            let place = name.as_ref().and_then(|name| find_function(tree, name));
+            // What its arguments are is told where they say it themselves.
+            if let Some(signature) = name.and_then(|name| signature(tree, &name)).filter(|_| translated.message().ends_with(" does not exist")) {
+                let message = translated.message().to_owned();
+                translated = translated.with_texts(|text| if text == message { format!("function {signature} does not exist") } else { text.to_owned() });
+            }
+            place
+        }
         Kind::UndefinedTable => quoted(translated.message()).and_then(|name| find_relation(tree, name)),
         Kind::InvalidText | Kind::InvalidDatetime | Kind::DatetimeOverflow | Kind::NumericOutOfRange => {
             quoted_last(translated.message()).and_then(|text| find_literal(tree, text))
@@ -93,6 +102,35 @@ pub fn placed(error: Error, source: &Source, tree: &impl Visit) -> Error {
         Some(position) => error.at(position),
         None => error,
     }
+}
+
+/// `name(integer, unknown)`, if its arguments are constants and casts.
+fn signature(tree: &impl Visit, name: &str) -> Option<String> {
+    let mut arguments = None;
+    find(tree, |e| match e {
+        Expr::Function(f) if function_name(&f.name).as_deref() == Some(name) => {
+            let ast::FunctionArguments::List(list) = &f.args else { return None };
+            arguments =
+                list.args.iter().map(|a| if let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(e)) = a { constant_type(e) } else { None }).collect();
+            Some(f.name.span().start)
+        }
+        _ => None,
+    })?;
+    arguments.map(|types: Vec<String>| format!("{name}({})", types.join(", ")))
+}
+
+fn constant_type(expr: &Expr) -> Option<String> {
+    Some(match expr {
+        Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) if text.parse::<i32>().is_ok() => "integer".to_owned(),
+        Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) if text.parse::<i64>().is_ok() => "bigint".to_owned(),
+        Expr::Value(ValueWithSpan { value: Value::Number(..), .. }) => "numeric".to_owned(),
+        Expr::Value(ValueWithSpan { value: Value::Boolean(_), .. }) => "boolean".to_owned(),
+        Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. }) => return None,
+        Expr::Value(_) => "unknown".to_owned(),
+        Expr::Cast { data_type, .. } => sql_type(&super::types::cast_field(data_type).ok()?),
+        Expr::Nested(inner) => return constant_type(inner),
+        _ => return None,
+    })
 }
 
 fn diagnostic(error: &DataFusionError) -> Option<&Diagnostic> {

@@ -23,6 +23,7 @@
 
 use super::aggregate_forms;
 use super::call_forms;
+use super::functions::string::with_backslashes;
 use super::names::function_name;
 use super::operator_forms;
 use super::over;
@@ -194,6 +195,8 @@ fn rewritten(expr: Expr, is_relation: impl Fn(&Ident) -> bool) -> Expr {
         Expr::BinaryOp { left, op, right } => operator_forms::rewritten(*left, op, *right),
         Expr::AnyOp { left, compare_op, right, is_some } => operator_forms::any(*left, compare_op, *right, is_some),
         Expr::AllOp { left, compare_op, right } => operator_forms::all(*left, compare_op, *right),
+        // A member of a row, or of a column that is one.
+        Expr::CompoundFieldAccess { root, access_chain } if is_member(&root, &access_chain) => member(*root, access_chain),
         Expr::CompoundFieldAccess { root, access_chain } => Expr::CompoundFieldAccess { root, access_chain: access_chain.into_iter().map(access).collect() },
         Expr::Value(ValueWithSpan { value: Value::Number(text, long), span }) => match wide(&text) {
             Some(cast) => cast,
@@ -218,6 +221,9 @@ fn rewritten(expr: Expr, is_relation: impl Fn(&Ident) -> bool) -> Expr {
             Expr::ILike { negated, any, expr, pattern, escape_char }
         }
         Expr::Identifier(name) => call_forms::identifier(name),
+        Expr::Value(ValueWithSpan { value: Value::UnicodeStringLiteral(text), span }) => {
+            Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span })
+        }
         Expr::Function(mut function) => {
             over::plain_bounds(&mut function);
             match modulo(function) {
@@ -232,6 +238,25 @@ fn rewritten(expr: Expr, is_relation: impl Fn(&Ident) -> bool) -> Expr {
     }
 }
 
+/// `(o).id` and `(o.address).street`.
+fn is_member(root: &Expr, chain: &[AccessExpr]) -> bool {
+    let named = matches!(root, Expr::Nested(inner) if matches!(inner.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
+    named && chain.iter().all(|access| matches!(access, AccessExpr::Dot(Expr::Identifier(_))))
+}
+
+fn member(root: Expr, chain: Vec<AccessExpr>) -> Expr {
+    let mut parts = match root {
+        Expr::Nested(inner) => match *inner {
+            Expr::Identifier(ident) => vec![ident],
+            Expr::CompoundIdentifier(parts) => parts,
+            other => return Expr::CompoundFieldAccess { root: Box::new(Expr::Nested(Box::new(other))), access_chain: chain },
+        },
+        other => return Expr::CompoundFieldAccess { root: Box::new(other), access_chain: chain },
+    };
+    parts.extend(chain.into_iter().filter_map(|access| if let AccessExpr::Dot(Expr::Identifier(ident)) = access { Some(ident) } else { None }));
+    Expr::CompoundIdentifier(parts)
+}
+
 /// A constant pattern with another escape character than the backslash.
 fn backslashed(pattern: Box<Expr>, escape: Option<ValueWithSpan>) -> (Box<Expr>, Option<ValueWithSpan>) {
     let text = |value: &Value| match value {
@@ -243,17 +268,13 @@ fn backslashed(pattern: Box<Expr>, escape: Option<ValueWithSpan>) -> (Box<Expr>,
         _ => None,
     };
     let character = escape.as_ref().and_then(|e| text(&e.value)).filter(|e| e.chars().count() <= 1);
-    let (Some(written), Some(character)) = (written, character) else { return (pattern, escape) };
-    let mut out = String::with_capacity(written.len());
-    let mut letters = written.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            c if character.starts_with(c) => out.extend(std::iter::once('\\').chain(letters.next())),
-            '\\' => out.push_str("\\\\"),
-            c => out.push(c),
-        }
-    }
-    (Box::new(string(out)), None)
+    let (written, character) = match (written, character) {
+        (Some(written), Some(character)) => (written, character),
+        // What is not constant is turned row by row.
+        (None, Some(character)) if character != "\\" => return (Box::new(call("tw_like_pattern", vec![*pattern, string(character)])), None),
+        _ => return (pattern, escape),
+    };
+    (Box::new(string(with_backslashes(&written, &character))), None)
 }
 
 /// `mod(x, y)` is `x % y`.
@@ -421,7 +442,7 @@ pub(super) mod tests {
             ("substring(a for 3)", "substring(a, 1, 3)"),
             ("a NOT SIMILAR TO 'x%'", "NOT tw_similar_to(a, 'x%')"),
             ("|/ a + 2 ^ 3", "sqrt(a) + power(2, 3)"),
-            ("(r).f", "(r).'f'"),
+            ("(r).f", "r.f"),
             ("t.a[1]", "t.a[1]"),
             ("(t.r).f[2]", "(t.r).'f'[2]"),
             ("a LIKE 'x!%!!' ESCAPE '!'", "a LIKE 'x\\%\\!'"),

@@ -7,7 +7,7 @@ use super::semantics;
 use super::types::sql_type;
 use crate::error::{Error, Kind};
 use crate::types::text::{self, TYPE_KEY};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, GetFieldAccess, Operator};
@@ -63,6 +63,18 @@ impl ExprPlanner for Operators {
             range => return Ok(PlannerResult::Original(RawFieldAccessExpr { field_access: range, expr })),
         };
         semantics::expression(function.call(vec![expr, key]), schema).map(|t| PlannerResult::Planned(t.data))
+    }
+
+    /// NULL beside bytes is one of them: DataFusion knows no type for both.
+    fn plan_array_literal(&self, elements: Vec<Expr>, schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
+        let is_bytes = |f: &FieldRef| matches!(f.data_type(), DataType::Binary | DataType::FixedSizeBinary(_));
+        let bytes = elements.iter().filter_map(|e| e.to_field(schema).ok()).map(|(_, f)| f).find(is_bytes);
+        let Some(bytes) = bytes else { return Ok(PlannerResult::Original(elements)) };
+        let typed = |e: Expr| match e {
+            Expr::Literal(ScalarValue::Null, _) => Expr::Cast(Cast { expr: Box::new(e), field: bytes.clone() }),
+            other => other,
+        };
+        Ok(PlannerResult::Original(elements.into_iter().map(typed).collect()))
     }
 }
 

@@ -10,6 +10,15 @@ pub enum CopyFormat {
     Binary,
 }
 
+/// Columns whose values CSV quotes although they need none; NULL it never does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ForceQuote {
+    #[default]
+    Nothing,
+    All,
+    Columns(Vec<String>),
+}
+
 /// The options of one COPY; `None`: the format's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CopyOptions {
@@ -19,6 +28,7 @@ pub struct CopyOptions {
     pub null: Option<String>,
     pub quote: Option<u8>,
     pub escape: Option<u8>,
+    pub force_quote: ForceQuote,
 }
 
 impl CopyOptions {
@@ -51,6 +61,7 @@ impl CopyOptions {
             _ => {
                 csv_only(self.quote.is_some(), "quote")?;
                 csv_only(self.escape.is_some(), "escape")?;
+                csv_only(self.force_quote != ForceQuote::Nothing, "force quote")?;
             }
         }
         let (delimiter, null) = (self.delimiter(), self.null());

@@ -3,6 +3,7 @@
 
 pub mod copy;
 pub mod delta;
+pub mod direction;
 pub mod expr;
 pub mod float;
 pub mod ids;

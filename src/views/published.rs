@@ -53,7 +53,7 @@ impl Published {
     pub fn new(epoch: Epoch, snapshot: Arc<dyn Snapshot>, relations: &HashMap<ObjectId, RelationRows>) -> Published {
         let mut found: HashMap<ObjectId, BTreeMap<ObjectId, (String, RelationRows)>> = HashMap::new();
         for (id, rows) in relations.iter().filter(|(_, rows)| rows.ready) {
-            if let Some(index) = &rows.layout.index_of {
+            if let Some(index) = &rows.index_of {
                 found.entry(index.relation).or_default().insert(*id, (index.name.clone(), rows.clone()));
             }
         }

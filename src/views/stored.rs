@@ -27,11 +27,10 @@ pub struct Layout {
     pub key: Vec<KeyPart>,
     /// By column of the relation: where it stands in a stored row.
     columns: Vec<Option<usize>>,
-    pub index_of: Option<IndexOf>,
 }
 
 /// What an index is on, and what it is called.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct IndexOf {
     pub relation: ObjectId,
     pub name: String,
@@ -48,11 +47,11 @@ impl Layout {
             RunKind::Append => Vec::new(),
         };
         let types: Vec<_> = schema.fields().iter().map(|f| f.data_type().clone()).collect();
-        Ok(Layout { table, kind, columns: (0..types.len()).map(Some).collect(), codec: Codec::rows(&types)?, schema, key, index_of: None })
+        Ok(Layout { table, kind, columns: (0..types.len()).map(Some).collect(), codec: Codec::rows(&types)?, schema, key })
     }
 
     /// An index's rows: `columns` are those of its relation, the leading ones ordered by `orders`; these are `unique`, or the whole row is the key.
-    pub fn of_index(table: TableId, on: IndexOf, columns: &[usize], orders: &[Order], unique: bool, schema: SchemaRef) -> Result<Layout> {
+    pub fn of_index(table: TableId, columns: &[usize], orders: &[Order], unique: bool, schema: SchemaRef) -> Result<Layout> {
         let types: Vec<_> = schema.fields().iter().map(|f| f.data_type().clone()).collect();
         let leading = orders.len();
         let order = |at: usize| orders.get(at).copied().unwrap_or_default();
@@ -67,7 +66,7 @@ impl Layout {
         let width = columns.iter().max().map_or(0, |c| c + 1);
         let places = (0..width).map(|c| (0..columns.len()).find(|at| columns[*at] == c && is_whole(*at))).collect();
         let (kind, codec) = if unique { (RunKind::Unique, Codec::rows(&types)?) } else { (RunKind::Weighted, Codec::led(orders, &types)?) };
-        Ok(Layout { table, kind, schema, codec, key, columns: places, index_of: Some(on) })
+        Ok(Layout { table, kind, schema, codec, key, columns: places })
     }
 
     /// Where a column of the relation stands in a stored row; `None`: it is not stored.
@@ -113,14 +112,16 @@ impl Layout {
 #[derive(Clone, Debug)]
 pub struct RelationRows {
     pub layout: Arc<Layout>,
+    /// Of the rows of an index.
+    pub index_of: Option<IndexOf>,
     runs: RunStack,
     /// May be read; false while it is being built.
     pub ready: bool,
 }
 
 impl RelationRows {
-    pub fn new(layout: Layout) -> RelationRows {
-        RelationRows { layout: Arc::new(layout), runs: RunStack::default(), ready: false }
+    pub fn new(layout: Layout, index_of: Option<IndexOf>) -> RelationRows {
+        RelationRows { layout: Arc::new(layout), index_of, runs: RunStack::default(), ready: false }
     }
 
     pub fn schema(&self) -> &SchemaRef {

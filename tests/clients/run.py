@@ -136,6 +136,19 @@ def with_pgx():
     return [installed("pgx", sources, build) / "client"], {}
 
 
+def with_rust(client):
+    def command():
+        folder = HERE / "rust"
+        sources = [folder / "Cargo.toml", folder / "Cargo.lock", *sorted((folder / "src").glob("*.rs"))]
+
+        def build(target):
+            run(needs("cargo"), "build", "--release", "--locked", "--quiet", "--target-dir", target, cwd=folder)
+
+        return [installed("rust", sources, build) / "release" / "tidewater-rust-clients", client], {}
+
+    return command
+
+
 # In the order of what one looks at first; True for the light ones.
 CLIENTS = {
     "psql": (True, with_psql),
@@ -146,6 +159,8 @@ CLIENTS = {
     "postgres-js": (True, with_node("with_postgres_js.js")),
     "pgjdbc": (True, with_pgjdbc),
     "pgx": (True, with_pgx),
+    "tokio-postgres": (False, with_rust("tokio-postgres")),
+    "sqlx": (False, with_rust("sqlx")),
     "sqlalchemy": (False, with_python("data", "with_sqlalchemy.py")),
     "adbc": (False, with_python("data", "with_adbc.py")),
     "duckdb": (False, with_python("data", "with_duckdb.py")),

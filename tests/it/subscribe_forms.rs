@@ -158,11 +158,13 @@ fn a_query_is_followed_and_leaves_nothing() {
     let error = named.ended();
     assert_eq!((error.code.as_str(), error.message.as_str()), ("42P01", "what a query reads was dropped while a subscription followed it"));
     assert_eq!(client.one("SELECT count(*) FROM tidewater.views"), "0");
-    // One that begins while a DROP waits for its COMMIT.
-    client.run("CREATE TABLE t (id INT); BEGIN; DROP TABLE t");
+    // A DROP that is taken back, and one that is not.
+    client.run("CREATE TABLE t (id INT)");
     let late = Running::rows(&server, "SUBSCRIBE (SELECT count(*) AS n FROM t)");
     assert_eq!(late.next(), "1|0");
-    client.run("COMMIT");
+    client.run("BEGIN; DROP TABLE t; ROLLBACK; INSERT INTO t VALUES (1)");
+    assert_eq!(late.some(2), ["-1|0", "1|1"]);
+    client.run("BEGIN; DROP TABLE t; COMMIT");
     assert_eq!(late.ended().code, "42P01");
     assert_eq!(client.one("SELECT count(*) FROM tidewater.views"), "0");
 }

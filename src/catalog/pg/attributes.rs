@@ -25,7 +25,7 @@ pub struct Attribute<'a> {
     pub dimensions: i32,
     pub not_null: bool,
     /// DEFAULT, or the expression of a generated column: SQL.
-    pub default: Option<&'a str>,
+    pub default: Option<Cow<'a, str>>,
     pub is_generated: bool,
     pub collation: u32,
 }
@@ -70,13 +70,24 @@ fn of_catalog(relation: &Relation, name: &'static str, type_oid: u32, not_null: 
 /// Columns of a query are nullable as far as anybody is told: Postgres says so too.
 fn of_user(column: &Column, is_declared: bool, in_key: bool) -> Attribute<'_> {
     let (type_oid, modifier) = types::of_field(&column.field, &column.sql_type);
-    let default = column.generated.as_deref().or(column.default.as_deref());
+    let default = column.generated.as_deref().map(Cow::Borrowed).or_else(|| column.default.as_deref().map(|text| with_type(text, &column.sql_type)));
     Attribute {
         not_null: is_declared && (column.not_null || in_key),
         default: default.filter(|_| is_declared),
         is_generated: is_declared && column.generated.is_some(),
         ..plain(&column.name, type_oid, modifier, types::dimensions(&column.field))
     }
+}
+
+/// A quoted constant as Postgres shows it, with the type that it was read as.
+fn with_type<'a>(default: &'a str, sql_type: &str) -> Cow<'a, str> {
+    let inside = default.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    if inside.is_none_or(|text| text.replace("''", "").contains('\'')) {
+        return Cow::Borrowed(default);
+    }
+    let plain =
+        sql_type.split_once('(').map_or_else(|| sql_type.to_owned(), |(name, rest)| format!("{name}{}", rest.split_once(')').map_or("", |(_, end)| end)));
+    Cow::Owned(format!("{default}::{plain}"))
 }
 
 /// What an index keeps: columns of the relation that it is on, key first.
@@ -136,7 +147,7 @@ pub struct ColumnDefault<'a> {
     /// OID of the relation, number of the column.
     pub class: u32,
     pub number: i16,
-    pub expression: &'a str,
+    pub expression: Cow<'a, str>,
 }
 
 /// Defaults and generated columns.
@@ -156,6 +167,6 @@ pub fn default_rows(relation: &'static Relation, facts: &Facts) -> Result<Record
         .column("oid", defaults.iter().map(|d| d.oid))
         .column("adrelid", defaults.iter().map(|d| d.class))
         .column("adnum", defaults.iter().map(|d| d.number))
-        .column("adbin", defaults.iter().map(|d| d.expression))
+        .column("adbin", defaults.iter().map(|d| d.expression.as_ref()))
         .finish()
 }

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::oids;
 use super::relations::Relation;
 use super::sheet::Sheet;
-use super::{classes, relations};
+use super::{classes, relations, statics};
 use crate::error::Result;
 use arrow::array::RecordBatch;
 
@@ -32,7 +32,13 @@ fn all(facts: &Facts) -> Vec<Comment<'_>> {
     let built_in = BUILT_IN.iter().map(|(oid, class, text)| Comment { oid: *oid, class: *class, column: 0, text });
     let objects = classes::of_users(facts).into_iter().filter_map(|class| class.object());
     let of_objects = objects.flat_map(|o| o.comments.iter().map(|(column, text)| Comment { oid: o.id.0, class: oids::PG_CLASS, column: *column, text }));
-    built_in.chain(of_objects).collect()
+    let of_types = statics::records("pg_description").map(|r| Comment {
+        oid: r.number("objoid"),
+        class: r.number("classoid"),
+        column: r.number("objsubid"),
+        text: r.text("description"),
+    });
+    built_in.chain(of_types).chain(of_objects).collect()
 }
 
 pub fn rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBatch> {

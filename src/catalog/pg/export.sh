@@ -114,6 +114,9 @@ select oid, collname, collnamespace, collowner, collprovider, collisdeterministi
 select oid, lanname, lanowner, lanispl, lanpltrusted from pg_language where lanname in ('internal', 'c', 'sql') order by oid;
 \echo @pg_tablespace oid spcname spcowner
 select oid, spcname, spcowner from pg_tablespace order by oid;
+\echo @pg_description objoid classoid objsubid description
+select objoid, classoid, objsubid, description from pg_description
+    where classoid = 'pg_type'::regclass and objoid in (select oid from type) order by objoid;
 \echo @keywords word catcode barelabel
 select word, catcode, barelabel from pg_get_keywords() order by word;
 SQL

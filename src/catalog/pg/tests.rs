@@ -74,6 +74,7 @@ fn object(id: u32, name: &str, depends_on: &[u32], body: Body) -> Object {
         path: vec!["public".into()],
         zone: None,
         uncommitted: false,
+        pending: Default::default(),
         comments: BTreeMap::new(),
         access: Default::default(),
     }
@@ -118,6 +119,7 @@ fn objects() -> Vec<Object> {
         columns: vec![],
         options: BTreeMap::new(),
         format: None,
+        first_name: None,
         token: String::new(),
         state: vec![],
         plan: String::new(),

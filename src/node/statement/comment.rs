@@ -26,6 +26,7 @@ pub(super) async fn execute(context: &Context, comment: &Comment) -> Result<Outc
         Some(text) => object.comments.insert(number, text.clone()),
         None => object.comments.remove(&number),
     };
-    context.alter(object).await?;
+    context.check_owner(&object)?;
+    context.alter(vec![object]).await?;
     Ok(Outcome::command("COMMENT"))
 }

@@ -50,6 +50,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         path: context.path(),
         zone: None,
         uncommitted: false,
+        pending: Default::default(),
         comments: Default::default(),
         access: Default::default(),
     };

@@ -2,7 +2,7 @@
 //! what was written in the statement.
 
 use super::scope::{Reader, Scope};
-use super::{Context, Outcome, StateTables};
+use super::{Context, Outcome, StateTables, temporary};
 use crate::catalog::object::{Body, Column, Feed, Format, Object, PROCESSING_TIME, Source, Table, Watermark};
 use crate::connectors;
 use crate::connectors::connector::SourceRequest;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 pub(super) async fn execute(context: &Context, statement: &Statement, create: &CreateRelation) -> Result<Outcome> {
     let tag = if create.kind == RelationKind::Source { "CREATE SOURCE" } else { "CREATE TABLE" };
-    let schema = context.schema_for(&create.name)?;
+    let schema = if create.temporary { temporary::schema_for(context, &create.name).await? } else { context.schema_for(&create.name)? };
     if let Some(outcome) = existing(context, &schema, &create.name, create.if_not_exists, tag).await? {
         return Ok(outcome);
     }
@@ -49,6 +49,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         path: context.path(),
         zone: None,
         uncommitted: false,
+        pending: Default::default(),
         comments: Default::default(),
         access: Default::default(),
     };
@@ -58,7 +59,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
 }
 
 /// A table's plan, and the object with the state tables that it was given.
-fn planned(context: &Context, mut object: Object) -> Result<(Object, Option<plan::ViewPlan>)> {
+pub(super) fn planned(context: &Context, mut object: Object) -> Result<(Object, Option<plan::ViewPlan>)> {
     if !matches!(object.body, Body::Table(_)) {
         return Ok((object, None));
     }

@@ -51,6 +51,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         columns,
         options: create.with.clone(),
         format,
+        first_name: None,
         token: uuid::Uuid::new_v4().simple().to_string(),
         plan: plan::explain(&plan),
         state: state.finish()?,
@@ -66,6 +67,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         path: context.path(),
         zone: context.zone(),
         uncommitted: false,
+        pending: Default::default(),
         comments: Default::default(),
         access: Default::default(),
     };

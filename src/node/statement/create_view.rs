@@ -47,6 +47,7 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         path: context.path(),
         zone: context.zone(),
         uncommitted: false,
+        pending: Default::default(),
         comments: Default::default(),
         access: Default::default(),
     };

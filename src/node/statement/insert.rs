@@ -15,11 +15,12 @@ use crate::sql::ast::Statement;
 use crate::sql::bind::Parameters;
 use crate::sql::errors::untranslated;
 use crate::sql::parse;
-use crate::sql::types::folded;
+use crate::sql::types::{folded, is_any_numeric};
 use crate::types::time::Epoch;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
@@ -71,6 +72,16 @@ pub(super) async fn completed(context: &Context, target: &Target, columns: &[usi
     let (schema, stream) = context.binder.run(plan, context.now).await?;
     let batches: Vec<RecordBatch> = stream.map_err(untranslated).try_collect().await?;
     checked(target, &arrow::compute::concat_batches(&schema, &batches)?)
+}
+
+/// Inserts what a query gives into all columns. Returns how many rows that were.
+pub(super) async fn query(context: &Context, statement: &Statement, target: Target, query: &ast::Query) -> Result<usize> {
+    let plan = {
+        let (source, columns, _) = query_plan(context, statement, &target, None, query, Parameters::Values(&[]))?;
+        context.binder.coerce(table_rows(context, &target, source, &columns)?)?
+    };
+    let (after, _) = write(context, target, plan, OnConflict::Fail).await?;
+    Ok(after.num_rows())
 }
 
 /// Has the writer insert what `plan` gives. Returns the rows, and the epoch that shows them.
@@ -198,7 +209,7 @@ fn values_plan(
             return default(context, target, column, &scope);
         }
         let bound = context.binder.uncoerced(&scope, with_session_values(context, value.clone())?, &nothing).map_err(at)?;
-        let bound = typed_placeholder(bound, column, declared);
+        let bound = typed_placeholders(bound, column, declared).map_err(untranslated).map_err(at)?;
         let from = bound.to_field(&nothing).map(|(_, f)| f).unwrap_or_else(|_| Arc::new(Field::new("", DataType::Null, true)));
         assign(bound, &from, column).map_err(at)
     };
@@ -213,7 +224,7 @@ fn values_plan(
     let text: FieldRef = Arc::new(Field::new("", DataType::Utf8, true));
     let types = (1..=count).map(|i| found.get(&format!("${i}")).cloned().flatten().unwrap_or_else(|| text.clone())).collect();
     let plan = match parameters {
-        Parameters::Values(values) => {
+        Parameters::Values(values) | Parameters::Typed(values, _) => {
             let values = values.iter().map(|v| ScalarAndMetadata::new(v.clone(), None)).collect();
             plan.replace_params_with_values(&ParamValues::List(values)).map_err(untranslated)?
         }
@@ -222,15 +233,37 @@ fn values_plan(
     Ok((plan, columns, types))
 }
 
-/// `$n` alone has the type of the column that it goes to, unless the client declared another.
-fn typed_placeholder(expr: Expr, column: &crate::catalog::object::Column, declared: &[Option<FieldRef>]) -> Expr {
-    let Expr::Placeholder(mut placeholder) = expr else { return expr };
-    if placeholder.field.is_none() {
-        let number = placeholder.id.trim_start_matches('$').parse::<usize>().unwrap_or(0);
-        let said = number.checked_sub(1).and_then(|i| declared.get(i)).cloned().flatten();
-        placeholder.field = Some(said.unwrap_or_else(|| assigned_field(column)));
+/// A parameter has the type that the client declared; else `$n` alone that of the column that it goes to, and `$n::type` that type.
+fn typed_placeholders(expr: Expr, column: &crate::catalog::object::Column, declared: &[Option<FieldRef>]) -> datafusion::error::Result<Expr> {
+    let said = |id: &str| {
+        let number = id.trim_start_matches('$').parse::<usize>().unwrap_or(0);
+        number.checked_sub(1).and_then(|i| declared.get(i)).cloned().flatten()
+    };
+    if let Expr::Placeholder(mut placeholder) = expr {
+        placeholder.field = placeholder.field.or_else(|| said(&placeholder.id)).or_else(|| Some(assigned_field(column)));
+        return Ok(Expr::Placeholder(placeholder));
     }
-    Expr::Placeholder(placeholder)
+    let typed = expr.transform_down(|e| {
+        Ok(match e {
+            Expr::Placeholder(mut placeholder) if placeholder.field.is_none() => {
+                placeholder.field = said(&placeholder.id);
+                Transformed::yes(Expr::Placeholder(placeholder))
+            }
+            Expr::Cast(mut cast) => {
+                // Where all values go to one column, none of them says that it is of any numeric type.
+                if is_any_numeric(&cast.field) {
+                    cast.field = Arc::new(cast.field.as_ref().clone().with_metadata(Default::default()));
+                }
+                if let Expr::Placeholder(placeholder) = cast.expr.as_mut() {
+                    let known = placeholder.field.take().or_else(|| said(&placeholder.id));
+                    placeholder.field = known.or_else(|| Some(cast.field.clone()));
+                }
+                Transformed::yes(Expr::Cast(cast))
+            }
+            other => Transformed::no(other),
+        })
+    });
+    Ok(typed?.data)
 }
 
 pub(super) fn is_default(value: &ast::Expr) -> bool {

@@ -1,9 +1,10 @@
 //! What `pg_catalog` and the functions about it tell one statement.
 
 use super::Context;
-use crate::catalog::pg::{Asked, Facts, Listing, SchemaFact, SessionFact};
+use crate::catalog::pg::{Asked, Facts, Listing, PreparedFact, SchemaFact, SessionFact};
 use crate::catalog::roles::Roles;
 use crate::error::{Error, Kind, Result};
+use crate::pg::prepared::Prepared;
 use crate::sql::functions::catalog::{Known, Signal};
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ pub(super) fn known(context: &Context) -> Known {
         catalog,
         listings,
         settings: Asked::of(move || settings.facts()),
+        prepared: prepared(context),
         sessions: Asked::of(move || of_sessions.sessions.facts().into_iter().map(|session| seen(&of_sessions, session)).collect()),
         role,
         started_at: context.sessions.started_at,
@@ -30,7 +32,18 @@ pub(super) fn known(context: &Context) -> Known {
     });
     let settings = context.settings.clone();
     let setting = Arc::new(move |name: &str, missing| settings.current(name, missing));
-    Known { facts: Arc::new(facts), path: context.path(), pid: context.pid, setting, signal }
+    Known { facts: Arc::new(facts), path: context.reading_path(), pid: context.pid, setting, signal }
+}
+
+fn prepared(context: &Context) -> Vec<PreparedFact> {
+    let fact = |(name, prepared): (String, Arc<Prepared>)| PreparedFact {
+        name,
+        statement: prepared.text.clone(),
+        prepare_time: prepared.at,
+        parameter_types: prepared.description.parameters.clone(),
+        from_sql: prepared.from_sql,
+    };
+    context.statements.named().into_iter().map(fact).collect()
 }
 
 /// What others do is told to those who have their rights.

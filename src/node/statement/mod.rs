@@ -3,6 +3,7 @@
 
 mod access;
 mod assign;
+mod atomic;
 mod change;
 mod comment;
 mod conflict;
@@ -11,6 +12,7 @@ mod copy;
 mod create_index;
 mod create_relation;
 mod create_sink;
+mod create_table_as;
 mod create_view;
 mod drop;
 mod explain;
@@ -19,6 +21,8 @@ mod grants;
 mod insert;
 mod known;
 pub mod lookup;
+mod maintenance;
+mod rename;
 pub mod replan;
 mod returning;
 mod roles;
@@ -29,6 +33,7 @@ mod select;
 mod show;
 mod subscribe;
 mod target;
+pub mod temporary;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +50,7 @@ use crate::node::sessions::Sessions;
 use crate::node::settings::Settings;
 use crate::node::transaction::Transaction;
 use crate::pg::backend::Commitment;
+use crate::pg::prepared::Statements;
 use crate::plan::ViewPlan;
 use crate::sql::ast::{Set, Statement, StatementKind};
 use crate::sql::bind::Binder;
@@ -81,6 +87,10 @@ pub struct Context {
     pub sets: Arc<Mutex<Vec<Set>>>,
     /// Asked before something is made true that cannot be taken back.
     pub commitment: Arc<Commitment>,
+    /// Types of the statement's parameters, as far as they are known.
+    pub parameter_types: Arc<[Option<FieldRef>]>,
+    /// What the session has prepared.
+    pub statements: Arc<Statements>,
 }
 
 impl Context {
@@ -112,7 +122,6 @@ impl Context {
             });
             return Ok(Some(self.engine.write(table.id, committed).await?.epoch));
         };
-        transaction.check_mixes()?;
         transaction.check_there(table)?;
         transaction.write(self.engine.as_ref(), self.wait_for, table.id, resolve).await?;
         Ok(None)
@@ -135,32 +144,46 @@ impl Context {
         let object = Object { access: Access::of(owner.unwrap_or(self.role())), ..object };
         let kind = object.kind_name().to_uppercase();
         self.check_writable(&format!("CREATE {kind}"))?;
-        let Some(transaction) = &self.transaction else { return self.engine.create(object, plan, answer).await };
-        transaction.check_mixes()?;
+        temporary::check_lasting(&self.engine.catalog(), &object)?;
+        let uncommitted = self.transaction.is_some() || object.is_temporary();
         let id = object.id;
-        self.engine.create(Object { uncommitted: true, ..object }, plan, answer).await?;
-        transaction.created(id);
+        self.engine.create(Object { uncommitted, ..object }, plan, answer).await?;
+        self.transaction.iter().for_each(|transaction| transaction.created(id));
         Ok(())
     }
 
-    /// See [`Engine::drop_objects`]; objects of others go when the transaction commits.
+    /// See [`Engine::drop_objects`]; in a transaction they go when it commits, and are not found until then.
     async fn drop_objects(&self, ids: &[ObjectId]) -> Result<()> {
         self.check_writable("DROP")?;
-        let now = match &self.transaction {
-            Some(transaction) => transaction.drop_now(ids)?,
-            None => ids.to_vec(),
-        };
-        if now.is_empty() { Ok(()) } else { self.engine.drop_objects(&now).await }
+        let Some(transaction) = &self.transaction else { return self.engine.drop_objects(ids).await };
+        let catalog = self.engine.catalog();
+        let half_made = |id: &ObjectId| transaction.has_created(*id) && catalog.get(*id).is_some_and(|o| o.is_building());
+        let (now, later): (Vec<ObjectId>, Vec<ObjectId>) = ids.iter().partition(|id| half_made(id));
+        if !now.is_empty() {
+            self.engine.drop_objects(&now).await?;
+        }
+        // Schemas keep their names until then.
+        let named: Vec<ObjectId> = later.iter().copied().filter(|id| catalog.get(*id).is_some_and(|o| !o.schema.is_empty() && !o.pending.dropped)).collect();
+        if !named.is_empty() {
+            self.alter(rename::set_aside(self, &named)?).await?;
+        }
+        transaction.dropped(&later);
+        Ok(())
     }
 
-    /// See [`Engine::alter`].
-    async fn alter(&self, object: Object) -> Result<()> {
+    /// See [`Engine::alter`]; what a transaction alters is as it was again if it does not commit.
+    async fn alter(&self, objects: Vec<Object>) -> Result<()> {
         self.check_writable("ALTER")?;
-        self.check_owner(&object)?;
-        if self.transaction.as_ref().is_some_and(|t| !t.has_created(object.id)) {
-            return Err(Error::not_supported("a change of an object's definition in a transaction block is not supported").with_hint("COMMIT first"));
-        }
-        self.engine.alter(object).await
+        let catalog = self.engine.catalog();
+        let before: Vec<Arc<Object>> = objects.iter().filter_map(|o| catalog.get(o.id).cloned()).collect();
+        let is_own = |id: ObjectId| self.transaction.as_ref().is_some_and(|t| t.has_altered(id));
+        let marked = |object: Object| match catalog.get(object.id) {
+            Some(now) => rename::marked(object, now, is_own(now.id), self.transaction.is_some()),
+            None => Ok(object),
+        };
+        self.engine.alter(objects.into_iter().map(marked).collect::<Result<_>>()?).await?;
+        self.transaction.iter().for_each(|transaction| before.iter().for_each(|object| transaction.altered(object.clone())));
+        Ok(())
     }
 
     fn check_writable(&self, verb: &str) -> Result<()> {
@@ -252,7 +275,16 @@ pub async fn execute(context: Context, statement: Arc<Statement>, parameters: Ve
         StatementKind::CreateView(create) => create_view::execute(&context, &statement, create).await,
         StatementKind::CreateIndex(create) => create_index::execute(&context, &statement, create).await,
         StatementKind::CreateSink(create) => without_secrets(&context, create_sink::execute(&context, &statement, create).await),
+        StatementKind::CreateTableAs(create) => create_table_as::execute(&context, &statement, create).await,
         StatementKind::Drop(drop) => drop::execute(&context, drop).await,
+        StatementKind::Rename(rename) => rename::execute(&context, rename).await,
+        StatementKind::Truncate(names) => maintenance::truncate(&context, names).await,
+        StatementKind::Refresh(name) => maintenance::refresh(&context, name).await,
+        StatementKind::DiscardTemporary => {
+            let catalog = context.engine.catalog();
+            context.drop_objects(&catalog.with_dependants(&temporary::tables(&catalog, context.pid))).await?;
+            Ok(Outcome::command("DISCARD TEMP"))
+        }
         StatementKind::CreateSchema(create) => schema::create(&context, &statement, create).await,
         StatementKind::DropSchema(drop) => schema::drop(&context, drop).await,
         StatementKind::Explain(inner) => explain::execute(&context, inner).await,

@@ -2,7 +2,7 @@
 
 use super::access::{check_owner, may_use};
 use super::drop::drop_all;
-use super::{Context, Outcome};
+use super::{Context, Outcome, temporary};
 use crate::catalog::catalog::{Catalog, PUBLIC, SYSTEM};
 use crate::catalog::object::{Body, Object};
 use crate::catalog::pg;
@@ -39,6 +39,12 @@ impl Context {
         self.path.get_or_init(|| path(&self.settings, &self.engine.catalog())).clone()
     }
 
+    /// The same, behind the session's own schema, where names are read.
+    pub(super) fn reading_path(&self) -> Vec<String> {
+        let own = temporary::exist(&self.engine.catalog(), self.pid).then(|| temporary::schema_of(self.pid));
+        own.into_iter().chain(self.path()).collect()
+    }
+
     /// Those of the path that the role may look into.
     fn usable_path(&self) -> Vec<String> {
         let catalog = self.engine.catalog();
@@ -64,7 +70,7 @@ impl Context {
         let catalog = self.engine.catalog();
         match &name.schema {
             Some(schema) => catalog.find(schema, &name.name).cloned(),
-            None => catalog.find_in(&self.usable_path(), &name.name).cloned(),
+            None => catalog.find(&temporary::schema_of(self.pid), &name.name).or_else(|| catalog.find_in(&self.usable_path(), &name.name)).cloned(),
         }
     }
 
@@ -117,6 +123,7 @@ pub(super) async fn create(context: &Context, statement: &Statement, create: &Cr
         path: Vec::new(),
         zone: None,
         uncommitted: false,
+        pending: Default::default(),
         comments: Default::default(),
         access: Default::default(),
     };

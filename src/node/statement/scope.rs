@@ -7,7 +7,10 @@ use super::known::known;
 use crate::catalog::access::Privileges;
 use crate::catalog::catalog::{Catalog, PUBLIC, SYSTEM};
 use crate::catalog::object::Body;
-use crate::catalog::pg::{self, oids::OWNER};
+use crate::catalog::pg::{
+    self,
+    oids::{OWNER, Part, of_part},
+};
 use crate::dataflow::ops::recursion::{Beyond, Limit};
 use crate::error::{Error, Kind, Result};
 use crate::node::engine_api::Snapshot;
@@ -56,7 +59,7 @@ pub enum Reader<'a> {
 impl<'a> Scope<'a> {
     pub fn new(catalog: &'a Catalog, relation: &'a (dyn Fn(ObjectId) -> Option<Arc<Relation>> + Sync), reader: Reader<'a>) -> Self {
         let path = match reader {
-            Reader::Session(context) | Reader::Definition(context) => context.path(),
+            Reader::Session(context) | Reader::Definition(context) => context.reading_path(),
             Reader::Restart => vec![PUBLIC.to_owned()],
         };
         Scope { catalog, relation, reader, local: Vec::new(), path, used: Mutex::new(BTreeSet::new()), known: OnceLock::new() }
@@ -166,6 +169,14 @@ impl Names for Scope<'_> {
                 Ok(None)
             }
         }
+    }
+
+    fn row_type(&self, schema: Option<&str>, name: &str) -> Option<(u32, u32)> {
+        let object = match schema {
+            Some(schema) => self.catalog.find(schema, name),
+            None => self.catalog.find_in(&self.path, name),
+        };
+        object.map(|o| (of_part(o.id, Part::RowType), of_part(o.id, Part::RowArray)))
     }
 
     fn known(&self) -> Option<Arc<Known>> {

@@ -89,7 +89,7 @@ pub(super) fn text_column(name: &str) -> FieldRef {
 
 pub(super) async fn execute(context: &Context, statement: &Statement, query: &ast::Query, parameters: &[ScalarValue]) -> Result<Outcome> {
     let catalog = context.engine.catalog();
-    let bound = bind(context, statement, query, Parameters::Values(parameters))?;
+    let bound = bind(context, statement, query, Parameters::Typed(parameters, &context.parameter_types))?;
     let columns = columns(&bound);
     let reads = scanned(&bound.plan);
     let snapshot = context.snapshot(&reads).await?;

@@ -181,7 +181,19 @@ fn view(context: &Context, bound: &Bound, depends_on: Vec<ObjectId>, query: &Que
     };
     let (schema, body) = (SYSTEM.into(), Body::MaterializedView(view));
     let (path, zone, access) = (context.path(), context.zone(), Access::of(context.role()));
-    let object =
-        Object { id, schema, name: name.name, sql: query.text.clone(), depends_on, body, path, zone, uncommitted: true, comments: Default::default(), access };
+    let object = Object {
+        id,
+        schema,
+        name: name.name,
+        sql: query.text.clone(),
+        depends_on,
+        body,
+        path,
+        zone,
+        uncommitted: true,
+        pending: Default::default(),
+        comments: Default::default(),
+        access,
+    };
     Ok((object, plan))
 }

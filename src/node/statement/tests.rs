@@ -149,9 +149,9 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
-    async fn alter(&self, object: Object) -> Result<()> {
+    async fn alter(&self, objects: Vec<Object>) -> Result<()> {
         let mut catalog = self.catalog.lock();
-        *catalog = Arc::new(catalog.replacing(object));
+        *catalog = Arc::new(catalog.replacing_all(objects));
         Ok(())
     }
 
@@ -191,7 +191,7 @@ impl Engine for FakeEngine {
         Ok(Written { epoch: Epoch(1) })
     }
 
-    async fn commit(&self, changes: &Changes, _created: &[ObjectId]) -> Result<Written> {
+    async fn commit(&self, changes: &Changes, _objects: &[ObjectId]) -> Result<Written> {
         let mut tables = self.tables.lock();
         changes.deltas().for_each(|(table, deltas)| deltas.iter().for_each(|delta| apply(&mut tables, table, delta)));
         Ok(Written { epoch: Epoch(1) })
@@ -408,7 +408,7 @@ fn mistakes_get_postgres_codes_texts_and_places() {
         ("select * from other.nothing", "42P01: relation \"other.nothing\" does not exist @15"),
         ("select c from t", "42703: column \"c\" does not exist @8"),
         ("select\n  t.c from t", "42703: column t.c does not exist @10"),
-        ("select foo(1)", "42883: function foo does not exist @8"),
+        ("select foo(1)", "42883: function foo(integer) does not exist @8"),
         ("select a, count(*) from t group by b", "42803: column \"t.a\" must appear in the GROUP BY clause or be used in an aggregate function @8"),
         ("select a from t, t u", "42702: column reference \"a\" is ambiguous @8"),
         ("select a from t where a > 'x'", "22P02: invalid input syntax for type integer: \"x\" @27"),

@@ -14,6 +14,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::pg::backend::{Admission, Backend, Command, Commitment, Description, Execution, Notice, Origin, Parameter, Parsed, Peer, ResultColumn, Session};
+use crate::pg::prepared::Statements;
 use crate::pg::server::{PgStats, Server};
 use crate::pg::types::{self, field_of};
 use crate::types::text::{TextStyle, parse_value};
@@ -179,6 +180,8 @@ impl Session for FakeSession {
     async fn end_implicit(&mut self) -> Result<()> {
         Ok(())
     }
+
+    fn lists(&mut self, _statements: Arc<Statements>) {}
 
     fn commitment(&self) -> Arc<Commitment> {
         Arc::default()

@@ -23,7 +23,7 @@ fn simple_queries_answer_statement_by_statement() {
         (&[query("rows 1; fail; rows 1")], "T2 | D 0,row 0 | C SELECT 1 | ERROR 42P01 relation \"x\" does not exist | Z I"),
         (&[query("rows 1; syntax")], "ERROR 42601 syntax error at or near \"syntax\" | Z I"),
         (&[query("late")], "T2 | D 0,row 0 | ERROR 22012 division by zero | Z I"),
-        (&[query("notice")], "NOTICE 00000 relation \"v\" already exists, skipping | C NOTICE | Z I"),
+        (&[query("notice")], "NOTICE 42P07 relation \"v\" already exists, skipping | C NOTICE | Z I"),
         (&[query("set TimeZone Asia/Tokyo")], "S TimeZone Asia/Tokyo | C SET | Z I"),
         (&[query("begin")], "C BEGIN | Z T"),
         (&[query("fail")], "ERROR 42P01 relation \"x\" does not exist | Z E"),

@@ -4,6 +4,7 @@
 //! whoever prints it.
 
 use super::table::external;
+use crate::catalog::object::TEMPORARY;
 use crate::catalog::pg::{self, Facts, Reg};
 use crate::error::{Error, Kind, Result};
 use crate::types::text::{TYPE_KEY, list_of};
@@ -157,7 +158,7 @@ const FUNCTIONS: &[Row] = &[
     ("pg_ts_dict_is_visible", Gives::Boolean, true, YES),
     ("pg_ts_parser_is_visible", Gives::Boolean, true, YES),
     ("pg_ts_template_is_visible", Gives::Boolean, true, YES),
-    ("current_schema", Gives::Name, true, |k, _| Ok(k.path.iter().find(|s| *s != PG_CATALOG).cloned().into())),
+    ("current_schema", Gives::Name, true, |k, _| Ok(k.path.iter().find(|s| *s != PG_CATALOG && !s.starts_with(TEMPORARY)).cloned().into())),
     ("current_schemas", Gives::Names, true, |k, a| Ok(Value::Texts(k.schemas(boolean(a.first()))))),
     ("current_setting", Gives::Text, true, current_setting),
     ("format", Gives::Text, false, |_, a| formatted(a)),
@@ -534,7 +535,7 @@ impl Known {
     /// The path; `implicit`: with the schema that is looked in without being named.
     fn schemas(&self, implicit: bool) -> Vec<String> {
         let catalog = (implicit && !self.path.iter().any(|s| s == PG_CATALOG)).then(|| PG_CATALOG.to_owned());
-        catalog.into_iter().chain(self.path.iter().cloned()).collect()
+        catalog.into_iter().chain(self.path.iter().filter(|s| implicit || !s.starts_with(TEMPORARY)).cloned()).collect()
     }
 
     /// A relation, by oid or name.

@@ -3,7 +3,7 @@
 //! An array's field carries the metadata that its elements would have (`types::text::item_of`), so it is handed on unchanged whether a function takes elements,
 //! makes an array of them, or takes one out.
 
-use crate::types::text::{TYPE_KEY, TYPMOD_KEY};
+use crate::types::text::{ROW_KEY, TYPE_KEY, TYPMOD_KEY};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::Result;
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
@@ -59,7 +59,7 @@ pub fn array_agg() -> Arc<AggregateUDF> {
 /// `data_type` with the mark of the first argument that has one.
 pub(super) fn like<'a>(name: &str, data_type: DataType, arguments: impl IntoIterator<Item = &'a FieldRef>) -> FieldRef {
     let field = Field::new(name, data_type, true);
-    let is_mark = |key: &String| key == TYPE_KEY || key == TYPMOD_KEY;
+    let is_mark = |key: &String| [TYPE_KEY, TYPMOD_KEY, ROW_KEY].contains(&key.as_str());
     let marks = |argument: &FieldRef| -> HashMap<String, String> {
         argument.metadata().iter().filter(|(key, _)| is_mark(key)).map(|(k, v)| (k.clone(), element_mark(v))).collect()
     };

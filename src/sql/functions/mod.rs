@@ -30,10 +30,11 @@ mod percentile;
 mod regression;
 pub mod regular;
 mod rounding;
+pub mod row;
 pub mod series;
 pub mod session;
 pub mod session_window;
-mod string;
+pub mod string;
 pub(crate) mod table;
 pub mod to_jsonb;
 pub mod window;
@@ -67,6 +68,7 @@ pub fn scalars() -> Vec<Arc<ScalarUDF>> {
         pattern::functions(),
         regular::functions(),
         rounding::functions(),
+        row::functions(),
         series::functions(),
         session::functions(),
         string::functions(),

@@ -12,6 +12,7 @@ pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![
         with_aliases("substring", &["substr"], &SUBSTRING),
         function("tw_similar_to", &SIMILAR_TO),
+        function("tw_like_pattern", &LIKE_PATTERN),
         function("length", &LENGTH),
         function("quote_literal", &QUOTE_LITERAL),
         function("quote_ident", &QUOTE_IDENT),
@@ -35,6 +36,14 @@ const SIMILAR_TO: [Overload; 2] = [
     Overload { takes: &[Type::Text, Type::Text], gives: Type::Boolean, run: similar },
     Overload { takes: &[Type::Text, Type::Text, Type::Text], gives: Type::Boolean, run: similar },
 ];
+const LIKE_PATTERN: [Overload; 1] = [Overload {
+    takes: &[Type::Text, Type::Text],
+    gives: Type::Text,
+    run: |c| {
+        let pairs = c[0].as_string::<i32>().iter().zip(c[1].as_string::<i32>());
+        Ok(Arc::new(pairs.map(|(pattern, escape)| Some(with_backslashes(pattern?, escape?))).collect::<StringArray>()))
+    },
+}];
 const QUOTE_LITERAL: [Overload; 1] = [Overload { takes: &[Type::Text], gives: Type::Text, run: |c| Ok(map(&c[0], quoted_literal)) }];
 const QUOTE_IDENT: [Overload; 1] = [Overload { takes: &[Type::Text], gives: Type::Text, run: |c| Ok(map(&c[0], quoted_ident)) }];
 const SPLIT: [Overload; 1] = [Overload { takes: &[Type::Text, Type::Text], gives: Type::Texts, run: split }];
@@ -119,6 +128,20 @@ fn similar(columns: &[ArrayRef]) -> Result<ArrayRef> {
     }
     let translated = StringArray::from(translated);
     Ok(Arc::new(regexp_is_match(columns[0].as_string::<i32>(), &translated, None::<&StringArray>).map_err(pattern_error)?))
+}
+
+/// A pattern of LIKE whose escape character is the backslash.
+pub fn with_backslashes(pattern: &str, escape: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            c if escape.starts_with(c) => out.extend(std::iter::once('\\').chain(letters.next())),
+            '\\' => out.push_str("\\\\"),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// A pattern of SIMILAR TO as a regular expression over the whole text.

@@ -4,7 +4,7 @@ use super::cursor::Cursor;
 use super::{source::Source, statement};
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Copy, CopyWhat, StatementKind};
-use crate::types::copy::{CopyFormat, CopyOptions};
+use crate::types::copy::{CopyFormat, CopyOptions, ForceQuote};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use std::sync::Arc;
 
@@ -34,6 +34,9 @@ pub(super) fn parse(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<Statemen
     }
     c.expect_end()?;
     options.check()?;
+    if from && options.force_quote != ForceQuote::Nothing {
+        return Err(Error::not_supported("COPY force quote only available using COPY TO"));
+    }
     Ok(StatementKind::Copy(Copy { what, from, options }))
 }
 
@@ -114,7 +117,15 @@ fn option(c: &mut Cursor<'_>, options: &mut CopyOptions) -> Result<()> {
             Err(Error::not_supported(format!("encoding \"{encoding}\" is not supported")).with_hint("texts are UTF8").at(position))
         }
         "delimiter" | "null" | "quote" | "escape" => set(c, options, &name),
-        "force_quote" | "force_not_null" | "force_null" | "default" => Err(c.refused(&format!("COPY option {} is not supported", name.to_uppercase()))),
+        "force_quote" if c.token(&Token::Mul) => {
+            options.force_quote = ForceQuote::All;
+            Ok(())
+        }
+        "force_quote" => {
+            options.force_quote = ForceQuote::Columns(c.list(|c| c.name())?);
+            Ok(())
+        }
+        "force_not_null" | "force_null" | "default" => Err(c.refused(&format!("COPY option {} is not supported", name.to_uppercase()))),
         _ => Err(Error::new(Kind::Syntax, format!("option \"{name}\" not recognized"))),
     }
 }

@@ -1,13 +1,14 @@
 //! `CREATE SOURCE` and `CREATE TABLE`.
 //!
 //! ```text
-//! CREATE {SOURCE | TABLE} [IF NOT EXISTS] name (
+//! CREATE {SOURCE | [TEMPORARY] TABLE} [IF NOT EXISTS] name (
 //!     column type [NOT NULL] [DEFAULT e] [PRIMARY KEY] [[GENERATED ALWAYS] AS (e)],
 //!     WATERMARK FOR column AS e, PRIMARY KEY (column, …)
 //! ) [APPEND ONLY] [INCLUDE key | partition | offset | timestamp | header 'h' | payload [AS name]]…
 //!   [WITH (option = 'value', …)] [FORMAT {PLAIN | UPSERT} ENCODE {JSON | CSV} [(option = 'value', …)]]
 //! ```
 
+use super::create_table_as;
 use super::cursor::Cursor;
 use super::types::data_type;
 use crate::catalog::object::Include;
@@ -21,12 +22,17 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 const STOPS: [&str; 9] = ["not", "null", "primary", "default", "generated", "as", "constraint", "unique", "check"];
 
 pub(super) fn parse(c: &mut Cursor<'_>) -> Result<StatementKind> {
+    let temporary = ["temp", "temporary"].iter().any(|word| c.words(&["local", word]) || c.word(word));
     let kind = if c.word("source") { RelationKind::Source } else { RelationKind::Table };
     c.word("table");
     let if_not_exists = c.words(&["if", "not", "exists"]);
     let name = c.object_name()?;
+    if kind == RelationKind::Table && create_table_as::follows(c) {
+        return create_table_as::parse(c, name, temporary, if_not_exists);
+    }
     let mut create = CreateRelation {
         kind,
+        temporary,
         name,
         if_not_exists,
         columns: vec![],
@@ -36,14 +42,20 @@ pub(super) fn parse(c: &mut Cursor<'_>) -> Result<StatementKind> {
         with: Options::new(),
         format: None,
     };
-    if c.is_word("as") {
-        return Err(c.refused("CREATE TABLE AS is not supported").with_hint("CREATE TABLE, then INSERT INTO … SELECT; or CREATE MATERIALIZED VIEW"));
-    }
     elements(c, &mut create)?;
+    if temporary {
+        create_table_as::on_commit(c)?;
+    }
     while !c.at_end() {
         clause(c, &mut create)?;
     }
     Ok(StatementKind::CreateRelation(Box::new(create)))
+}
+
+/// Whether `TEMPORARY TABLE` stands at this token.
+pub(super) fn is_temporary(c: &Cursor<'_>, at: usize) -> bool {
+    let at = if super::is_ahead(c, at, &["local"]) { at + 1 } else { at };
+    ["temp", "temporary"].iter().any(|word| super::is_ahead(c, at, &[word, "table"]))
 }
 
 /// The parenthesized list; a source may have none and live from INCLUDE alone.

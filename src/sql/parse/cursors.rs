@@ -4,6 +4,7 @@ use super::cursor::Cursor;
 use super::{source::Source, statement};
 use crate::error::{Error, Kind, Result};
 use crate::sql::ast::{Declare, Execute, Fetch, Prepare, StatementKind};
+use crate::types::direction::Direction;
 use crate::types::text::interval::parse_interval;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use std::sync::Arc;
@@ -15,13 +16,12 @@ const NANOSECONDS_OF_DAY: i128 = 86_400_000_000_000;
 pub(super) fn declare(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
     c.expect_words(&["declare"])?;
     let name = c.name()?;
-    let mut binary = false;
+    let (mut binary, mut scroll) = (false, false);
     loop {
-        if c.is_word("scroll") {
-            return Err(c.refused("cursors that go back are not supported").with_hint("declare it without SCROLL, and again to read from the beginning"));
-        }
         if c.word("binary") {
             binary = true;
+        } else if c.word("scroll") {
+            scroll = true;
         } else if !(c.word("insensitive") || c.word("asensitive") || c.words(&["no", "scroll"])) {
             break;
         }
@@ -33,49 +33,60 @@ pub(super) fn declare(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<Statem
     }
     c.expect_words(&["for"])?;
     let query = statement(source, c.rest())?;
-    if !matches!(query.kind, StatementKind::Query(_) | StatementKind::Subscribe(_)) {
-        return Err(c.error());
+    match &query.kind {
+        StatementKind::Query(_) => {}
+        StatementKind::Subscribe(_) if scroll => {
+            return Err(c.refused("a subscription cannot go back").with_hint("declare its cursor without SCROLL"));
+        }
+        StatementKind::Subscribe(_) => {}
+        _ => return Err(c.error()),
     }
-    Ok(StatementKind::Declare(Declare { name, hold, binary, query: Arc::new(query) }))
+    Ok(StatementKind::Declare(Declare { name, hold, binary, scroll, query: Arc::new(query) }))
 }
 
-/// `FETCH` and `MOVE`, forward only; `WITH (timeout = '1s')`.
+/// `FETCH` and `MOVE`; `WITH (timeout = '1s')`.
 pub(super) fn fetch(c: &mut Cursor<'_>) -> Result<StatementKind> {
     let moves = !c.word("fetch");
     if moves {
         c.expect_words(&["move"])?;
     }
-    let back = |c: &Cursor<'_>| {
-        let error = Error::new(Kind::NotReady, "cursor can only scan forward").at(c.position());
-        error.with_hint("cursors that go back are not supported; declare it again to read from the beginning")
-    };
-    let mut count = Some(1);
-    if ["prior", "backward", "first", "last", "absolute", "relative"].iter().any(|w| c.is_word(w)) {
-        return Err(back(c));
-    }
-    if c.word("next") {
-    } else if c.word("all") {
-        count = None;
-    } else if c.word("forward") {
-        if c.word("all") {
-            count = None;
-        } else if matches!(c.peek().token, Token::Number(..)) {
-            count = Some(number(c)?);
-        }
-    } else if matches!(c.peek().token, Token::Minus) {
-        return Err(back(c));
-    } else if matches!(c.peek().token, Token::Number(..)) {
-        count = Some(number(c)?);
-    }
-    if count == Some(0) {
-        // The row before the next one, once more.
-        return Err(back(c));
-    }
+    let direction = direction(c)?;
     let _ = c.word("from") || c.word("in");
     let name = c.name()?;
     let timeout = if c.word("with") { Some(timeout(c)?) } else { None };
     c.expect_end()?;
-    Ok(StatementKind::Fetch(Fetch { name, count, moves, timeout }))
+    Ok(StatementKind::Fetch(Fetch { name, direction, moves, timeout }))
+}
+
+fn direction(c: &mut Cursor<'_>) -> Result<Direction> {
+    let steps = |count: i64| {
+        let rows = Some(count.unsigned_abs());
+        if count < 0 { Direction::Backward(rows) } else { Direction::Forward(rows) }
+    };
+    if c.word("next") {
+        return Ok(Direction::Forward(Some(1)));
+    }
+    for (word, direction) in [("prior", Direction::Backward(Some(1))), ("first", Direction::Absolute(1)), ("last", Direction::Absolute(-1))] {
+        if c.word(word) {
+            return Ok(direction);
+        }
+    }
+    if c.word("absolute") {
+        return number(c).map(Direction::Absolute);
+    }
+    if c.word("relative") {
+        return number(c).map(Direction::Relative);
+    }
+    let backward = c.word("backward");
+    if !backward {
+        c.word("forward");
+    }
+    if c.word("all") {
+        return Ok(if backward { Direction::Backward(None) } else { Direction::Forward(None) });
+    }
+    let counted = matches!(c.peek().token, Token::Number(..) | Token::Minus);
+    let count = if counted { number(c)? } else { 1 };
+    Ok(steps(if backward { -count } else { count }))
 }
 
 /// `(timeout = interval)`
@@ -93,11 +104,12 @@ fn timeout(c: &mut Cursor<'_>) -> Result<Duration> {
     fits.map(Duration::from_nanos).ok_or_else(invalid)
 }
 
-fn number(c: &mut Cursor<'_>) -> Result<u64> {
+fn number(c: &mut Cursor<'_>) -> Result<i64> {
+    let negative = c.token(&Token::Minus);
     let Token::Number(text, _) = &c.peek().token else { return Err(c.error()) };
-    let number = text.parse().map_err(|_| c.error())?;
+    let number: i64 = text.parse().map_err(|_| c.error())?;
     c.advance();
-    Ok(number)
+    Ok(if negative { -number } else { number })
 }
 
 /// `CLOSE name | ALL`.

@@ -82,11 +82,16 @@ impl Dialect for Tidewater {
         }
     }
 
-    /// A sign binds tighter than `^`: `-2 ^ 2` is 4.
+    /// A sign binds tighter than `^`: `-2 ^ 2` is 4. Words that end an operand are none: `1 + FROM t` lacks one.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
-        let op = match parser.peek_token_ref().token {
+        const ENDS: [Keyword; 8] =
+            [Keyword::FROM, Keyword::WHERE, Keyword::GROUP, Keyword::HAVING, Keyword::ORDER, Keyword::UNION, Keyword::INTERSECT, Keyword::EXCEPT];
+        let op = match &parser.peek_token_ref().token {
             Token::Minus => UnaryOperator::Minus,
             Token::Plus => UnaryOperator::Plus,
+            Token::Word(word) if word.quote_style.is_none() && ENDS.contains(&word.keyword) => {
+                return Some(parser.expected("an expression", parser.peek_token()));
+            }
             _ => return None,
         };
         parser.advance_token();

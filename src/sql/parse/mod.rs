@@ -10,15 +10,18 @@ mod copy;
 mod create_index;
 mod create_relation;
 mod create_sink;
+mod create_table_as;
 mod create_view;
 mod cursor;
 mod cursors;
 mod dialect;
 mod drop;
 mod grants;
+mod maintenance;
 mod recursion;
 mod redact;
 mod refuse;
+mod rename;
 mod roles;
 mod schema;
 mod settings;
@@ -168,7 +171,12 @@ fn kind(source: &Arc<Source>, c: &mut Cursor<'_>) -> Result<StatementKind> {
         "table" => table(c),
         "select" | "with" | "values" | "insert" | "update" | "delete" => standard(c),
         "create" => create(c),
-        "alter" => roles::alter(c)?.map_or_else(|| Err(refuse::statement(c, &first)), Ok),
+        "alter" => match roles::alter(c)? {
+            Some(altered) => Ok(altered),
+            None => rename::parse(c)?.map_or_else(|| Err(refuse::statement(c, &first)), Ok),
+        },
+        "truncate" => maintenance::truncate(c),
+        "refresh" => maintenance::refresh(c),
         "drop" => roles::drop(c)?.map_or_else(|| drop::parse(c), Ok),
         "show" => show::parse(c),
         "describe" | "desc" => show::describe(c),
@@ -214,12 +222,12 @@ fn create(c: &mut Cursor<'_>) -> Result<StatementKind> {
         c.advance();
         return schema::create(c);
     }
-    if next("source") || next("table") || next("view") || next("materialized") || next("sink") {
+    if next("source") || next("table") || create_relation::is_temporary(c, what) || next("view") || next("materialized") || next("sink") {
         if or_replace {
             return Err(c.refused("CREATE OR REPLACE is not supported").with_hint("DROP the object first"));
         }
         c.advance();
-        return if c.is_word("source") || c.is_word("table") {
+        return if c.is_word("source") || c.is_word("table") || create_relation::is_temporary(c, 0) {
             create_relation::parse(c)
         } else if c.is_word("sink") {
             create_sink::parse(c)

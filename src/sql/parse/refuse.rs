@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use std::ops::ControlFlow;
 
 /// First words of statements that Postgres or our peers have.
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 16] = [
     "alter",
     "analyze",
     "call",
@@ -28,10 +28,8 @@ const KNOWN: [&str; 18] = [
     "lock",
     "merge",
     "notify",
-    "refresh",
     "revoke",
     "subscribe",
-    "truncate",
     "vacuum",
 ];
 
@@ -40,12 +38,7 @@ pub(super) fn statement(c: &Cursor<'_>, first: &str) -> Error {
     if !KNOWN.contains(&first) {
         return c.error();
     }
-    let error = c.refused(&format!("{} is not supported", first.to_uppercase()));
-    match first {
-        "truncate" => error.with_hint("write DELETE FROM"),
-        "refresh" => error.with_hint("materialized views are always up to date"),
-        _ => error,
-    }
+    c.refused(&format!("{} is not supported", first.to_uppercase()))
 }
 
 /// The answer to `CREATE` of something we do not have.

@@ -101,10 +101,13 @@ pub(super) fn discard(c: &mut Cursor<'_>) -> Result<StatementKind> {
     let kind = if c.words(&["discard", "all"]) {
         StatementKind::DiscardAll
     } else if c.word("discard") {
-        if !["plans", "sequences", "temp", "temporary"].iter().any(|w| c.word(w)) {
+        if c.word("temp") || c.word("temporary") {
+            StatementKind::DiscardTemporary
+        } else if c.word("plans") || c.word("sequences") {
+            StatementKind::Nothing("DISCARD")
+        } else {
             return Err(c.error());
         }
-        StatementKind::Nothing("DISCARD")
     } else {
         c.expect_words(&["unlisten"])?;
         c.advance();

@@ -3,6 +3,7 @@
 use super::parse;
 use crate::catalog::object::Include;
 use crate::sql::ast::{Followed, ObjectKind, RelationKind, Show, StatementKind};
+use crate::types::direction::Direction;
 use std::time::Duration;
 
 fn one(text: &str) -> StatementKind {
@@ -140,7 +141,10 @@ fn what_is_not_acted_on_is_refused() {
     for text in [
         "copy t from '/tmp/file'",
         "copy t from stdin (force_null (a))",
-        "declare c scroll cursor for select 1",
+        "declare c scroll cursor for subscribe t",
+        "alter table t rename column a to b",
+        "create temp table t (a int) on commit drop",
+        "refresh materialized view v with no data",
         "comment on database d is 'x'",
         "commit prepared 'x'",
         "alter table t add column b int",
@@ -152,7 +156,6 @@ fn what_is_not_acted_on_is_refused() {
         "select * from t for update",
         "select * from t tablesample bernoulli (1)",
         "select a into b from t",
-        "truncate t",
         "create table t (a int unique)",
         "create table t (a int check (a > 0))",
         "create or replace view v as select 1",
@@ -244,9 +247,14 @@ fn subscriptions_say_what_and_from_where() {
     assert_eq!(error("SUBSCRIBE (SELECT 1").0, "42601");
     let fetch = |text: &str| {
         let StatementKind::Fetch(fetch) = one(text) else { panic!("{text}") };
-        (fetch.count, fetch.timeout)
+        (fetch.direction, fetch.timeout)
     };
-    assert_eq!(fetch("FETCH 100 c WITH (timeout = '1.5s')"), (Some(100), Some(Duration::from_millis(1500))));
-    assert_eq!(fetch("FETCH ALL FROM c WITH (TIMEOUT INTERVAL '1 day')"), (None, Some(Duration::from_secs(86_400))));
+    assert_eq!(fetch("FETCH 100 c WITH (timeout = '1.5s')"), (Direction::Forward(Some(100)), Some(Duration::from_millis(1500))));
+    assert_eq!(fetch("FETCH ALL FROM c WITH (TIMEOUT INTERVAL '1 day')"), (Direction::Forward(None), Some(Duration::from_secs(86_400))));
+    assert_eq!(fetch("FETCH PRIOR FROM c").0, Direction::Backward(Some(1)));
+    assert_eq!(fetch("MOVE BACKWARD ALL IN c").0, Direction::Backward(None));
+    assert_eq!(fetch("FETCH -2 c").0, Direction::Backward(Some(2)));
+    assert_eq!(fetch("FETCH LAST c").0, Direction::Absolute(-1));
+    assert_eq!(fetch("FETCH RELATIVE -2 FROM c").0, Direction::Relative(-2));
     assert_eq!(error("FETCH 1 c WITH (timeout = '-1s')"), ("22023".into(), "a timeout is a time from 0 up to years".into(), Some(27)));
 }

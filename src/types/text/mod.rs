@@ -42,13 +42,16 @@ pub const TYPE_KEY: &str = "tw.type";
 /// Key of the field metadata with the type modifier, as Postgres counts it (`varchar(10)` is 14).
 pub const TYPMOD_KEY: &str = "tw.typmod";
 
+/// Key of the field metadata of a struct that is a relation's row: the OIDs of the row's type and of arrays of it, with a comma.
+pub const ROW_KEY: &str = "tw.row";
+
 /// The field of a list's items. What tells apart types that share an Arrow type stands at the list's own field, so that lists of one Arrow type can meet each other
 /// whatever they hold; members of structs carry theirs. `None`: no list.
 pub fn item_of(field: &Field) -> Option<FieldRef> {
     let (DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::ListView(item)) = field.data_type() else {
         return None;
     };
-    let marks = field.metadata().iter().filter(|(key, _)| [TYPE_KEY, TYPMOD_KEY].contains(&key.as_str()) && !item.metadata().contains_key(*key));
+    let marks = field.metadata().iter().filter(|(key, _)| [TYPE_KEY, TYPMOD_KEY, ROW_KEY].contains(&key.as_str()) && !item.metadata().contains_key(*key));
     let of_vector = |mark: &String| if mark == "oidvector" { "oid".to_owned() } else { "int2".to_owned() };
     let marks: Vec<(String, String)> = marks.map(|(k, v)| (k.clone(), if is_vector(field) { of_vector(v) } else { v.clone() })).collect();
     if marks.is_empty() {

@@ -31,7 +31,7 @@ impl World {
         let key = if kind == RunKind::Unique { vec![0] } else { Vec::new() };
         let store = MemoryStore::new();
         let snapshot = store.snapshot();
-        let rows = RelationRows::new(Layout::of_relation(TABLE, kind, &key, schema).unwrap());
+        let rows = RelationRows::new(Layout::of_relation(TABLE, kind, &key, schema).unwrap(), None);
         World { kind, store, snapshot, rows, pending: Vec::new(), model: BTreeMap::new(), sequences: [0; 3], epoch: 0, seed }
     }
 

@@ -135,7 +135,7 @@ pub fn rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBatch> {
         .column("table_name", all.iter().map(|c| c.class.name.as_ref()))
         .column("column_name", all.iter().map(|c| c.attribute.name.as_ref()))
         .column("ordinal_position", all.iter().map(|c| c.attribute.number))
-        .column("column_default", all.iter().map(|c| c.attribute.default.filter(|_| !c.attribute.is_generated)))
+        .column("column_default", all.iter().map(|c| c.attribute.default.as_deref().filter(|_| !c.attribute.is_generated)))
         .column("is_nullable", all.iter().map(|c| yes_or_no(!c.attribute.not_null)))
         .column("data_type", all.iter().map(|c| c.data_type(facts)))
         .column("character_maximum_length", all.iter().map(Column::length))
@@ -159,7 +159,7 @@ pub fn rows(relation: &'static Relation, facts: &Facts) -> Result<RecordBatch> {
         .all("is_identity", "NO")
         .all("identity_cycle", "NO")
         .column("is_generated", all.iter().map(|c| if c.attribute.is_generated { "ALWAYS" } else { "NEVER" }))
-        .column("generation_expression", all.iter().map(|c| c.attribute.default.filter(|_| c.attribute.is_generated)))
+        .column("generation_expression", all.iter().map(|c| c.attribute.default.as_deref().filter(|_| c.attribute.is_generated)))
         .column("is_updatable", all.iter().map(|c| yes_or_no(c.class.kind == 'r')))
         .finish()
 }
