@@ -307,13 +307,14 @@ impl ClientSession {
             return result.map(Execution::Command);
         }
         let values = parameters.iter().map(|p| Ok(ScalarValue::try_from_array(&p.value, 0)?)).collect::<Result<Vec<_>>>()?;
-        let context = Context { parameter_types: declared(parameters.iter().map(|p| p.oid)).into(), ..self.context(self.pools.of(&statement)) };
+        let context = self.context(self.pools.of(&statement));
         if let Some(lookup) = self.lookup(parsed, &context, parameters).await?
             && let Some(batch) = look_up(&context, &lookup, &values).await?
         {
             let stream = futures::stream::iter([Ok(batch.clone())]).boxed();
             return Ok(Execution::Rows { columns: result_columns(lookup.columns.clone()), schema: batch.schema(), stream, tag: "SELECT" });
         }
+        let context = Context { parameter_types: declared(parameters.iter().map(|p| p.oid)).into(), ..context };
         let sets = context.sets.clone();
         let outcome = self.run(&context, statement::execute(context.clone(), statement, values)).await?;
         let sets = std::mem::take(&mut *sets.lock());

@@ -229,7 +229,8 @@ impl Outgoing<'_> {
     fn csv_value(&self, value: &[u8], only: bool, quoted: bool, out: &mut Vec<u8>) {
         let (quote, escape) = (self.options.quote(), self.options.escape());
         let odd = |b: &u8| *b == self.options.delimiter() || *b == quote || matches!(*b, b'\n' | b'\r');
-        if !quoted && value != self.options.null().as_bytes() && !(only && value == b"\\.") && !value.iter().any(odd) {
+        let (is_null, is_end) = (value == self.options.null().as_bytes(), only && value == b"\\.");
+        if !(quoted || is_null || is_end || value.iter().any(odd)) {
             out.extend_from_slice(value);
             return;
         }
