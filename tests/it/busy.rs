@@ -31,3 +31,11 @@ fn settings_and_signals_do_not_wait_for_long_queries() {
         assert!(took < PATIENCE, "it took {took:?}");
     });
 }
+
+#[test]
+fn a_timeout_holds_for_what_follows_in_its_message() {
+    let server = Server::start();
+    let long = "SELECT count(*) FROM generate_series(1, 200000) a, generate_series(1, 20000) b WHERE a % 7 = b % 5";
+    let ended = server.connect().fails(&format!("SET statement_timeout = '300ms'; {long}"));
+    assert_eq!((ended.code.as_str(), ended.message.as_str()), ("57014", "canceling statement due to statement timeout"));
+}
