@@ -105,7 +105,6 @@ pub fn fixed() -> Vec<Query> {
         "SELECT g, count(DISTINCT s) AS n, sum(v) FILTER (WHERE v > 5) AS t FROM a GROUP BY g HAVING count(*) > 1",
         "SELECT count(*) AS n, sum(f) AS t, max(s) AS x, stddev(f) AS d FROM a",
         "SELECT g, bool_and(v > 3) AS x, bool_or(v > 3) AS y, array_agg(v ORDER BY v, id) AS l FROM a GROUP BY g",
-        "SELECT g, json_agg(v ORDER BY v, id) AS j, jsonb_agg(v ORDER BY v, id) AS b, json_object_agg(id, v ORDER BY id) AS o FROM a GROUP BY g",
         "SELECT g, regr_count(f, v) AS n, regr_sxx(f, v) AS x, regr_slope(f, v) + 1000 AS s, corr(f, v) + 1000 AS c FROM a GROUP BY g",
         "SELECT covar_samp(DISTINCT v, f) + 1000 AS c, regr_intercept(v, f) FILTER (WHERE g > 1) + 1000 AS i, regr_r2(f, v) AS r FROM a",
         "SELECT g, s, regr_avgy(f, v) AS n, grouping(g) AS o FROM a GROUP BY GROUPING SETS ((g), (s))",
