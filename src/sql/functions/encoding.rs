@@ -165,15 +165,21 @@ fn bits(columns: &[ArrayRef]) -> Result<ArrayRef> {
 }
 
 fn with_bits(columns: &[ArrayRef]) -> Result<ArrayRef> {
-    changed(columns, 8, |value, at, new| match new {
-        0 => Ok(value[at / 8] &= !(1 << (at % 8))),
-        1 => Ok(value[at / 8] |= 1 << (at % 8)),
-        _ => Err(invalid("new bit must be 0 or 1")),
+    changed(columns, 8, |value, at, new| {
+        match new {
+            0 => value[at / 8] &= !(1 << (at % 8)),
+            1 => value[at / 8] |= 1 << (at % 8),
+            _ => return Err(invalid("new bit must be 0 or 1")),
+        }
+        Ok(())
     })
 }
 
 fn with_bytes(columns: &[ArrayRef]) -> Result<ArrayRef> {
-    changed(columns, 1, |value, at, new| Ok(value[at] = new as u8))
+    changed(columns, 1, |value, at, new| {
+        value[at] = new as u8;
+        Ok(())
+    })
 }
 
 fn changed(columns: &[ArrayRef], per_byte: usize, change: impl Fn(&mut [u8], usize, i32) -> Result<()>) -> Result<ArrayRef> {

@@ -107,8 +107,8 @@ fn sine(degrees: f64) -> f64 {
         30.0 => 0.5,
         90.0 => 1.0,
         // Beyond 45 degrees the cosine is the more exact one; at 45 both are one value.
+        45.0 => std::f64::consts::FRAC_1_SQRT_2,
         t if t > 45.0 => (90.0 - t).to_radians().cos(),
-        t if t == 45.0 => std::f64::consts::FRAC_1_SQRT_2,
         t => t.to_radians().sin(),
     };
     sign * sine
