@@ -8,8 +8,22 @@ if ! command -v python3 > /dev/null; then
   exit
 fi
 folder=$(mktemp -d)
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-http=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+# Below the ports of outgoing connections, one of which could have it before the server does.
+read -r port http < <(python3 - << 'PYTHON'
+import random, socket
+
+def free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+print(*[port for port in random.sample(range(10000, 32000), 100) if free(port)][:2])
+PYTHON
+)
 "${CARGO_TARGET_DIR:-target}/release/tidewater" serve --data-dir "$folder/data" --listen "127.0.0.1:$port" --http "127.0.0.1:$http" > "$folder/log" 2>&1 &
 server=$!
 trap 'kill "$server" 2> /dev/null; wait "$server" 2> /dev/null; rm -rf "$folder"' EXIT
