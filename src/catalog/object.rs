@@ -232,6 +232,24 @@ pub struct IndexColumn {
 }
 
 impl Object {
+    /// One that reads nothing, is of no transaction, and has no owner yet.
+    pub fn new(id: ObjectId, schema: String, name: String, sql: String, body: Body) -> Object {
+        Object {
+            id,
+            schema,
+            name,
+            sql,
+            depends_on: Vec::new(),
+            body,
+            path: Vec::new(),
+            zone: None,
+            uncommitted: false,
+            pending: Pending::default(),
+            comments: BTreeMap::new(),
+            access: Access::default(),
+        }
+    }
+
     /// The columns a query sees, in order.
     pub fn columns(&self) -> &[Column] {
         match &self.body {

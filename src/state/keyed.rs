@@ -54,8 +54,8 @@ pub trait SlotValues {
     }
 }
 
-/// Told of each entry of a window that closes.
-pub type Closing<'a> = &'a mut dyn FnMut(&mut dyn SlotValues, Slot, &[u8]) -> Result<()>;
+/// Told of each entry of a window that closes: its key, and its value as `SlotValues::store` writes it.
+pub type Closing<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
 
 /// Slots of closed windows that are freed at least with each epoch; more are freed where more wait.
 const FREED_AT_ONCE: usize = if cfg!(test) { 2 } else { 1024 };
@@ -250,12 +250,12 @@ impl Keyed {
         while let Some((end, window)) = self.extent.close_first(upto) {
             if let Some(closing) = &mut closing {
                 if window.is_partial() {
-                    self.close_stored(end, values, closing)?;
+                    self.close_stored(end, closing)?;
                 }
                 for &slot in &window.slots {
                     self.scratch.clear();
                     if self.is_of(slot, end) && values.store(slot, &mut self.scratch) {
-                        closing(values, slot, self.slots.key(slot))?;
+                        closing(self.slots.key(slot), &self.scratch)?;
                     }
                 }
             }
@@ -289,25 +289,19 @@ impl Keyed {
         freed
     }
 
-    /// The entries of a window that are only in the store, one at a time through a passing slot: a window may be larger than memory.
-    fn close_stored(&mut self, end: i64, values: &mut dyn SlotValues, closing: &mut Closing<'_>) -> Result<()> {
+    /// The entries of a window that are only in the store, one at a time: a window may be larger than memory.
+    fn close_stored(&mut self, end: i64, closing: &mut Closing<'_>) -> Result<()> {
         let (from, to, head) = self.extent.owned_span(end);
         let (_, snapshot) = self.store.read();
-        let (slots, marks, hash_of) = (&mut self.slots, &mut self.marks, self.hash);
+        let (slots, hash_of) = (&self.slots, self.hash);
         let mut key = window_key(end).to_vec();
         let mut result = Ok(());
         snapshot.scan(&from, &to, &mut |stored, value| {
             key.truncate(window_key(end).len());
             key.extend_from_slice(&stored[head..]);
-            let hash = hash_of(&key);
-            if slots.find(&key, hash).is_some() {
-                return true;
+            if slots.find(&key, hash_of(&key)).is_none() {
+                result = closing(&key, value);
             }
-            let slot = slots.insert(&key, hash);
-            marks.reset(slot);
-            result = values.load(slot, Some(value)).and_then(|()| closing(values, slot, &key));
-            values.clear(slot);
-            slots.remove(slot);
             result.is_ok()
         })?;
         result

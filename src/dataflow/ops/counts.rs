@@ -74,7 +74,7 @@ impl Counts {
 
     /// The same, telling which keys these are.
     pub fn close_each(&mut self, upto: i64, each: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let mut closing = |_: &mut dyn SlotValues, _: Slot, key: &[u8]| {
+        let mut closing = |key: &[u8], _: &[u8]| {
             each(key);
             Ok(())
         };

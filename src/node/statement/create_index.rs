@@ -40,20 +40,9 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     let plan = index_plan(&index, &relation, &mut || state.next())?;
     (index.state, index.plan) = (state.finish()?, plan::explain(&plan));
     let name = create.name.as_ref().map_or_else(|| free_name(&context.engine.catalog(), &base.schema, create), |n| n.name.clone());
-    let object = Object {
-        id: context.engine.allocate_object()?,
-        schema: base.schema.clone(),
-        name,
-        sql: statement.text.clone(),
-        depends_on: vec![base.id],
-        body: Body::Index(index),
-        path: context.path(),
-        zone: None,
-        uncommitted: false,
-        pending: Default::default(),
-        comments: Default::default(),
-        access: Default::default(),
-    };
+    let id = context.engine.allocate_object()?;
+    let object =
+        Object { depends_on: vec![base.id], path: context.path(), ..Object::new(id, base.schema.clone(), name, statement.text.clone(), Body::Index(index)) };
     let answer = if context.settings.is_on("background_ddl") { When::Begun } else { When::Built };
     context.create(object, Some(plan), answer).await?;
     Ok(Outcome::command(TAG))

@@ -39,20 +39,8 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         (RelationKind::Source, None) => return Err(Error::new(Kind::Syntax, "a source needs a connector").with_hint("add WITH (connector = '…')")),
         (RelationKind::Table, feed) => Body::Table(Table { columns, primary_key, append_only: create.append_only, watermark, feed, state: Vec::new() }),
     };
-    let object = Object {
-        id: context.engine.allocate_object()?,
-        schema,
-        name: create.name.name.clone(),
-        sql: statement.text.clone(),
-        depends_on: Vec::new(),
-        body,
-        path: context.path(),
-        zone: None,
-        uncommitted: false,
-        pending: Default::default(),
-        comments: Default::default(),
-        access: Default::default(),
-    };
+    let id = context.engine.allocate_object()?;
+    let object = Object { path: context.path(), ..Object::new(id, schema, create.name.name.clone(), statement.text.clone(), body) };
     let (object, plan) = planned(context, object)?;
     context.create(object, plan, When::Built).await?;
     Ok(Outcome::command(tag))

@@ -58,18 +58,10 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
         building: true,
     };
     let mut object = Object {
-        id,
-        schema,
-        name: create.name.name.clone(),
-        sql: statement.text.clone(),
         depends_on: scope.used(),
-        body: Body::Sink(sink),
         path: context.path(),
         zone: context.zone(),
-        uncommitted: false,
-        pending: Default::default(),
-        comments: Default::default(),
-        access: Default::default(),
+        ..Object::new(id, schema, create.name.name.clone(), statement.text.clone(), Body::Sink(sink))
     };
     let revealed = context.engine.secrets().revealed_object(context.engine.catalog().roles(), &object)?;
     if let Some(publisher) = sinks::publisher(&revealed)? {

@@ -18,27 +18,16 @@ pub(super) async fn execute(context: &Context, statement: &Arc<Statement>, creat
     if let Some(outcome) = existing(context, &schema, &create.name, create.if_not_exists, TAG).await? {
         return Ok(outcome);
     }
-    let object = Object {
-        id: context.engine.allocate_object()?,
-        schema: schema.clone(),
-        name: create.name.name.clone(),
-        sql: statement.text.clone(),
-        depends_on: Vec::new(),
-        body: Body::Table(Table {
-            columns: columns(context, statement, create)?,
-            primary_key: Vec::new(),
-            append_only: false,
-            watermark: None,
-            feed: None,
-            state: Vec::new(),
-        }),
-        path: context.path(),
-        zone: None,
-        uncommitted: false,
-        pending: Default::default(),
-        comments: Default::default(),
-        access: Default::default(),
-    };
+    let body = Body::Table(Table {
+        columns: columns(context, statement, create)?,
+        primary_key: Vec::new(),
+        append_only: false,
+        watermark: None,
+        feed: None,
+        state: Vec::new(),
+    });
+    let id = context.engine.allocate_object()?;
+    let object = Object { path: context.path(), ..Object::new(id, schema.clone(), create.name.name.clone(), statement.text.clone(), body) };
     let (object, plan) = planned(context, object)?;
     let name = Name { schema: Some(schema), ..create.name.clone() };
     let filled = |context: Context| async move {

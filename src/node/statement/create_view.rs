@@ -37,20 +37,9 @@ pub(super) async fn execute(context: &Context, statement: &Statement, create: &C
     } else {
         (Body::View(View { query: create.query_text.sql.clone(), columns }), None)
     };
-    let object = Object {
-        id: context.engine.allocate_object()?,
-        schema,
-        name: create.name.name.clone(),
-        sql: statement.text.clone(),
-        depends_on,
-        body,
-        path: context.path(),
-        zone: context.zone(),
-        uncommitted: false,
-        pending: Default::default(),
-        comments: Default::default(),
-        access: Default::default(),
-    };
+    let id = context.engine.allocate_object()?;
+    let object =
+        Object { depends_on, path: context.path(), zone: context.zone(), ..Object::new(id, schema, create.name.name.clone(), statement.text.clone(), body) };
     let growth = plan.as_ref().map_or(Ok(None), |plan| unbounded(context, "materialized view", &create.name, plan))?;
     let answer = if context.settings.is_on("background_ddl") { When::Begun } else { When::Built };
     context.create(object, plan, answer).await?;

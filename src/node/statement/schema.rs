@@ -113,20 +113,7 @@ pub(super) async fn create(context: &Context, statement: &Statement, create: &Cr
         let taken = |words: &str| Error::new(Kind::DuplicateSchema, format!("schema \"{}\" already exists{words}", create.name));
         return if create.if_not_exists { Ok(Outcome::command(TAG).notice(taken(", skipping"))) } else { Err(taken("").at(create.position)) };
     }
-    let object = Object {
-        id: context.engine.allocate_object()?,
-        schema: String::new(),
-        name: create.name.clone(),
-        sql: statement.text.clone(),
-        depends_on: Vec::new(),
-        body: Body::Schema,
-        path: Vec::new(),
-        zone: None,
-        uncommitted: false,
-        pending: Default::default(),
-        comments: Default::default(),
-        access: Default::default(),
-    };
+    let object = Object::new(context.engine.allocate_object()?, String::new(), create.name.clone(), statement.text.clone(), Body::Schema);
     context.create(object, None, When::Built).await?;
     Ok(Outcome::command(TAG))
 }

@@ -179,21 +179,13 @@ fn view(context: &Context, bound: &Bound, depends_on: Vec<ObjectId>, query: &Que
         plan: plan::explain(&plan),
         building: true,
     };
-    let (schema, body) = (SYSTEM.into(), Body::MaterializedView(view));
-    let (path, zone, access) = (context.path(), context.zone(), Access::of(context.role()));
     let object = Object {
-        id,
-        schema,
-        name: name.name,
-        sql: query.text.clone(),
         depends_on,
-        body,
-        path,
-        zone,
+        path: context.path(),
+        zone: context.zone(),
         uncommitted: true,
-        pending: Default::default(),
-        comments: Default::default(),
-        access,
+        access: Access::of(context.role()),
+        ..Object::new(id, SYSTEM.into(), name.name, query.text.clone(), Body::MaterializedView(view))
     };
     Ok((object, plan))
 }

@@ -44,20 +44,8 @@ pub(super) async fn schema_for(context: &Context, name: &Name) -> Result<String>
     if exist(&context.engine.catalog(), context.pid) {
         return Ok(own);
     }
-    let schema = Object {
-        id: context.engine.allocate_object()?,
-        schema: String::new(),
-        name: own.clone(),
-        sql: String::new(),
-        depends_on: Vec::new(),
-        body: Body::Schema,
-        path: Vec::new(),
-        zone: None,
-        uncommitted: true,
-        pending: Default::default(),
-        comments: Default::default(),
-        access: Access::of(context.role()),
-    };
+    let id = context.engine.allocate_object()?;
+    let schema = Object { uncommitted: true, access: Access::of(context.role()), ..Object::new(id, String::new(), own.clone(), String::new(), Body::Schema) };
     context.engine.create(schema, None, When::Built).await?;
     Ok(own)
 }

@@ -142,10 +142,8 @@ fn close(table: &mut Keyed, sums: &mut Sums, upto: i64, model: &mut BTreeMap<Vec
         .close(
             upto,
             sums,
-            Some(&mut |values, slot, key| {
-                let mut bytes = Vec::new();
-                assert!(values.store(slot, &mut bytes));
-                closed.push((key.to_vec(), i64::from_le_bytes(bytes.try_into().unwrap())));
+            Some(&mut |key, value| {
+                closed.push((key.to_vec(), i64::from_le_bytes(value.try_into().unwrap())));
                 Ok(())
             }),
         )

@@ -304,12 +304,10 @@ impl Running {
         }
         self.closed = Some(upto);
         let emit = self.spec.emit == EmitMode::OnWindowClose;
-        let (mut keys, mut stored, mut bytes) = (Rows::default(), Rows::default(), Vec::new());
-        let mut closing = |values: &mut dyn SlotValues, slot: Slot, key: &[u8]| {
-            bytes.clear();
-            values.store(slot, &mut bytes);
+        let (mut keys, mut stored) = (Rows::default(), Rows::default());
+        let mut closing = |key: &[u8], value: &[u8]| {
             keys.push(key);
-            stored.push(&bytes);
+            stored.push(value);
             Ok(())
         };
         self.keyed.close(upto, &mut self.columns, emit.then_some(&mut closing))?;
